@@ -23,7 +23,7 @@ from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
 from standby.recovery.witnesses import look
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.service.calls import ANSWER_SECONDS
 from standby.text import utc
 from standby.vault.replica import ReplicaState, replica_state

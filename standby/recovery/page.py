@@ -28,7 +28,7 @@ from standby.recovery.readiness.wording import (
     span_words,
 )
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.service.calls import ANSWER_SECONDS
 from standby.text import clean
 from standby.vault.replica import ReplicaState, replica_state

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.dependencies import TargetNames, original_id, referenced_anywhere, resolve
 from standby.replication.inventory import Inventory, is_protected
-from standby.replication.items import Records
+from standby.replication.items import Records, TargetNames, original_id
+from standby.replication.needs import referenced_anywhere, resolve
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

@@ -14,12 +14,12 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import may_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.provenance import Provenance, trace
-from standby.replication.dependencies import TargetNames, referenced_anywhere
 from standby.replication.errors import LedgerBusy
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, take_inventories
-from standby.replication.items import Progress, Records, Selection
+from standby.replication.items import Progress, Records, Selection, TargetNames
 from standby.replication.ledger import RebuiltThere, read_rebuilt
+from standby.replication.needs import referenced_anywhere
 from standby.replication.replicate import Steps, begin
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps, RunContext

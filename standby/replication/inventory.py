@@ -18,10 +18,9 @@ from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import JsonObject, JsonValue
-from standby.replication.dependencies import references
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import fingerprint, present_fingerprint, writable
-from standby.replication.serving import Serving, models_of
+from standby.replication.needs import Serving, models_of, references
 from standby.replication.trained import is_side_copy
 from standby.replication.verdict import Sighting
 from standby.service.calls import Tls, trusted_certificates

@@ -1,6 +1,8 @@
-"""The selection of a run, the items of a plan, and their progress."""
+"""The selection of a run, the items of a plan with the names of their copies, and their progress."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,9 +11,11 @@ from typing import Protocol
 
 from pydantic import ConfigDict
 
+from standby.config.globs import LONGEST_ID
 from standby.config.plan import OnExisting, RecoveryPlan
+from standby.document import digest_of
 from standby.fencing import ElsewhereActive, OtherPlans
-from standby.replication.dependencies import Dependencies
+from standby.replication.needs import Dependencies
 from standby.replication.verdict import ACTING, HOLDS_NOTHING, Action, CopyRecord, Sighting, Verdict
 
 Key = tuple[str, ...]  # Of an item: unique in its plan
@@ -232,3 +236,63 @@ def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, follo
         return item if needs == item.needs else replace(item, needs=needs)
 
     return {name: beside_them(name, item) for name, item in own.items()}
+
+
+PLACE_OF_ID = "{id}"  # Stands for the source's id in a plan's `target_id`
+
+
+def original_id(template: str, copy: str) -> str:
+    """Give the id at the source of what is called as a copy is; of anything else, its own."""
+    before, _, after = template.partition(PLACE_OF_ID)
+    bare = copy.removeprefix(before).removesuffix(after)
+    return bare if bare and template.replace(PLACE_OF_ID, bare) == copy else copy
+
+
+def fitting_id(name: str, ending: str = "") -> str:
+    """Give an id that is not too long: where it would be, the end of the name gives way to a digest of all of it."""
+    if len(name) + len(ending) <= LONGEST_ID:
+        return f"{name}{ending}"
+    mark = f"-{digest_of(name.encode())[:8]}"
+    return f"{name[: LONGEST_ID - len(ending) - len(mark)]}{mark}{ending}"
+
+
+@dataclass(frozen=True)
+class TargetNames:
+    """The names of one source's analyzers at one target."""
+
+    template: str
+    # Analyzers that others of the source refer to. A reference is by id and is copied as it is, so these keep their
+    # names.
+    referenced: Collection[str]
+    taken: Collection[str]  # ids that a new version must not get
+    # Ids of copies that were chosen one by one, and go before all else.
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, analyzer: str) -> str:
+        if analyzer in self.given:
+            return self.given[analyzer]
+        if analyzer in self.referenced:
+            return analyzer
+        return self.template.replace(PLACE_OF_ID, analyzer)
+
+    def free_version(self, analyzer: str) -> str:
+        """Give the first id `{copy}_v{n}` that is free, from 2 on."""
+        base = self.of(analyzer)
+        number = 2
+        while f"{base}_v{number}" in self.taken:
+            number += 1
+        return f"{base}_v{number}"
+
+
+_VERSION = re.compile(r"(.+)_v(\d+)")
+
+
+def versions(known: Iterable[str]) -> dict[str, list[str]]:
+    """Give the ids that are versions of a copy, by the id of that copy, the newest first."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in known:
+        if numbered := _VERSION.fullmatch(name):
+            found[numbered[1]].append(name)
+    for each in found.values():
+        each.sort(key=lambda name: -int(name.rpartition("_v")[2]))
+    return found

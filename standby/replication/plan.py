@@ -10,7 +10,6 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.fencing import OtherPlans
-from standby.replication.dependencies import Dependencies, TargetNames, closure, resolve, versions
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import Comparison, same_meaning, writable
 from standby.replication.inventory import Inventory, Meaning, is_protected, must_match
@@ -19,15 +18,17 @@ from standby.replication.items import (
     Records,
     ReplicationPlan,
     Selection,
+    TargetNames,
     after_children,
     apart,
     beside_other_plans,
     blocked,
     selected_pairs,
     unseen_items,
+    versions,
 )
 from standby.replication.ledger import Owner, RebuiltThere
-from standby.replication.serving import JudgedModels, judge_models, with_added_defaults
+from standby.replication.needs import Dependencies, JudgedModels, closure, judge_models, resolve, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
 from standby.replication.verdict import (
     ACTING,

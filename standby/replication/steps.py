@@ -30,8 +30,8 @@ from standby.replication.fingerprint import differences, fingerprint, is_filled_
 from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
+from standby.replication.needs import judge_models
 from standby.replication.pacing import Experience, Kind, Known, looks, questions
-from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
 from standby.replication.verdict import STUCK, UNFINISHED, Action, Sighting, expected_definition, sight, with_overrides
 from standby.service.errors import (

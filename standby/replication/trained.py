@@ -20,9 +20,8 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from standby.concurrency import do_for_each
 from standby.document import Document
-from standby.replication.dependencies import fitting_id
 from standby.replication.fingerprint import fingerprint, same_meaning
-from standby.replication.items import PlanItem, Records
+from standby.replication.items import PlanItem, Records, fitting_id
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
 from standby.replication.verdict import (
     OVERWRITABLE,

@@ -40,9 +40,19 @@ from standby.service.errors import (
     TokenUnavailable,
     Unreachable,
 )
-from standby.service.failures import Way, error_of_answer, error_of_transport
 from standby.service.redaction import code_of, hidden
-from standby.service.retries import HttpRetries, Patience, Quota, Silence, clock_skew, parse_retry_after, send_again
+from standby.service.retries import (
+    HttpRetries,
+    Patience,
+    Quota,
+    Silence,
+    Way,
+    clock_skew,
+    error_of_answer,
+    error_of_transport,
+    parse_retry_after,
+    send_again,
+)
 
 log = logging.getLogger("standby.service")
 TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}  # In seconds
@@ -211,7 +221,7 @@ class Sender:
         if response.is_redirect:
             raise self._redirected(response, call)
         if not response.is_success:
-            raise error_of_answer(response, call, self._name, self._clock.now())
+            raise error_of_answer(response, call.analyzer, self._name, self._clock.now())
         return Answer(
             status=response.status_code,
             headers=response.headers,
@@ -245,7 +255,7 @@ class Sender:
         except httpx.HTTPError as error:
             log.debug("%s %s %s: %s (%s)", self._name, call.method, _path(request), type(error).__name__, ours)
             way = Way(self._endpoint, self._clock.now(), self._route.words)
-            failure = error_of_transport(error, call, self._name, way)
+            failure = error_of_transport(error, call.analyzer, self._name, way)
         except TimeoutError:
             cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
             failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)
@@ -337,4 +347,4 @@ class Sender:
             self.absolute(response.headers.get("location", ""), call.analyzer)
         except ForeignOrigin as error:
             return error
-        return error_of_answer(response, call, self._name, self._clock.now())
+        return error_of_answer(response, call.analyzer, self._name, self._clock.now())

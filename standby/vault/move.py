@@ -8,9 +8,8 @@ from standby.clock import Clock
 from standby.concurrency import do_for_each
 from standby.document import Document
 from standby.vault import errors
-from standby.vault.lease import is_held
 from standby.vault.role import ROLE, Role, new_id, read_role, records, role_and_tag, set_role
-from standby.vault.storage import LOCK, Listed, Storage
+from standby.vault.storage import LOCK, Listed, Storage, is_held
 
 AT_ONCE = 8  # Files that are copied at the same time
 ROUNDS = 3  # How often what was written meanwhile is copied again

@@ -32,8 +32,7 @@ from standby.config.resource import EntraCredentials, cloud_of
 from standby.service.auth import STORAGE_SCOPE, entra_auth
 from standby.service.errors import ServiceError, TokenUnavailable
 from standby.vault.errors import Changed, Failed, VaultUnavailable, WriteUnsettled, understand
-from standby.vault.lease import hold_by_lease
-from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
+from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked, hold_by_lease
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken

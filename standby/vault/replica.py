@@ -94,8 +94,8 @@ class Replicated(Guarded):
     async def hold(self, path: str) -> AsyncIterator[HeldFile]:
         """Hold a file of the first, once the second has said that it was not promoted."""
         await self.check(ask=True)
-        async with self._first.hold(path) as file:
-            yield _Followed(self, path, file)
+        async with super().hold(path) as file:
+            yield file
 
     def note(self, path: str, *, removed: bool = False) -> None:
         """Let the second follow."""
@@ -314,23 +314,6 @@ class Replicated(Guarded):
         # After what they refer to.
         await do_for_each([path for path in paths if path not in set(alone)], bring, AT_ONCE)
         return await self._compare_and_say()
-
-
-class _Followed(HeldFile):
-    """A held file of the first, which the second follows."""
-
-    def __init__(self, vault: Replicated, path: str, file: HeldFile) -> None:
-        super().__init__(vault, path, None)
-        self.found = file.found
-        self._vault = vault
-        self._file = file
-
-    async def write(self, content: bytes) -> None:
-        """Replace what it holds, unless the second was found to be promoted."""
-        await self._vault.check()
-        await self._file.write(content)
-        self.found = content
-        self._vault.note(self._path)
 
 
 async def compare(first: Storage, second: Storage) -> list[Listed]:

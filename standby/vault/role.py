@@ -149,6 +149,7 @@ class Guarded:
     async def hold(self, path: str) -> AsyncIterator[HeldFile]:
         await self.check()
         async with self._place.hold(path) as file:
+            file.storage = self  # So each write is checked, and noted.
             yield file
 
     async def check(self) -> None:

@@ -1,14 +1,30 @@
-"""What the vault needs of the place it is kept in, and the file that one run at a time may write."""
+"""What the vault needs of a storage: files read and written as a whole, and held by one run at a time.
+
+Where the storage has no locks, the right to write a file is an object beside it, that its owner renews. Every change of
+it is a compare-and-swap, so that of two runs that find it free only one gets it. An object that did not change for a
+whole lease, by the clock of the one who watches it, has lost its owner. An owner that was only slow finds out when it
+next writes: the file itself is written by compare-and-swap, too.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import uuid4
 
+from pydantic import ValidationError
+
+from standby.clock import Clock
 from standby.concurrency import to_its_end
-from standby.vault.errors import Changed, OutsideVault, TakenOver, VaultUnavailable
+from standby.document import Document
+from standby.vault.errors import Changed, Held, OutsideVault, TakenOver, VaultError, VaultUnavailable
 
 
 @dataclass(frozen=True)
@@ -73,9 +89,13 @@ class Storage(Protocol):
 class HeldFile:
     """A file that only this run writes: another writer makes its next write fail. `found` is `None` where none is."""
 
-    def __init__(self, storage: Storage, path: str, version: Version | None) -> None:
+    def __init__(
+        self, storage: Storage, path: str, version: Version | None, is_lost: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take it as it was read; after it `is_lost` nothing is written any more."""
         self.found = version.content if version else None
-        self._storage = storage
+        self.storage = storage  # by which it is written
+        self._is_lost = is_lost
         self._path = path
         self._tag = version.tag if version else None
         self._doubtful: bytes | None = None
@@ -83,23 +103,25 @@ class HeldFile:
     @property
     def where(self) -> str:
         """Say where it is, for people."""
-        return self._storage.where(self._path)
+        return self.storage.where(self._path)
 
     async def write(self, content: bytes) -> None:
         """Replace what it holds; it is safe when this returns, and not written after `TakenOver`."""
+        if self._is_lost():
+            raise TakenOver(self.where)
         # A write that is cut off would leave open which tag is the right one.
         await to_its_end(self._write(content))
 
     async def _write(self, content: bytes) -> None:
         try:
             try:
-                self._tag = await self._storage.swap(self._path, content, self._tag)
+                self._tag = await self.storage.swap(self._path, content, self._tag)
             except Changed:
-                there = await self._storage.read_version(self._path)
+                there = await self.storage.read_version(self._path)
                 if there is None or there.content != self._doubtful:
                     raise
                 # It was this run: that write arrived although the storage did not say so.
-                self._tag = await self._storage.swap(self._path, content, there.tag)
+                self._tag = await self.storage.swap(self._path, content, there.tag)
         except Changed:
             raise TakenOver(self.where) from None
         except VaultUnavailable:
@@ -118,3 +140,103 @@ def checked(path: str) -> str:
     if _FORBIDDEN.intersection(path.split("/")) or any(char in path for char in "\\\0?#:"):
         raise OutsideVault(path)
     return path
+
+
+log = logging.getLogger("standby.vault")
+LEASE = 45.0  # Seconds for which an owner that shows no sign of life is waited for
+RENEWAL = 10.0  # Seconds between two signs of life
+LOOK = 3.0  # Seconds between two checks of another run's lease
+SKEW = timedelta(minutes=5)  # How far two machines' clocks may be apart: what ended longer ago need not be watched
+
+
+class _Note(Document):
+    """What the object says; an owner that gave it back is nobody."""
+
+    owner: str
+    until: datetime
+
+
+def is_held(lease: bytes, now: datetime) -> bool:
+    """Whether what a lease's object says is that a run has it, and showed a sign of life lately."""
+    try:
+        note = _Note.model_validate_json(lease)
+    except ValidationError:
+        return True  # It is watched like any other.
+    return bool(note.owner) and note.until > now
+
+
+@asynccontextmanager
+async def hold_by_lease(storage: Storage, path: str, clock: Clock) -> AsyncIterator[HeldFile]:
+    """Hold a file under a lease; `Held` where another run has it."""
+    lease = _Lease(storage, f"{path}{LOCK}", clock)
+    await lease.take()
+    renewing = asyncio.create_task(lease.renew_now_and_then())
+    try:
+        yield HeldFile(storage, path, await storage.read_version(path), lambda: lease.lost)
+    finally:
+        renewing.cancel()
+        await to_its_end(lease.give_back(renewing))
+
+
+class _Lease:
+    def __init__(self, storage: Storage, path: str, clock: Clock) -> None:
+        self.lost = False
+        self._storage = storage
+        self._path = path
+        self._clock = clock
+        self._owner = f"{socket.gethostname()} {os.getpid()} {uuid4()}"
+        self._tag: str | None = None
+
+    async def take(self) -> None:
+        seen = await self._abandoned()
+        try:
+            await self._write(self._owner, seen.tag if seen else None)
+        except Changed:
+            raise Held(self._file) from None
+
+    async def renew_now_and_then(self) -> None:
+        while True:
+            await self._clock.sleep(RENEWAL)
+            try:
+                # A renewal that is cut off would leave open which tag is the right one.
+                await to_its_end(self._write(self._owner, self._tag))
+            except Changed:
+                self.lost = True
+                log.warning("%s", TakenOver(self._file))
+                return
+            except VaultError as error:
+                log.warning("%s", error)
+
+    async def give_back(self, renewing: asyncio.Task[None]) -> None:
+        await asyncio.wait({renewing})
+        if self.lost:
+            return
+        try:
+            await self._write("", self._tag)
+        except Changed:
+            return
+        except VaultError as error:
+            log.warning("%s", error)
+
+    @property
+    def _file(self) -> str:
+        return self._storage.where(self._path.removesuffix(LOCK))
+
+    async def _abandoned(self) -> Version | None:
+        """Wait until the lease is free, or its owner was silent for as long as it lasts."""
+        seen = await self._storage.read_version(self._path)
+        begun = self._clock.monotonic()
+        while not self._is_free(seen) and self._clock.monotonic() - begun < LEASE:
+            await self._clock.sleep(LOOK)
+            now = await self._storage.read_version(self._path)
+            if now != seen and not self._is_free(now):
+                raise Held(self._file)
+            seen = now
+        return seen
+
+    def _is_free(self, seen: Version | None) -> bool:
+        return seen is None or not is_held(seen.content, self._clock.now() - SKEW)
+
+    async def _write(self, owner: str, tag: str | None) -> None:
+        note = _Note(owner=owner, until=self._clock.now() + timedelta(seconds=LEASE))
+        self._tag = await self._storage.swap(self._path, note.model_dump_json().encode(), tag)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from standby.recovery.readiness.document import Bucket
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from tests.docs.test_pages import rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "readiness.md"

@@ -19,7 +19,7 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 

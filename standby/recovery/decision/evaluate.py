@@ -35,7 +35,7 @@ from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.service.errors import ServiceError
 from standby.vault.errors import VaultError
 

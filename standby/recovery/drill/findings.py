@@ -19,8 +19,8 @@ from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePl
 from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint, same_meaning
+from standby.replication.needs import Serving, Severity, check_models, models_of
 from standby.replication.report import Via
-from standby.replication.serving import Serving, Severity, check_models, models_of
 from standby.service.models import Analyzer
 from standby.text import some_of, utc
 

@@ -23,11 +23,11 @@ from standby.recovery.failback.report import (
 )
 from standby.recovery.provenance import Provenance, trace
 from standby.recovery.sync import newer_records, reversed_records
-from standby.replication.dependencies import resolve
 from standby.replication.fingerprint import differences, fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere
+from standby.replication.needs import resolve
 from standby.replication.trained import known_rebuilt
 from standby.replication.verdict import (
     CopyRecord,

@@ -25,8 +25,8 @@ from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import LedgerBusy, ReplicationError
 from standby.replication.inventory import is_protected
 from standby.replication.items import GOOD, Progress, Status
+from standby.replication.needs import Severity
 from standby.replication.report import Report
-from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.vault.documents import HeldDocument, once_free

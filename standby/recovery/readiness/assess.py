@@ -35,7 +35,6 @@ from standby.recovery.snapshots.fidelity import RestoreAction
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import looked
-from standby.replication.dependencies import PLACE_OF_ID
 from standby.replication.inventory import (
     Connections,
     Inventory,
@@ -44,11 +43,11 @@ from standby.replication.inventory import (
     read_deployments,
     serving_of,
 )
-from standby.replication.items import Records, Selection
+from standby.replication.items import PLACE_OF_ID, Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
+from standby.replication.needs import Serving, models_of
 from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
-from standby.replication.serving import Serving, models_of
 from standby.replication.trained import still_there
 from standby.replication.verdict import HOLDS_NOTHING, Verdict
 from standby.service.calls import ANSWER_SECONDS

@@ -13,7 +13,7 @@ from standby.errors import StandbyError
 from standby.fencing import Assignment, OtherPlans
 from standby.recovery.durations import Durations, Restoring, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
-from standby.replication.serving import Finding, Severity
+from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of
 from standby.vault.documents import Stored, change_document, read_document

@@ -20,7 +20,7 @@ from standby.recovery.readiness.document import (
     State,
 )
 from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, rebuilt_words
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import (
     NotAuthorized,

@@ -9,12 +9,11 @@ from standby.config.resource import PREVIEW_2025
 from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
-from standby.replication.dependencies import PLACE_OF_ID, references
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected
-from standby.replication.items import PlanItem, Records
+from standby.replication.items import PLACE_OF_ID, PlanItem, Records
+from standby.replication.needs import Finding, Serving, Severity, check_models, references
 from standby.replication.report import RecoveryPoint
-from standby.replication.serving import Finding, Serving, Severity, check_models
 from standby.replication.verdict import (
     HOLDS_NOTHING,
     Action,

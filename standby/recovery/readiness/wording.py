@@ -11,7 +11,7 @@ from standby.recovery.durations import RtoForecast
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.forecast import Spread
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.replication.verdict import HOLDS_NOTHING
 from standby.service.models import UNREADABLE
 from standby.text import counted, some_of, totals

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.replication.dependencies import TargetNames, fitting_id, original_id, referenced_anywhere
+from standby.replication.items import TargetNames, fitting_id, original_id
+from standby.replication.needs import referenced_anywhere
 
 MOST_TAGS = 10  # Tags that an analyzer may have (REFERENCE, *The analyzer*)
 

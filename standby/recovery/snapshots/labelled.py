@@ -19,7 +19,7 @@ from standby.config.resource import EntraCredentials, Resource, cloud_of, is_loo
 from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
-from standby.replication.dependencies import inline_analyzers
+from standby.replication.needs import inline_analyzers
 from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
 from standby.service.calls import CODINGS, Tls, route_to, take_in
 from standby.service.errors import ServiceError

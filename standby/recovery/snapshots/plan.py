@@ -36,11 +36,11 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.replication.dependencies import Dependencies, resolve, versions
 from standby.replication.fingerprint import fingerprint, is_filled_in, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
+from standby.replication.items import versions
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
-from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
+from standby.replication.needs import Dependencies, Serving, judge_models, models_of, resolve, with_added_defaults
 from standby.replication.trained import still_there
 from standby.replication.verdict import CopyRecord, expected_definition, status_of
 from standby.service.models import Analyzer

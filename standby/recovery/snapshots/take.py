@@ -26,9 +26,9 @@ from standby.recovery.snapshots.manifest import (
     write_index,
 )
 from standby.recovery.snapshots.store import index_path, put_objects, to_object
-from standby.replication.dependencies import referenced_anywhere, resolve
 from standby.replication.fingerprint import fingerprint, without_access
 from standby.replication.inventory import Inventory, is_protected, take_inventory
+from standby.replication.needs import referenced_anywhere, resolve
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.text import counted, some_of

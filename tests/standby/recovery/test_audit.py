@@ -25,8 +25,8 @@ from standby.recovery.audit import (
 from standby.recovery.chain import FIRST, AuditLine, head_path, sealed
 from standby.vault.errors import Changed, NewerFormat, OlderFormat, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.lease import LEASE, SKEW
 from standby.vault.signing import HmacSigner, Signer
+from standby.vault.storage import LEASE, SKEW
 from tests.standby.recovery.bare import bare_context
 from tests.standby.vault.world import HandClock, Killed, Memory
 

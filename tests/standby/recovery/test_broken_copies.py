@@ -40,11 +40,10 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
-from standby.replication.dependencies import references
 from standby.replication.items import Selection, Status
+from standby.replication.needs import models_of, references
 from standby.replication.replicate import begin, survey
 from standby.replication.report import Report
-from standby.replication.serving import models_of
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Verdict, sight
 from standby.service.client import ContentUnderstandingClient

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.replication.dependencies import references, resolve
+from standby.replication.needs import references, resolve
 
 
 def router(*children: str, base: str = "prebuilt-document") -> dict[str, Any]:

@@ -19,8 +19,7 @@ from standby.replication.ledger import SAVE_EVERY, Ledger, read_ledger, write_le
 from standby.replication.verdict import CopyRecord
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.lease import LEASE
-from standby.vault.storage import Storage
+from standby.vault.storage import LEASE, Storage
 from tests.standby.replication.world import PREVIEW_2025, RELEASED, record, sighting
 from tests.standby.vault.world import HandClock, Killed, Memory, settled
 

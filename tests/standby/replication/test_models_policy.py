@@ -6,7 +6,7 @@ import pytest
 
 from standby.config.plan import MissingDefaults
 from standby.config.resource import DeploymentOverrides
-from standby.replication.serving import judge_models, with_added_defaults
+from standby.replication.needs import judge_models, with_added_defaults
 from tests.standby.replication.world import DEFAULTS, MODELS, PREVIEW_2025, deployment, resource, serving
 
 NONE = DeploymentOverrides()

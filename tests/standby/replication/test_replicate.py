@@ -26,8 +26,7 @@ from standby.replication.verdict import Action
 from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.lease import LEASE
-from standby.vault.storage import Storage
+from standby.vault.storage import LEASE, Storage
 from tests.standby.replication.world import (
     RELEASED,
     Service,

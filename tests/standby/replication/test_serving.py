@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from standby.config.resource import DeploymentOverrides
-from standby.replication.serving import Finding, Serving, Severity, check_models, default_to_add, models_of
+from standby.replication.needs import Finding, Serving, Severity, check_models, default_to_add, models_of
 from standby.service.models import Deployment
 from tests.standby.replication.world import PREVIEW_2025, RELEASED, definition, deployment, resource, serving
 

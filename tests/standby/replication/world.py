@@ -21,7 +21,7 @@ from standby.config.resource import Resource
 from standby.replication.inventory import Connections, Inventory
 from standby.replication.items import PlanItem
 from standby.replication.ledger import read_ledger
-from standby.replication.serving import Serving
+from standby.replication.needs import Serving
 from standby.replication.steps import RunContext
 from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 from standby.service.calls import trusted_certificates

@@ -147,4 +147,4 @@ def test_stored_files_are_understood_in_one_place_only() -> None:
         if "model_validate_json(" in file.read_text(encoding="utf-8")
     }
 
-    assert found == {"vault/documents.py", "vault/lease.py"}
+    assert found == {"vault/documents.py", "vault/storage.py"}

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.vault.errors import Held, TakenOver, VaultError, VaultUnavailable
-from standby.vault.lease import LEASE, RENEWAL, SKEW
-from standby.vault.storage import HeldFile
+from standby.vault.storage import LEASE, RENEWAL, SKEW, HeldFile
 from tests.standby.vault.world import HandClock, Killed, Memory, settled
 
 

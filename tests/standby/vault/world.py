@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from standby.document import digest_of
 from standby.vault.errors import Changed, Held, VaultUnavailable
-from standby.vault.lease import hold_by_lease
-from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
+from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked, hold_by_lease
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from standby.fencing import Assignment
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import Facts, ModelFact, Standing
 from standby.recovery.readiness.last_runs import DrillSummary
-from standby.replication.serving import Finding, Severity
+from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 
 NOW = datetime(2026, 5, 4, 3, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from standby.recovery.readiness.document import (
 )
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.readiness.wording import points_words, serving_words
-from standby.replication.serving import Severity
+from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ResourceNotFound, Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import (

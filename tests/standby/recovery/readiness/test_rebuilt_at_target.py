@@ -21,8 +21,8 @@ from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
+from standby.replication.needs import Severity
 from standby.replication.report import Report
-from standby.replication.serving import Severity
 from standby.replication.verdict import Action
 from standby.service.errors import Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import facts, good

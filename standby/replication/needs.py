@@ -1,20 +1,135 @@
-"""Whether a resource can serve the models an analyzer names.
+"""What an analyzer needs where it is copied to: other analyzers, and deployments of the models it names.
 
 An analyzer that is `ready` still fails its first analysis where a model name leads to no deployment
 (REFERENCE, *Two protocols*); this check, made before the copy, is the only thing that notices.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 
 from standby.config.plan import MissingDefaults
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
-from standby.replication.dependencies import inline_analyzers
 from standby.service.errors import ServiceError
-from standby.service.models import Deployment
+from standby.service.models import PREBUILT, Deployment
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """The analyzers a selection needs."""
+
+    # For each analyzer, selected or pulled in, the custom analyzers it refers to.
+    children: Mapping[str, frozenset[str]]
+    pulled_in: frozenset[str]  # analyzers that nobody selected but a selected one needs
+    missing: Mapping[str, frozenset[str]]  # for each analyzer, the ones it refers to that the source does not have
+    # For each member of a cycle, the cycle's path (first name repeated at its end).
+    cycles: Mapping[str, tuple[str, ...]]
+
+    def warnings_of(self, analyzer: str) -> tuple[str, ...]:
+        """Say of an analyzer that nobody selected which ones need it."""
+        if analyzer not in self.pulled_in:
+            return ()
+        return (f"Not selected, but needed by {', '.join(sorted(self._parents[analyzer]))}.",)
+
+    @cached_property
+    def _parents(self) -> Mapping[str, list[str]]:
+        parents: defaultdict[str, list[str]] = defaultdict(list)
+        for parent, needed in self.children.items():
+            for child in needed:
+                parents[child].append(parent)
+        return parents
+
+
+def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
+    """Name the custom analyzers a definition refers to, at any depth.
+
+    References are `baseAnalyzerId`, `config.contentCategories.*.analyzerId`, and both again inside inline
+    analyzers (`config.contentCategories.*.analyzer`): REFERENCE, *The analyzer*.
+    """
+    return frozenset(name for name in _references(definition) if name and not name.startswith(PREBUILT))
+
+
+def inline_analyzers(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, JsonValue]]:
+    """Walk the analyzers written out inside a definition, at any depth."""
+    for category in _categories(definition):
+        inline = category.get("analyzer")
+        if isinstance(inline, dict):
+            yield inline
+            yield from inline_analyzers(inline)
+
+
+def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, JsonValue]]) -> Dependencies:
+    """Close a selection of ids under references; `definitions` has every custom analyzer of the source."""
+    return closure(selected, definitions, lambda name: references(definitions[name]))
+
+
+def closure(
+    selected: Iterable[str], known: Container[str], references_of: Callable[[str], frozenset[str]]
+) -> Dependencies:
+    """Close a selection of ids under references, of which it is known what each refers to."""
+    wanted = frozenset(selected)
+    children: dict[str, frozenset[str]] = {}
+    missing: dict[str, frozenset[str]] = {}
+    waiting = sorted(wanted)
+    while waiting:
+        analyzer = waiting.pop()
+        if analyzer in children:
+            continue
+        needed = references_of(analyzer)
+        children[analyzer] = there = frozenset(name for name in needed if name in known)
+        if absent := needed - there:
+            missing[analyzer] = absent
+        waiting.extend(name for name in there if name not in children)
+    pulled_in = frozenset(children) - wanted
+    return Dependencies(children=children, pulled_in=pulled_in, missing=missing, cycles=_cycles(children))
+
+
+def _cycles(children: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    graph = {analyzer: set(needed) for analyzer, needed in children.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            # graphlib lists a cycle from child to parent; people read it from parent to child.
+            path = tuple(reversed(error.args[1]))
+            found.update(dict.fromkeys(path, path))
+            for member in set(path):
+                del graph[member]
+            for needed in graph.values():
+                needed.difference_update(path)
+        else:
+            return found
+
+
+def _categories(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, JsonValue]]:
+    config = definition.get("config")
+    categories = config.get("contentCategories") if isinstance(config, dict) else None
+    if isinstance(categories, dict):
+        yield from (category for category in categories.values() if isinstance(category, dict))
+
+
+def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
+    base = definition.get("baseAnalyzerId")
+    if isinstance(base, str):
+        yield base
+    for category in _categories(definition):
+        referred = category.get("analyzerId")
+        if isinstance(referred, str):
+            yield referred
+        inline = category.get("analyzer")
+        if isinstance(inline, dict):
+            yield from _references(inline)
+
+
+def referenced_anywhere(definitions: Mapping[str, Mapping[str, JsonValue]]) -> frozenset[str]:
+    """Name every analyzer that some definition refers to."""
+    return frozenset(name for definition in definitions.values() for name in references(definition))
 
 
 class Severity(StrEnum):
