@@ -31,8 +31,8 @@ from standby.recovery.decision.input import (
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness, with_parents
-from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
+from standby.recovery.snapshots.manifest import SnapshotError
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
 from standby.replication.needs import Severity

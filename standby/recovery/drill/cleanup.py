@@ -6,7 +6,7 @@ while it runs, so that nobody takes its analyzers for leftovers; a run that is k
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,9 +17,9 @@ from standby.clock import Clock
 from standby.concurrency import side_by_side, to_its_end
 from standby.config.errors import UnknownName
 from standby.document import Document, JsonObject
+from standby.errors import GuardRefused, StandbyError
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
-from standby.recovery.drill.errors import DrillUnderWay, LeftBehind, ManifestUnreadable
 from standby.replication.inventory import DRILL_TAG, Connections, connect
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnalyzerNotFound, ServiceError
@@ -35,6 +35,34 @@ EMPTY_LISTINGS = 2
 
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # Seconds between two listings, the longer the more there were
 LONGEST = 600.0  # Seconds that a clean-up may take in all
+
+
+class DrillUnderWay(GuardRefused):
+    def __init__(self, plan: str, where: str) -> None:
+        cause = f"Another drill of plan {plan} is running (it has locked {where})"
+        super().__init__(cause, "Wait until it has ended, then run again")
+
+
+class LeftBehind(StandbyError):
+    """Leftovers of an earlier drill at the same target cannot be removed, so another drill would prove nothing."""
+
+    def __init__(self, plan: str, run_id: str, resource: str, left: Sequence[str], problem: str) -> None:
+        super().__init__(
+            f"The leftovers of drill {run_id} at {resource} are not removed: "
+            f"{problem or f'{some_of(left, 5)} cannot be deleted'}",
+            clean_up_again(plan),
+        )
+
+
+class ManifestUnreadable(StandbyError):
+    def __init__(self, where: str, reason: str) -> None:
+        action = "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file"
+        super().__init__(f"{where}, which lists what unfinished drills have made, cannot be read: {reason}", action)
+
+
+def clean_up_again(plan: str) -> str:
+    """Say what to do where something of a drill is left."""
+    return f"Fix that, then run standby drill {plan} --clean-up"
 
 
 class DrillManifest(Document):

@@ -13,7 +13,7 @@ from functools import partial
 
 from standby.concurrency import to_its_end
 from standby.document import JsonValue
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, record_action
@@ -30,7 +30,6 @@ from standby.recovery.drill.cleanup import (
     must_be_clean,
     remove_leftovers,
 )
-from standby.recovery.drill.errors import NothingToDrill, ScratchUnfit, ServesAlready
 from standby.recovery.drill.evidence import Evidence, write_evidence
 from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Findings, inspect_analyzers, reasons_against
 from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
@@ -48,6 +47,27 @@ from standby.replication.inventory import DRILL_TAG
 from standby.text import some_of
 
 RUN_CHARACTERS = 12  # Characters of a run id that a prefix has: an id may have 64 in all
+
+
+class ServesAlready(GuardRefused):
+    def __init__(self, plan: str, primary: str, resource: str) -> None:
+        cause = f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill"
+        super().__init__(cause, f"Choose another target, or run standby failback {plan} first")
+
+
+class ScratchUnfit(GuardRefused):
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(
+            f"{resource} cannot be the scratch resource: {reason}",
+            "Name a resource that no plan uses and that has none of these ids; or leave out --scratch, "
+            "then the drill uses temporary ids at the target",
+        )
+
+
+class NothingToDrill(StandbyError):
+    def __init__(self, plan: str, primary: str) -> None:
+        cause = f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing"
+        super().__init__(cause, f"Take one with standby snapshot {plan} while {primary} answers")
 
 
 async def drill(

@@ -13,10 +13,10 @@ from pydantic import AwareDatetime, Field, ValidationError
 from standby import __version__
 from standby.config.errors import summary
 from standby.document import digest_of
+from standby.errors import StandbyError
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.drill.errors import NoEvidence
 from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
@@ -27,6 +27,13 @@ from standby.vault.storage import Storage
 
 MOST_ANALYZERS = 500  # Analyzers that the page lists; the JSON file has all
 SEAL = ".sig"
+
+
+class NoEvidence(StandbyError):
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} does not exist", "Name a run id that standby audit show PLAN lists, or an evidence.json file"
+        )
 
 
 class Evidence(Stored):

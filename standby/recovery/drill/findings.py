@@ -11,8 +11,7 @@ from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.context import RecoveryContext
-from standby.recovery.drill.cleanup import CleanUp, DrillManifest
-from standby.recovery.drill.errors import clean_up_again
+from standby.recovery.drill.cleanup import CleanUp, DrillManifest, clean_up_again
 from standby.recovery.drill.sandbox import UNKNOWN
 from standby.recovery.failover.report import FailoverReport, PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan

@@ -10,9 +10,9 @@ from datetime import datetime
 from standby.concurrency import side_by_side
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.failback.errors import NotCompared, NothingThere, PrimaryDoesNotAnswer
 from standby.recovery.failback.report import (
     CONFLICTS,
     COPIED_TO_PRIMARY,
@@ -39,6 +39,24 @@ from standby.replication.verdict import (
     status_of,
 )
 from standby.service.errors import ServiceError
+
+
+class NothingThere(StandbyError):
+    def __init__(self, analyzer: str, standby: str) -> None:
+        super().__init__(f"{standby} has no {analyzer} that could be kept", f"Leave out --keep {analyzer}=standby")
+
+
+class NotCompared(StandbyError):
+    def __init__(self, plan: str, analyzer: str, primary: str, standby: str) -> None:
+        action = f"Use its id at {primary}; standby failback {plan} --dry-run lists the analyzers that differ"
+        super().__init__(f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}", action)
+
+
+class PrimaryDoesNotAnswer(GuardRefused):
+    def __init__(self, plan: str, primary: str, reason: str) -> None:
+        cause = f"The analyzers of {primary} cannot be read: {reason.removesuffix('.')}"
+        super().__init__(cause, f"Fix that (standby doctor {plan} helps), then run again")
+
 
 Choices = Mapping[str, Choice]  # Whose analyzer is kept, by its id at the primary, where somebody decided
 

@@ -1,7 +1,7 @@
 """Fails a plan back to a primary, with every edit that was made at either resource meanwhile."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,14 +11,13 @@ from pydantic import Field
 
 from standby.concurrency import despite_cancellation
 from standby.document import JsonValue
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.divergence import Choices, Comparison, compare
-from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLost, UnsettledEdits
 from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
 from standby.recovery.failover.begin import SHARED, must_share
 from standby.recovery.failover.errors import FailoverUnfinished
@@ -31,6 +30,38 @@ from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.text import some_of
 from standby.vault.documents import HeldDocument, Stored, hold_document
+
+
+class UnsettledEdits(GuardRefused):
+    def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
+        names = sorted(analyzers)
+        super().__init__(
+            f"{primary} and {standby} have different versions of {some_of(names, 5)}, "
+            "and nobody has decided which to keep",
+            f"Decide for each, with --keep {names[0]}=primary or --keep {names[0]}=standby; "
+            "of the other version the vault keeps the definition, not a training. "
+            f"See standby failback {plan} --dry-run",
+        )
+
+
+class TrainingWouldBeLost(GuardRefused):
+    """What labelled data trained at the primary would be replaced by what a restore rebuilt at the standby."""
+
+    def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
+        names = sorted(analyzers)
+        super().__init__(
+            f"{some_of(names, 5)} at {primary} {'is' if len(names) == 1 else 'are'} trained, and what {standby} has "
+            f"instead was rebuilt from a definition or has no labelled data: no training can be put back",
+            f"Keep the trained one with --keep {names[0]}=primary, or replace it with --keep {names[0]}=standby "
+            f"--force {names[0]}, which keeps it at {primary} under another id first. "
+            f"See standby failback {plan} --dry-run",
+        )
+
+
+class FailbackUnderWay(GuardRefused):
+    def __init__(self, plan: str, primary: str, where: str) -> None:
+        cause = f"Another run is failing plan {plan} back to {primary} (it has locked {where})"
+        super().__init__(cause, f"Wait until it has ended, then see standby status {plan}")
 
 
 @dataclass(frozen=True)

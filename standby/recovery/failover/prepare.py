@@ -17,8 +17,8 @@ from standby.recovery.failover.report import Phases, Restored
 from standby.recovery.failover.state import SwitchRecord, record_added
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import BY_THE_FAILOVER, Bucket, Readiness, with_parents
-from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.manifest import SnapshotError
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import open_snapshot

@@ -30,10 +30,10 @@ from standby.recovery.readiness.standing import (
     usable_at,
     with_children,
 )
-from standby.recovery.snapshots.errors import NoSnapshot, NotOfThisPlan, SnapshotError
 from standby.recovery.snapshots.fidelity import RestoreAction
-from standby.recovery.snapshots.plan import plan_restore
-from standby.recovery.snapshots.snapshot import open_snapshot
+from standby.recovery.snapshots.manifest import SnapshotError
+from standby.recovery.snapshots.plan import NotOfThisPlan, plan_restore
+from standby.recovery.snapshots.snapshot import NoSnapshot, open_snapshot
 from standby.recovery.witnesses import looked
 from standby.replication.inventory import (
     Connections,

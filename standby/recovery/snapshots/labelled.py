@@ -17,8 +17,7 @@ from pydantic import SecretStr
 from standby.concurrency import side_by_side
 from standby.config.resource import EntraCredentials, Resource, cloud_of, is_loopback
 from standby.document import JsonObject, JsonValue
-from standby.recovery.snapshots.errors import SnapshotError
-from standby.recovery.snapshots.manifest import Blob, LabelledData
+from standby.recovery.snapshots.manifest import Blob, LabelledData, SnapshotError
 from standby.replication.needs import inline_analyzers
 from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
 from standby.service.calls import CODINGS, Tls, route_to, take_in

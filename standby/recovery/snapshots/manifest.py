@@ -16,9 +16,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
+from standby.errors import StandbyError
 from standby.service.models import Deployment
 from standby.vault.documents import Stored, Upgrade, parse_stored
 from standby.vault.signing import LogMark
+
+
+class SnapshotError(StandbyError):
+    """Base of this package's errors."""
 
 
 class Part(Document):

@@ -16,7 +16,6 @@ from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.errors import NotOfThisPlan
 from standby.recovery.snapshots.fidelity import (
     ABSENT,
     MET,
@@ -34,7 +33,7 @@ from standby.recovery.snapshots.fidelity import (
 )
 from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, renamed
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
-from standby.recovery.snapshots.manifest import ResourceSnapshot
+from standby.recovery.snapshots.manifest import ResourceSnapshot, SnapshotError
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.replication.fingerprint import fingerprint, is_filled_in, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
@@ -44,6 +43,13 @@ from standby.replication.needs import Dependencies, Serving, judge_models, model
 from standby.replication.trained import still_there
 from standby.replication.verdict import CopyRecord, expected_definition, status_of
 from standby.service.models import Analyzer
+from standby.text import utc
+
+
+class NotOfThisPlan(SnapshotError):
+    def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
+        cause = f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}"
+        super().__init__(cause, "Name a source or a target of the plan")
 
 
 async def plan_restore(

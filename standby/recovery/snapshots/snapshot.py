@@ -1,16 +1,16 @@
 """Snapshots as they are read: one is opened, all are listed, every file of them is verified."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from standby.concurrency import do_for_each
 from standby.document import Document, JsonObject, oddity, read_json
+from standby.errors import GuardRefused, sentence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
-from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
-from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot
+from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot, SnapshotError
 from standby.recovery.snapshots.store import (
     FILES_AT_ONCE,
     Found,
@@ -22,6 +22,33 @@ from standby.recovery.snapshots.store import (
 from standby.text import counted, utc
 
 log = logging.getLogger("standby.recovery")
+
+
+class NoSnapshot(SnapshotError):
+    def __init__(self, plan: str, asked: str = "") -> None:
+        cause = f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}"
+        super().__init__(cause, f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}")
+
+
+class NewestSnapshotLost(SnapshotError, GuardRefused):
+    """The newest snapshot that was taken is gone; an older one is not restored as if it were the newest."""
+
+    def __init__(self, plan: str, snapshot: str, left: datetime | None) -> None:
+        older = f"the newest that is left is of {utc(left)}" if left else "and no other one is left"
+        name = left.strftime("%Y-%m-%dT%H:%M:%SZ") if left else ""
+        super().__init__(
+            f"Snapshot {snapshot} of plan {plan} was taken, and is in no list any more: "
+            f"older lists were put back, or somebody removed it; {older}",
+            f"Find the vault that has it; to restore from the older one, name its time with --as-of {name}"
+            if left
+            else f"Find the vault that has it, or take a new one with standby snapshot {plan}",
+        )
+
+
+class SnapshotTampered(SnapshotError):
+    def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
+        cause = f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}"
+        super().__init__(cause, "Restore from another one with --as-of, and find out who changed this one")
 
 
 @dataclass(frozen=True)

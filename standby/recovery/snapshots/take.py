@@ -13,7 +13,6 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Catalog, copy_missing, open_catalog, put_manifest, retire
-from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
@@ -22,6 +21,7 @@ from standby.recovery.snapshots.manifest import (
     IndexEntry,
     Manifest,
     ResourceSnapshot,
+    SnapshotError,
     entry_of,
     write_index,
 )
@@ -40,6 +40,13 @@ log = logging.getLogger("standby.recovery")
 
 REPLICA_SECONDS = 900.0  # Seconds in which the replica of the vault is brought up
 LOOKED_BACK = 10  # Earlier snapshots that are searched for a source that does not answer, newest first
+
+
+class NothingReachable(SnapshotError):
+    def __init__(self, plan: str, missing: Mapping[str, str]) -> None:
+        causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
+        cause = f"No snapshot of plan {plan} was taken, because no resource that serves it answers. {causes}"
+        super().__init__(cause, f"See standby doctor {plan}; earlier snapshots are unchanged")
 
 
 @dataclass(frozen=True)

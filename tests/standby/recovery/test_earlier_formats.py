@@ -26,8 +26,13 @@ from standby.recovery.failback.failback import hold_progress
 from standby.recovery.failover.state import read_record
 from standby.recovery.readiness.document import State, read_last_states, remember_states
 from standby.recovery.readiness.last_runs import read_last_runs, read_latest
-from standby.recovery.snapshots.errors import SnapshotTampered
-from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
+from standby.recovery.snapshots.snapshot import (
+    SnapshotTampered,
+    list_snapshots,
+    open_snapshot,
+    readable_definitions,
+    verify_snapshots,
+)
 from standby.replication.ledger import read_ledger, read_rebuilt
 from standby.replication.saved_plan import load_plan
 from standby.replication.verdict import Action

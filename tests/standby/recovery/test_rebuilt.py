@@ -12,8 +12,7 @@ import pytest
 
 from standby.cli.failback import divergence_lines
 from standby.fencing import Phase
-from standby.recovery.failback.errors import TrainingWouldBeLost
-from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.failback import TrainingWouldBeLost, fail_back, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceItem, DivergenceReport, FailbackReport
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
 from standby.recovery.snapshots.id_mapping import Naming, keep_names

@@ -23,14 +23,8 @@ from standby.recovery.activation.sinks import Activation
 from standby.recovery.assignments import NotATarget
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext, Stage, open_recovery
-from standby.recovery.drill.cleanup import DrillManifest, clean_up, hold_drills
-from standby.recovery.drill.drill import drill
-from standby.recovery.drill.errors import (
-    DrillUnderWay,
-    LeftBehind,
-    ScratchUnfit,
-    ServesAlready,
-)
+from standby.recovery.drill.cleanup import DrillManifest, DrillUnderWay, LeftBehind, clean_up, hold_drills
+from standby.recovery.drill.drill import ScratchUnfit, ServesAlready, drill
 from standby.recovery.drill.evidence import check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport
 from standby.recovery.drill.sandbox import Published

@@ -17,14 +17,14 @@ from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.failback.errors import (
+from standby.recovery.failback.divergence import NotCompared, NothingThere, PrimaryDoesNotAnswer
+from standby.recovery.failback.failback import (
     FailbackUnderWay,
-    NotCompared,
-    NothingThere,
-    PrimaryDoesNotAnswer,
     UnsettledEdits,
+    fail_back,
+    hold_progress,
+    report_divergence,
 )
-from standby.recovery.failback.failback import fail_back, hold_progress, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import fail_over

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, verify_snapshots
-from standby.recovery.snapshots.take import SnapshotTaken
+from standby.recovery.snapshots.take import NothingReachable, SnapshotTaken
 from standby.vault.errors import Held, VaultLost, VaultUnavailable
 from standby.vault.role import ROLE
 from tests.standby.recovery.snapshots.world import Died, Files, World, analyzer, definitions_of, labelled_by, served

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.document import digest_of
-from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import Manifest, entry_of, parse_index, write_index
-from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
+from standby.recovery.snapshots.snapshot import (
+    NewestSnapshotLost,
+    NoSnapshot,
+    SnapshotTampered,
+    list_snapshots,
+    open_snapshot,
+    readable_definitions,
+    verify_snapshots,
+)
 from standby.vault.signing import HmacSigner
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, definitions_of, flipped, served
 
