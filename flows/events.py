@@ -1,11 +1,13 @@
 """The events that Standby emits: they trigger automations and notifications."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from prefect import get_client
 from prefect.client.schemas.events import EventPage
@@ -22,9 +24,12 @@ from prefect.runtime import flow_run
 from pydantic import ValidationError
 
 from standby.document import JsonValue
+from standby.errors import StandbyError
 from standby.fencing import Fence
+from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity, decide, report_concerns
 from standby.recovery.probe import Observation
 from standby.text import clean
+from standby.vault.storage import Storage
 from tasks.stage import tried
 
 log = logging.getLogger("standby.flows")
@@ -42,7 +47,7 @@ REFUSED = "standby.failover.refused"
 WAITING = "standby.failover.waiting"
 FAILED_BACK = "standby.failback.completed"
 DRILLED = "standby.drill.completed"
-Severity = Literal["info", "warning", "critical"]
+PROTECTION_CHANGED = "standby.protection.changed"
 SERVED_BY = "served-by"  # Role of a plan beside a resource that serves for it
 STANDBY_OF = "standby-of"  # Role of a plan beside a resource that does not serve for it now
 READ_SECONDS = 5.0  # How long an evaluation waits for what others observed
@@ -162,6 +167,60 @@ async def told_lately(plan: str, what: str, within: timedelta) -> bool:
         return any(event.payload.get("what") == what for event in page.events)
 
     return bool(await tried(f"the events of plan {plan}", read, READ_SECONDS))
+
+
+KEEP_SECONDS = 10.0  # How long the vault may take to keep what people were told
+REMEMBERED = timedelta(days=1)  # How far back it is looked for what people were told while the vault did not answer
+
+
+async def tell_concerns(vault: AbstractAsyncContextManager[Storage], plan: str, look: Look) -> None:
+    """Emit one event of what a look at a plan changed; the vault keeps what people know. This never fails.
+
+    A vault that cannot be used is a concern itself. Then the last event says what people know.
+    """
+    await tried("what people are told", lambda: _tell(vault, plan, look), 2 * KEEP_SECONDS)
+
+
+async def _tell(vault: AbstractAsyncContextManager[Storage], plan: str, look: Look) -> None:
+    told = await tried("what people were told", lambda: _last_told(plan), READ_SECONDS)
+    now, seen = datetime.now(UTC), replace(look, kinds=look.kinds | {Kind.VAULT})
+    known, kept = told or (Concerns(), True)
+    try:
+        async with asyncio.timeout(KEEP_SECONDS), vault as storage:
+            known, change = await report_concerns(storage, plan, seen, now, None if kept else known)
+        kept = True
+    except (StandbyError, OSError) as error:
+        known, change = decide(known, replace(seen, found=(*look.found, _unusable(plan, error))), now)
+        kept = False
+    if change:
+        facts = {**change.facts(), "known": known.model_dump(mode="json"), "kept": kept}
+        PlanEvent(PROTECTION_CHANGED, plan, facts, change.severity).emit(change.summary(now))
+
+
+def _unusable(plan: str, error: Exception) -> Concern:
+    cause = error.cause if isinstance(error, StandbyError) else f"it did not answer ({type(error).__name__})"
+    return Concern(
+        kind=Kind.VAULT,
+        about="",
+        severity="critical",
+        summary=f"The vault of plan {plan} cannot be used, so no failover can begin: {cause}",
+        next_action=f"Correct that, then run standby doctor {plan}",
+    )
+
+
+async def _last_told(plan: str) -> tuple[Concerns, bool]:
+    """Give what people know by the last event, and whether the vault knows it as well."""
+    now = datetime.now(UTC)
+    wanted = EventFilter(
+        event=EventNameFilter(name=[PROTECTION_CHANGED]),
+        resource=EventResourceFilter(id=[plan_id(plan)]),
+        occurred=EventOccurredFilter(since=now - REMEMBERED, until=now + REMEMBERED),
+    )
+    async with get_client() as client:
+        page = await client.read_events(wanted, limit=1)
+    for event in page.events:
+        return Concerns.model_validate(event.payload["known"]), bool(event.payload["kept"])
+    return Concerns(), True
 
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:

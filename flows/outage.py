@@ -15,7 +15,7 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations, told_lately
+from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
 from flows.execution import failover_page, leave_decision, outcome_of
 from flows.outcome import FlowOutcome, escaped
 from flows.recovery import open_in_flow
@@ -24,6 +24,7 @@ from standby.config.configuration import Configuration
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
+from standby.recovery.concerns import Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
