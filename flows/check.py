@@ -63,11 +63,9 @@ async def publish_readiness(
     page = shown(MarkdownArtifact(key="readiness", markdown=markdown, description=description))
     await tried("the page of readiness", page.acreate)
     last = await read_last_states(context.vault, plan)
-    changed = last.changed(found)
-    for each in changed:
+    for each in last.changed(found):
         _emit(each, last.before(each))
-    if changed or len(found) != len(last.states):
-        await remember_states(context.vault, plan, found)
+    await remember_states(context.vault, plan, found)
 
 
 def _emit(each: Readiness, before: TargetState | None) -> None:

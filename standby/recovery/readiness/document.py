@@ -1,11 +1,12 @@
 """The models of readiness: the facts it is judged by, and the result for people, programs and the decision."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
@@ -16,7 +17,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Stored, Upgrade, change_document, read_document
 from standby.vault.storage import Storage
 
 
@@ -237,18 +238,86 @@ class Facts:
         return self.primary if self.is_failback else self.target
 
 
-class LastStates(Stored):
-    """The state of each target at the last check, by `primary/target`."""
+class Sample(Document):
+    """What one check found of a target."""
 
+    at: AwareDatetime  # when it was looked at, UTC
+    state: State
+    # Everything that the primary had until then could be recovered, UTC: `at` itself where nothing would be lost.
+    # `None` where that is unknown, something cannot be recovered, or it is about a failback, which loses nothing.
+    oldest_point: AwareDatetime | None
+    met: bool | None  # whether the plan's RPO held; `None` where there was none, or that was unknown
+
+    @property
+    def age(self) -> timedelta | None:
+        """How much would have been lost at most."""
+        return None if self.oldest_point is None else max(timedelta(), self.at - self.oldest_point)
+
+    @classmethod
+    def of(cls, found: Readiness) -> Self:
+        points = () if found.is_failback else found.points
+        # A copy of what has not changed since loses nothing, however old it is.
+        behind = [None if point.lost else point.verified_at for point in points if point.source_changed is not False]
+        known = [moment for moment in behind if moment is not None]
+        oldest = min((found.assessed_at, *known)) if points and len(known) == len(behind) else None
+        met = {point.met for point in points} or {None}
+        return cls(
+            at=found.assessed_at,
+            state=found.state,
+            oldest_point=oldest,
+            met=False if False in met else None if None in met else True,
+        )
+
+
+MOST_SAMPLES = 400  # Of one target that are kept: some two weeks of checks every hour, and what was before them sparser
+
+
+def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Keep the worse of each two of the older half, once there are too many: old ones become sparser and sparser."""
+    half = MOST_SAMPLES // 2
+    if len(samples) <= MOST_SAMPLES:
+        return tuple(samples)
+    older, newer = samples[:half], samples[half:]
+    return (*(max(two, key=_badness) for two in zip(older[::2], older[1::2], strict=True)), *newer)
+
+
+def _badness(sample: Sample) -> tuple[bool, bool, timedelta]:
+    return sample.met is False, sample.age is None, sample.age or timedelta()
+
+
+class LastStates(Stored):
+    """The state of each target at the last check, and what earlier checks found, by `primary/target`."""
+
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}
+
+    format: Literal[2] = 2
     states: dict[str, State] = Field(default_factory=dict)
+    history: dict[str, tuple[Sample, ...]] = Field(default_factory=dict)  # the oldest first
 
     def before(self, now: Readiness) -> State | None:
         """Give the state of a target at the last check; `None` where it was never checked."""
-        return self.states.get(f"{now.primary}/{now.target}")
+        return self.states.get(_pair(now))
 
     def changed(self, found: Iterable[Readiness]) -> list[Readiness]:
         """Choose the targets whose state is not that of the last check."""
         return [each for each in found if self.before(each) is not each.state]
+
+    def samples(self, of: Readiness) -> tuple[Sample, ...]:
+        """Give what earlier checks found of a target, the oldest first."""
+        return self.history.get(_pair(of), ())
+
+    def after(self, found: Iterable[Readiness]) -> Self:
+        """Add what a check found; targets that the plan no longer has are dropped."""
+        known = {_pair(each): (*self.samples(each), Sample.of(each)) for each in found}
+        return type(self)(
+            states={name: samples[-1].state for name, samples in known.items()},
+            # Of two checks side by side, the one that looked first may write last.
+            history={name: thinned(sorted(each, key=lambda sample: sample.at)) for name, each in known.items()},
+        )
+
+
+def _pair(readiness: Readiness) -> str:
+    return f"{readiness.primary}/{readiness.target}"
 
 
 async def read_last_states(storage: Storage, plan: str) -> LastStates:
@@ -256,10 +325,10 @@ async def read_last_states(storage: Storage, plan: str) -> LastStates:
     return await read_document(storage, _last_states_path(plan), LastStates) or LastStates()
 
 
-async def remember_states(storage: Storage, plan: str, found: Iterable[Readiness]) -> None:
-    """Keep the states for the next check."""
-    states = LastStates(states={f"{each.primary}/{each.target}": each.state for each in found})
-    await change_document(storage, _last_states_path(plan), LastStates, lambda _: states)
+async def remember_states(storage: Storage, plan: str, found: Sequence[Readiness]) -> None:
+    """Keep what a check found, for the next one and for the history."""
+    path = _last_states_path(plan)
+    await change_document(storage, path, LastStates, lambda known: (known or LastStates()).after(found))
 
 
 def _last_states_path(plan: str) -> str:

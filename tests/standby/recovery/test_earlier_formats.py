@@ -128,7 +128,7 @@ async def test_a_decision_has_what_it_was_decided_from(opened: Opener) -> None:
 
 async def test_states_that_a_newer_version_remembered_are_not_overwritten(opened: Opener, tmp_path: Path) -> None:
     async with opened("whole") as context:
-        renumbered(tmp_path / "whole" / "vault" / "recovery" / PLAN / "readiness.json", 2)
+        renumbered(tmp_path / "whole" / "vault" / "recovery" / PLAN / "readiness.json", 3)
         with pytest.raises(NewerFormat):
             await read_last_states(context.vault, PLAN)
         with pytest.raises(NewerFormat):
