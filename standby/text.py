@@ -2,8 +2,9 @@
 
 import getpass
 import os
+import re
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
@@ -47,6 +48,21 @@ def some_sentences(reasons: Sequence[str], most: int = 3) -> str:
     """Give the first few reasons, a sentence each, and count the rest."""
     rest = len(reasons) - most
     return " ".join([*map(sentence, reasons[:most]), *([f"And {rest} more."] if rest > 0 else [])])
+
+
+def alike(said: Iterable[tuple[Hashable, str, str]], placeholder: str = "ANALYZER") -> list[tuple[list[str], str]]:
+    """Say once what is said of several, with all their names; in the order in which each was said first.
+
+    Sentences that differ only in the name that they are about are one, which has a placeholder for it.
+
+    Args:
+        said: what else has to be the same for two to be one, the name, and what is said of it.
+    """
+    same: dict[tuple[Hashable, str], dict[str, str]] = {}
+    for kind, name, text in said:
+        pattern = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-]*\w)", placeholder, text) if name in text else text
+        same.setdefault((kind, pattern), {})[name] = text
+    return [([*of], next(iter(of.values())) if len(of) == 1 else pattern) for (_, pattern), of in same.items()]
 
 
 def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:

@@ -229,9 +229,11 @@ def _check(role: str, name: str, source: Serving, target: Serving, overrides: De
 def _compare(role: str, name: str, deployment: str, source: Serving, target: Serving) -> Iterator[Finding]:
     where = target.resource.name
     if target.deployments is None or "/" in deployment:
-        cause = f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown"
-        action = "Give the resource Entra credentials that may read it, to have this checked"
+        # Of all deployments of a target in the same words, which are then said once.
+        cause = f"Which deployments {where} has, and of which models, is unknown"
+        action = "Give the resource Entra credentials that may read them, to have this checked"
         if "/" in deployment:
+            cause = f"Whether deployment {deployment} exists at {where}, and of which model it is, is unknown"
             action = "It is behind a connection, where only a test analysis can show it"
         yield Finding(Severity.UNKNOWN, role, name, deployment, cause, action)
         return

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.errors import StandbyError
-from standby.text import clean, counted, nearest, some_of, some_sentences, this_user, totals
+from standby.text import alike, clean, counted, nearest, some_of, some_sentences, this_user, totals
 
 
 class Kind(StrEnum):
@@ -86,3 +86,25 @@ def test_an_error_is_cleaned_by_its_root_and_only_its_own_lines_end() -> None:
     assert str(StandbyError(f"No {HARMFUL}", "Run\nagain")).isprintable()
     error = StandbyError(["Two things are wrong:", "one\nforged"])
     assert error.cause == "Two things are wrong:\none forged"
+
+
+def test_what_is_the_same_of_several_is_said_once_with_all_their_names() -> None:
+    edited = "It was edited at west. Overwrite it with --force {}."
+    said = [
+        ("failed", "invoice", edited.format("invoice")),
+        ("failed", "receipt", "It is gone."),
+        ("failed", "invoice-2", edited.format("invoice-2")),
+        ("failed", "invoice", edited.format("invoice")),
+        ("skipped", "memo", "It is gone."),
+    ]
+    assert alike(said) == [
+        (["invoice", "invoice-2"], edited.format("ANALYZER")),
+        (["receipt"], "It is gone."),
+        (["memo"], "It is gone."),
+    ]
+
+
+def test_what_is_said_of_one_keeps_its_name_and_another_longer_name_is_another() -> None:
+    said = [("", "in", "Delete in-2, not in. It is in."), ("", "x", "Delete in-2, not x. It is x.")]
+    assert alike(said[:1]) == [(["in"], said[0][2])]
+    assert alike(said) == [(["in", "x"], "Delete in-2, not ANALYZER. It is ANALYZER.")]
