@@ -18,7 +18,6 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.replication.chunks import (
     Chunk,
-    ChunkCopyLog,
     ChunkReport,
     ChunkRequest,
     Sharing,
@@ -30,6 +29,7 @@ from standby.replication.chunks import (
     with_shares,
 )
 from standby.replication.items import Progress, ReplicationPlan, Selection
+from standby.replication.ledger import Ledger
 from standby.replication.replicate import Replication, open_run
 from standby.replication.report import Report, Via, make_report, run_to_report
 from standby.replication.steps import RunContext
@@ -167,10 +167,11 @@ async def replicate_chunk(
     """
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_what_is_usable(plan), shares)
-    copy_log = ChunkCopyLog(records)
+    ledger = Ledger("", dict(records), held=True)
     async with open_run(configuration, plan) as opened, ProgressArtifact(f"Replicating {request.chunk}") as bar:
         context = replace(opened, known_epoch=known_epoch)
-        replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
+        replication = await begin_chunk(context, request, TaskSteps(context), ledger, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
-    for_parent = ChunkReport(items=ended.report.items, records=copy_log.added, took=copy_log.took)
+    added = {name: record for name, record in ledger.records.items() if record != records.get(name)}
+    for_parent = ChunkReport(items=ended.report.items, records=added, took=ledger.took)
     return await finish_replication(ended, chunk_artifact(for_parent))

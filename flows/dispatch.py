@@ -26,7 +26,7 @@ from flows.run import PROGRESS
 from standby.config.errors import summary
 from standby.replication.chunks import Chunk, ChunkReport, ChunkState, NextStep, next_step, results_of
 from standby.replication.items import PlanItem, Progress, count
-from standby.replication.ledger import CopyLog
+from standby.replication.ledger import Ledger
 from standby.replication.report import ReportItem
 
 WARN_AFTER = 60.0  # Seconds in which no worker took a chunk, after which the run warns
@@ -136,7 +136,7 @@ class SentChunk:
     chunk: Chunk
     items: tuple[PlanItem, ...]
     parameters: Mapping[str, Any]
-    copy_log: CopyLog
+    ledger: Ledger
     on_progress: Callable[[Progress], None]
     _dispatch: Dispatch = field(init=False)
     _report: ChunkReport | None = None
@@ -258,8 +258,8 @@ class SentChunk:
         report = await read_report(self._dispatch.client, sent.id)
         if report is not None:
             self._report = report
-            self.copy_log.took.update(report.took)
-            self.copy_log.record(report.records)
+            self.ledger.took.update(report.took)
+            self.ledger.record(report.records)
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
         self._otherwise = (

@@ -17,7 +17,7 @@ from standby.document import Document
 from standby.fencing import read_fence
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import Key, PlanItem, Progress, Records, ReplicationPlan, Selection, Status, part
-from standby.replication.ledger import read_took
+from standby.replication.ledger import Ledger, read_took
 from standby.replication.pacing import Took
 from standby.replication.replicate import Replication, Steps, make_plan_now
 from standby.replication.report import ReportItem, end_of
@@ -131,37 +131,25 @@ class ChunkRequest:
     records: Mapping[str, CopyRecord] = field(default_factory=dict)
 
 
-@dataclass
-class ChunkCopyLog:
-    """Stands for the ledger, which the parent writes alone."""
-
-    known: Mapping[str, CopyRecord]
-    added: dict[str, CopyRecord] = field(default_factory=dict)
-    took: dict[str, list[Took]] = field(default_factory=dict)  # what the ledger knows, and then what was measured too
-
-    @property
-    def records(self) -> Mapping[str, CopyRecord]:
-        return {**self.known, **self.added}
-
-    def record(self, records: Mapping[str, CopyRecord]) -> None:
-        self.added.update(records)
-
-
 async def begin_chunk(
     context: RunContext,
     request: ChunkRequest,
     steps: Steps,
-    copy_log: ChunkCopyLog,
+    ledger: Ledger,
     on_progress: Callable[[Progress], None],
 ) -> Replication:
-    """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run."""
+    """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run.
+
+    Args:
+        ledger: what the chunk adds to; it has no file, which the parent writes alone.
+    """
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived the run that sent it.
     fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
     fence.must_allow_copy(*pair, context.failover_run)
-    copy_log.took = await read_took(context.vault, *pair, context.api_version(chunk.source))
-    context.experience.take_up(*pair, copy_log.took)
+    ledger.took = await read_took(context.vault, *pair, context.api_version(chunk.source))
+    context.experience.take_up(*pair, ledger.took)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(
         targets=(chunk.target,), on_existing=request.on_existing, force=request.force, sources=(chunk.source,)
@@ -171,7 +159,7 @@ async def begin_chunk(
     return Replication(
         hold_to(part(plan, _with_children(plan, chunk.keys)), request.expected),
         steps,
-        ledgers={pair: copy_log},
+        ledgers={pair: ledger},
         slots={chunk.target: asyncio.Semaphore(limit)},
         clock=context.clock,
         on_progress=on_progress,

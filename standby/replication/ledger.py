@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -62,19 +62,6 @@ class _Head(Stored):
 _EPOCHS = b'{"format":1,"epochs":'
 
 
-class CopyLog(Protocol):
-    """What was copied from what, for one source and one target: the ledger, or a chunk's part of it."""
-
-    took: dict[str, list[Took]]  # what copies took, by kind
-
-    @property
-    def records(self) -> Mapping[str, CopyRecord]:
-        """The last record of each target analyzer."""
-
-    def record(self, records: Mapping[str, CopyRecord]) -> None:
-        """Add verified copies, by target analyzer."""
-
-
 SAVE_EVERY = 2.0  # Seconds between two saves of a ledger, for which a record may be in memory only
 
 
@@ -90,12 +77,12 @@ class Ledger:
     epochs: dict[str, int] = field(default_factory=dict)
     # What copies took, by kind, oldest first; added to as they end, and saved with the next record.
     took: dict[str, list[Took]] = field(default_factory=dict)
-    _held: bool = False
+    held: bool = False  # whether records may be added: the file is held, or there is none, as for a chunk
     _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, records: Mapping[str, CopyRecord]) -> None:
         """Add verified copies, by target analyzer; they are safe a few seconds later, and when the ledger is left."""
-        if not self._held:
+        if not self.held:
             raise LedgerBusy(self.where)
         self.records.update(records)
         if records:
@@ -125,13 +112,11 @@ async def read_epochs(storage: Storage, source: str, target: str, api_version: s
 
 async def read_took(storage: Storage, source: str, target: str, api_version: str) -> dict[str, list[Took]]:
     """Read what copies of one pair took lately; nothing where that cannot be read, which costs some questions."""
-    path = _path(source, target, api_version)
     try:
-        head = (await storage.read(path) or b"").partition(b"\n")[0]
+        return (await read_epochs(storage, source, target, api_version)).took
     except VaultError as error:
         log.warning("%s", error)
         return {}
-    return _parse(storage.where(path), head).took if head.startswith(_EPOCHS) else {}
 
 
 @asynccontextmanager
@@ -146,12 +131,12 @@ async def write_ledger(
         if ledger.damaged:
             await set_aside(storage, path, ledger.damaged)
             await _save(ledger, file)
-        ledger._held = True
+        ledger.held = True
         saving = asyncio.create_task(_save_now_and_then(ledger, file, clock or SystemClock()))
         try:
             yield ledger
         finally:
-            ledger._held = False
+            ledger.held = False
             saving.cancel()
             await to_its_end(_end(ledger, file, saving))
 

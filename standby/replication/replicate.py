@@ -29,7 +29,7 @@ from standby.replication.items import (
     part,
     selected_pairs,
 )
-from standby.replication.ledger import CopyLog, Ledger, Owner, RebuiltThere, read_owners, read_rebuilt
+from standby.replication.ledger import Ledger, Owner, RebuiltThere, read_owners, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
@@ -108,7 +108,7 @@ class Replication(Engine[PlanItem, ReportItem]):
         plan: ReplicationPlan,
         steps: Steps,
         *,
-        ledgers: Mapping[Pair, CopyLog],
+        ledgers: Mapping[Pair, Ledger],
         slots: Mapping[str, asyncio.Semaphore],
         clock: Clock,
         on_progress: Callable[[Progress], None] = lambda _: None,
@@ -238,7 +238,7 @@ class Replication(Engine[PlanItem, ReportItem]):
         )
 
 
-def _is_recorded(item: PlanItem, ledger: CopyLog) -> bool:
+def _is_recorded(item: PlanItem, ledger: Ledger) -> bool:
     last = ledger.records.get(item.target_analyzer)
     if last is None or item.found is None or (last.source, last.target) == (item.expected, item.found):
         return last is not None

@@ -45,11 +45,7 @@ class EntraAuth(httpx.Auth):
     """Puts an Entra token on every request; renews it before its end, and once after a 401."""
 
     def __init__(
-        self,
-        make_credential: Callable[[], AsyncTokenCredential],
-        scope: str,
-        *,
-        tenant_id: str | None = None,
+        self, make_credential: Callable[[], AsyncTokenCredential], scope: str, *, tenant_id: str | None = None
     ) -> None:
         """Prepare to sign; no token is asked for yet.
 

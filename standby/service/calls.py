@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import zlib
@@ -139,15 +138,6 @@ class Call:
     kind: str = "an analyzer"  # what is asked for, whichever analyzer it is about
     # Whether long work begins with it: then a resource that hangs is given up as soon as one call has failed.
     first: bool = False
-
-    @property
-    def content(self) -> bytes | None:
-        return None if self.body is None else json.dumps(self.body).encode()
-
-    @property
-    def content_type(self) -> str:
-        """The body's media type; the service takes merge patches only under their own (recordings)."""
-        return "application/merge-patch+json" if self.merge_patch else "application/json"
 
 
 MOST_BYTES = 64 * 2**20  # Bytes of one answer when decompressed; the largest page that was recorded has one million

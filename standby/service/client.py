@@ -147,7 +147,7 @@ class ArmClient:
         await self._sender.aclose()
 
     async def get_account(self) -> Account:
-        """Read the resource: its id in Azure's own spelling, its region, its endpoints."""
+        """Read the resource: its id in Azure's own spelling, and its region."""
         with self._as_reader():
             return (await self._sender.read(self._asked("", "the resource"), Account))[1]
 
@@ -283,19 +283,6 @@ class ContentUnderstandingClient:
         answer = await self._sender.send(call)
         return self.started(answer, answer.read(Analyzer))
 
-    async def patch_analyzer(
-        self, analyzer: str, *, description: str | None = None, tags: Mapping[str, str | None] | None = None
-    ) -> None:
-        """Change description or tags: the service ignores anything else, and echoes it all (recording)."""
-        body: dict[str, JsonValue] = {}
-        if description is not None:
-            body["description"] = description
-        if tags is not None:
-            body["tags"] = dict(tags)
-        await self._sender.send(
-            Call("PATCH", self.path(analyzer), self.version, body, merge_patch=True, analyzer=analyzer)
-        )
-
     async def delete_analyzer(self, analyzer: str) -> None:
         """Delete an analyzer; one that never existed is no error (recording)."""
         await self._sender.send(self._about(analyzer, "DELETE"))
@@ -358,7 +345,6 @@ class ContentUnderstandingClient:
         return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
 
     def _asked_first(self, what: str, kind: str) -> Call:
-        """Make a call that long work begins with."""
         return Call("GET", f"{BASE}/{what}", self.version, kind=kind, first=True)
 
     def _about(self, analyzer: str, method: str) -> Call:

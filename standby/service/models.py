@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -68,21 +69,19 @@ def _operation_status(value: object) -> object:
     return "canceled" if _lower(value) == "cancelled" else _lower(value)
 
 
-def _mapping(value: object) -> object:
-    return {} if value is None else value
-
-
 def _strings(value: object) -> object:
-    if not isinstance(value, dict):
-        return _mapping(value)
-    return {key: item for key, item in value.items() if item is not None}
+    return _only(value, lambda _, item: item is not None)
 
 
 def _readable(value: object) -> object:
-    if not isinstance(value, dict):
-        return _mapping(value)
     # One that cannot be read costs itself only: what needs it finds none.
-    return {key: item for key, item in value.items() if isinstance(item, str) and not oddity({key: item})}
+    return _only(value, lambda key, item: isinstance(item, str) and not oddity({key: item}))
+
+
+def _only(value: object, wanted: Callable[[str, Any], bool]) -> object:
+    if not isinstance(value, dict):
+        return {} if value is None else value
+    return {key: item for key, item in value.items() if wanted(key, item)}
 
 
 def _texts(value: object) -> object:
@@ -90,7 +89,6 @@ def _texts(value: object) -> object:
 
 
 def _text(item: object) -> str:
-    """Make one line of a warning, which is a text or an object with `code` and `message`."""
     if isinstance(item, dict):
         item = ": ".join(str(item[key]) for key in ("code", "message") if item.get(key))
     return clean(" ".join(clean(hidden(str(item or ""))).split()), MOST_WARNING_CHARACTERS)
@@ -169,8 +167,6 @@ class _Told:
 
 
 _NOTHING = _Told()
-
-
 _WRITTEN: WeakValueDictionary[bytes, Written] = WeakValueDictionary()
 """By its text, for as long as any analyzer has it: a copy has what its source has, and may be one of many thousands."""
 
@@ -361,9 +357,6 @@ class Account(_ArmPart):
 
     id: str
     location: str
-    endpoints: Annotated[dict[str, str], BeforeValidator(_mapping)] = Field(
-        default_factory=dict, validation_alias=AliasPath("properties", "endpoints")
-    )
 
 
 @dataclass(frozen=True)

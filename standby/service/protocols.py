@@ -35,10 +35,7 @@ class CopyAuthorization:
 
 
 async def start_copy(
-    target: ContentUnderstandingClient,
-    authorization: CopyAuthorization,
-    body: JsonObject,
-    params: Mapping[str, str],
+    target: ContentUnderstandingClient, authorization: CopyAuthorization, body: JsonObject, params: Mapping[str, str]
 ) -> StartedOperation:
     """Send `:copy` to a target; `CopyOutcomeUnknown` where no answer says whether it was taken."""
     analyzer = authorization.target_analyzer

@@ -78,7 +78,7 @@ def error_of_answer(
         request_id=code_of(response.headers.get("apim-request-id")),
         resource=resource,
         analyzer=analyzer,
-        retry_after=parse_retry_after(response.headers.get("retry-after"), date=response.headers.get("date"), now=now),
+        retry_after=retry_after_of(response, now),
     )
 
 
@@ -386,6 +386,11 @@ async def send_again(
                 raise failures.pop()
             return await send()
     raise AssertionError("stamina ends with a result or an error")
+
+
+def retry_after_of(response: httpx.Response, now: datetime) -> float | None:
+    """Give the seconds that an answer asks to wait."""
+    return parse_retry_after(response.headers.get("retry-after"), date=response.headers.get("date"), now=now)
 
 
 def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:

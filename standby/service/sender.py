@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -50,7 +51,7 @@ from standby.service.retries import (
     clock_skew,
     error_of_answer,
     error_of_transport,
-    parse_retry_after,
+    retry_after_of,
     send_again,
 )
 
@@ -196,14 +197,10 @@ class Sender:
         if place is None or place.userinfo:
             cause = f"{self._name} names a place that is no URL to follow"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
-        self._refuse_foreign(place, analyzer)
-        return place
-
-    def _refuse_foreign(self, place: httpx.URL, analyzer: str | None) -> None:
-        origin = origin_of(place)
-        if origin != self._origin:
+        if (origin := origin_of(place)) != self._origin:
             cause = f"{self._name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
+        return place
 
     async def _attempt(self, call: Call, patience: Patience) -> Answer:
         loop, answered = asyncio.get_running_loop(), False
@@ -229,9 +226,7 @@ class Sender:
             resource=self._name,
             origin=spelled(self._origin),
             analyzer=call.analyzer,
-            retry_after=parse_retry_after(
-                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
-            ),
+            retry_after=retry_after_of(response, self._clock.now()),
         )
 
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
@@ -278,18 +273,15 @@ class Sender:
             "User-Agent": USER_AGENT,
             "x-ms-client-request-id": ours,
         }
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
+        content = None if call.body is None else json.dumps(call.body).encode()
+        if content is not None:
+            # The service takes merge patches only under their own type (recordings).
+            headers["Content-Type"] = "application/merge-patch+json" if call.merge_patch else "application/json"
         # A path is below the endpoint, which may have one itself. Whatever it is, this very URL is sent.
         url = self._base + call.url if call.url.startswith("/") else call.url
         url = f"{url}?{urlencode(call.params)}" if call.params else url
-        return httpx.Request(
-            call.method,
-            self._place(url, call.analyzer),
-            content=call.content,
-            headers=headers,
-            extensions={"timeout": TIMEOUT},
-        )
+        place, limits = self._place(url, call.analyzer), {"timeout": TIMEOUT}
+        return httpx.Request(call.method, place, content=content, headers=headers, extensions=limits)
 
     async def _signed(self, request: httpx.Request, patience: Patience) -> httpx.Response:
         """Send a request as it is signed, and once more where it is signed anew."""
@@ -316,9 +308,7 @@ class Sender:
         finally:
             self._quota.give_back()
         if response.status_code == 429:
-            asked = parse_retry_after(
-                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
-            )
+            asked = retry_after_of(response, self._clock.now())
             self._quota.refused(None if asked is None else min(asked, self._retries.retry_after_cap))
         else:
             self._quota.let_through()

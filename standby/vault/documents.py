@@ -74,7 +74,10 @@ def parse_stored(where: str, content: bytes, model: type[M]) -> M:
         # Nearly all are what they should be, and the lines of a ledger are many.
         with suppress(ValidationError):
             return model.model_validate_json(content)
-    given = _json_object(content)
+    given: JsonObject = {}
+    with suppress(ValueError):
+        found = from_json(content)
+        given = found if isinstance(found, dict) else {}
     number = _number(given.get("format", 1))
     if number is None or number == present or not given:
         return model.model_validate_json(content)
@@ -86,14 +89,6 @@ def parse_stored(where: str, content: bytes, model: type[M]) -> M:
     for each in range(number, present):
         given = model.upgrades[each](given)
     return model.model_validate_json(json.dumps({**given, "format": model.model_fields["format"].default}))
-
-
-def _json_object(content: bytes) -> JsonObject:
-    try:
-        found = from_json(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _number(name: JsonValue) -> int | None:

@@ -58,25 +58,34 @@ class WriteUnsettled(VaultUnavailable):
     advice = "It may or may not have been written: run again when the vault's storage answers"
 
 
-class Changed(VaultError):
-    """Somebody else wrote a file since it was read; nothing was written."""
+class _OfPlaces(StandbyError):
+    """Something is wrong with one place, or with it and another one; each leaf has its sentence, and what to do."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(f"Another run wrote {where} at the same time", "Run again")
+    _cause: ClassVar[str]
+    _advice: ClassVar[str]
 
-
-class Held(VaultError, GuardRefused):
-    def __init__(self, where: str) -> None:
-        super().__init__(f"Another run is writing {where}", "Wait until it ends, then run again")
+    def __init__(self, where: str, other: str = "") -> None:
+        super().__init__(self._cause.format(where=where, other=other), self._advice)
         self.where = where
 
 
-class TakenOver(VaultError):
+class Changed(_OfPlaces, VaultError):
+    """Somebody else wrote a file since it was read; nothing was written."""
+
+    _cause = "Another run wrote {where} at the same time"
+    _advice = "Run again"
+
+
+class Held(_OfPlaces, VaultError, GuardRefused):
+    _cause = "Another run is writing {where}"
+    _advice = "Wait until it ends, then run again"
+
+
+class TakenOver(_OfPlaces, VaultError):
     """Another run assumed that this one had died."""
 
-    def __init__(self, where: str) -> None:
-        cause = f"Another run took over {where}, so what this run does from now on is not recorded there"
-        super().__init__(cause, "Run again when both have ended; what is in sync is then recorded")
+    _cause = "Another run took over {where}, so what this run does from now on is not recorded there"
+    _advice = "Run again when both have ended; what is in sync is then recorded"
 
 
 class FormatUnknown(VaultError):
@@ -186,14 +195,11 @@ def _unanswered(said: str, hint: str) -> Failed:
     return Failed("unclear", f"{reason}{hint}")
 
 
-class OtherRecords(VaultError):
+class OtherRecords(_OfPlaces, VaultError):
     """A place holds what another vault wrote; nothing of it is overwritten."""
 
-    def __init__(self, where: str, vault: str) -> None:
-        super().__init__(
-            f"{where} holds records that the vault at {vault} does not have: it belongs to another vault, or to none",
-            "Name an empty folder, or the one that belongs to the vault",
-        )
+    _cause = "{where} holds records that the vault at {other} does not have: it belongs to another vault, or to none"
+    _advice = "Name an empty folder, or the one that belongs to the vault"
 
 
 class RoleUnreadable(VaultError):
@@ -202,14 +208,11 @@ class RoleUnreadable(VaultError):
         super().__init__(cause, "Put an older version of that file back, or remove it")
 
 
-class IsReplica(GuardRefused):
+class IsReplica(_OfPlaces, GuardRefused):
     """What is written to a replica, its vault overwrites."""
 
-    def __init__(self, where: str, vault: str) -> None:
-        super().__init__(
-            f"{where} is the replica of the vault at {vault}, and was not promoted, so nothing is written to it",
-            "If that vault is lost, name this place as vault.second in standby.yaml and add --vault second",
-        )
+    _cause = "{where} is the replica of the vault at {other}, and was not promoted, so nothing is written to it"
+    _advice = "If that vault is lost, name this place as vault.second in standby.yaml and add --vault second"
 
 
 class Promoted(GuardRefused):
@@ -222,22 +225,16 @@ class Promoted(GuardRefused):
         )
 
 
-class PromotedTwice(GuardRefused):
-    def __init__(self, where: str, second: str) -> None:
-        super().__init__(
-            f"{where} and {second} were both promoted, so each may have records that the other one lacks",
-            "Compare them with standby audit show; then empty the folder of the one that is to be the replica",
-        )
+class PromotedTwice(_OfPlaces, GuardRefused):
+    _cause = "{where} and {other} were both promoted, so each may have records that the other one lacks"
+    _advice = "Compare them with standby audit show; then empty the folder of the one that is to be the replica"
 
 
-class VaultLost(GuardRefused):
+class VaultLost(_OfPlaces, GuardRefused):
     """Missing is not empty."""
 
-    def __init__(self, where: str, second: str) -> None:
-        super().__init__(
-            f"There is nothing in the vault at {where}, although {second} is the replica of its records",
-            "Mount or correct it. If it is lost, run standby vault move second vault, or add --vault second",
-        )
+    _cause = "There is nothing in the vault at {where}, although {other} is the replica of its records"
+    _advice = "Mount or correct it. If it is lost, run standby vault move second vault, or add --vault second"
 
 
 class NoSecond(VaultError):
@@ -245,36 +242,31 @@ class NoSecond(VaultError):
         super().__init__("vault.second is not set, so the vault has no replica", "Name another place")
 
 
-class NothingReplicated(GuardRefused):
-    def __init__(self, where: str, vault: str) -> None:
-        cause = f"Nothing was ever replicated to {where}, so it cannot take the place of the vault at {vault}"
-        super().__init__(cause, "Correct vault.second, or the vault itself")
+class NothingReplicated(_OfPlaces, GuardRefused):
+    _cause = "Nothing was ever replicated to {where}, so it cannot take the place of the vault at {other}"
+    _advice = "Correct vault.second, or the vault itself"
 
 
-class Unfinished(GuardRefused):
-    def __init__(self, where: str, source: str) -> None:
-        cause = f"{where} is an unfinished copy of the vault at {source}, so it is not used"
-        super().__init__(cause, "Run standby vault move again: it goes on where it was interrupted")
+class Unfinished(_OfPlaces, GuardRefused):
+    _cause = "{where} is an unfinished copy of the vault at {other}, so it is not used"
+    _advice = "Run standby vault move again: it goes on where it was interrupted"
 
 
-class NothingToMove(VaultError):
-    def __init__(self, where: str) -> None:
-        super().__init__(f"There is no vault at {where}: nothing was ever written there", "Correct FROM")
+class NothingToMove(_OfPlaces, VaultError):
+    _cause = "There is no vault at {where}: nothing was ever written there"
+    _advice = "Correct FROM"
 
 
-class OtherVault(GuardRefused):
-    def __init__(self, where: str, source: str) -> None:
-        cause = f"{where} holds what {source} has not, or has as it was before, and it would be lost"
-        super().__init__(cause, "Name an empty place as TO; standby audit show tells what each of them knows")
+class OtherVault(_OfPlaces, GuardRefused):
+    _cause = "{where} holds what {other} has not, or has as it was before, and it would be lost"
+    _advice = "Name an empty place as TO; standby audit show tells what each of them knows"
 
 
-class RunUnderWay(GuardRefused):
-    def __init__(self, where: str) -> None:
-        cause = f"A run holds {where}, so a copy of the vault would not be whole"
-        super().__init__(cause, "Pause the schedules, wait until the run ends, then run it again")
+class RunUnderWay(_OfPlaces, GuardRefused):
+    _cause = "A run holds {where}, so a copy of the vault would not be whole"
+    _advice = "Pause the schedules, wait until the run ends, then run it again"
 
 
-class StillWritten(GuardRefused):
-    def __init__(self, where: str) -> None:
-        cause = f"Runs write to {where} all the time, so a copy of it would not be whole"
-        super().__init__(cause, "Pause the schedules, then run it again: what was copied is not copied again")
+class StillWritten(_OfPlaces, GuardRefused):
+    _cause = "Runs write to {where} all the time, so a copy of it would not be whole"
+    _advice = "Pause the schedules, then run it again: what was copied is not copied again"

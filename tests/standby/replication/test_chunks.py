@@ -15,7 +15,6 @@ from standby.config.plan import RecoveryPlan
 from standby.fencing import Fenced
 from standby.replication.chunks import (
     Chunk,
-    ChunkCopyLog,
     ChunkReport,
     ChunkRequest,
     Tally,
@@ -27,6 +26,7 @@ from standby.replication.chunks import (
     with_shares,
 )
 from standby.replication.items import PlanItem, Progress, ReplicationPlan, Status, part
+from standby.replication.ledger import Ledger
 from standby.replication.pacing import Kind
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import ACTING, Action, Verdict
@@ -225,10 +225,10 @@ async def test_a_chunk_that_outlived_its_sender_writes_nothing_over_the_side_tha
     world.create("east", "invoice")
     request = ChunkRequest(Chunk("east", "west", ("invoice",)), on_existing="replace", force=("invoice",))
     async with world.context() as context:
-        await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+        await begin_chunk(context.run, request, DirectSteps(context.run), Ledger("", held=True), lambda _: None)
         await world.serve_at("west")
         with pytest.raises(Fenced, match="failed over to west"):
-            await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+            await begin_chunk(context.run, request, DirectSteps(context.run), Ledger("", held=True), lambda _: None)
 
 
 async def test_a_chunk_knows_what_copies_took_and_tells_what_its_own_took() -> None:
@@ -239,11 +239,11 @@ async def test_a_chunk_knows_what_copies_took_and_tells_what_its_own_took() -> N
         async with context.run.write_ledger("east", "west") as ledger:
             ledger.took["copy"] = [(2.5, 2.75)]
             ledger.record({"other": record(sighting(), sighting())})
-        copy_log = ChunkCopyLog({})
-        run = await begin_chunk(context.run, request, DirectSteps(context.run), copy_log, lambda _: None)
+        ledger_of_chunk = Ledger("", held=True)
+        run = await begin_chunk(context.run, request, DirectSteps(context.run), ledger_of_chunk, lambda _: None)
         assert context.run.experience.of("east", "west", Kind.COPY).seen == [(2.5, 2.75)]
         await run.run()
-    told = ChunkReport(items=(), records={}, took=copy_log.took)
+    told = ChunkReport(items=(), records={}, took=ledger_of_chunk.took)
     assert len(ChunkReport.model_validate_json(told.model_dump_json()).took["copy"]) == 2
     assert ChunkReport.model_validate_json('{"items": [], "records": {}}').took == {}
 
@@ -256,7 +256,7 @@ async def test_a_chunk_leaves_alone_what_serves_elsewhere_for_another_plan_by_th
     request = ChunkRequest(Chunk("east", "west", ("invoice", "receipt")))
     await other.serve_at("west", scope=scope_of(other.plan, {"west": {"invoice": "invoice"}}))
     async with world.context() as context:
-        run = await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+        run = await begin_chunk(context.run, request, DirectSteps(context.run), Ledger("", held=True), lambda _: None)
         await run.run()
         report = run.report(run_id="chunk", via="prefect")
     assert {item.analyzer: item.status for item in report.items} == {

@@ -6,10 +6,10 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -35,6 +35,7 @@ class VirtualClock:
 
     seconds: float = 0.0
     _waiting: list[tuple[float, int, asyncio.Future[None]]] = field(default_factory=list)
+    _order: Iterator[int] = field(default_factory=count)  # who waits first is woken first
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.seconds, UTC)
@@ -44,7 +45,7 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (self.seconds + seconds, id(woken), woken))
+        heapq.heappush(self._waiting, (self.seconds + seconds, next(self._order), woken))
         await woken
 
     async def play(self, *work: Coroutine[Any, Any, None]) -> None:

@@ -47,17 +47,8 @@ async def test_the_account_is_told_in_azures_own_spelling(client: ContentUnderst
     assert await client.arm.get_account() == Account(
         id=ACCOUNT.replace("resourceGroups/g", "resourceGroups/G"),
         location="westus",
-        endpoints={"Content Understanding": "https://west.services.ai.azure.com/"},
     )
     assert str(service.requests[0].url) == f"{ARM}{ACCOUNT}?{VERSION}"
-
-
-@pytest.mark.parametrize("properties", [{}, {"properties": None}, {"properties": {"endpoints": None}}])
-async def test_an_account_may_have_no_endpoints(
-    client: ContentUnderstandingClient, service: Service, properties: dict[str, object]
-) -> None:
-    service.will(httpx.Response(200, json={"id": ACCOUNT, "location": "westus", **properties}))
-    assert (await client.arm.get_account()).endpoints == {}
 
 
 async def test_deployments_are_read_over_all_their_pages(client: ContentUnderstandingClient, service: Service) -> None:

@@ -136,20 +136,6 @@ async def test_an_operation_that_is_no_longer_known_is_told(
         await connect(service).poll(f"{ANALYZERS}/a/operations/op-1")
 
 
-async def test_only_what_is_to_change_is_patched(connect: Connect, service: Service) -> None:
-    client = connect(service)
-    service.always(lambda _: httpx.Response(200, json={}))
-    await client.patch_analyzer("a", description="", tags={"old": None, "new": "1"})
-    await client.patch_analyzer("a", tags={})
-    await client.patch_analyzer("a", description="Bills")
-    assert [json.loads(request.content) for request in service.requests] == [
-        {"description": "", "tags": {"old": None, "new": "1"}},
-        {"tags": {}},
-        {"description": "Bills"},
-    ]
-    assert {request.headers["content-type"] for request in service.requests} == {"application/merge-patch+json"}
-
-
 async def test_defaults_that_were_never_set_are_told_apart(
     connect: Connect, service: Service, failure: Failure
 ) -> None:

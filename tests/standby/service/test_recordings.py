@@ -126,15 +126,6 @@ async def test_defaults_are_added_as_recorded(connect: Connect, service: Service
     assert defaults.to_json() == exchange["ResponseBody"]
 
 
-async def test_of_a_recorded_patch_only_what_takes_effect_is_sent(connect: Connect, service: Service) -> None:
-    (parameter,) = [case for case in exchanges("PATCH") if "defaults" not in case.id]
-    (exchange,) = parameter.values
-    service.will(answer_of(exchange))
-    description = exchange["RequestBody"]["description"]
-    await recorded(connect, service).patch_analyzer(analyzer_in(exchange), description=description)
-    assert_asked(service, exchange, body={"description": description})
-
-
 async def test_the_recorded_grant_and_copy_are_spoken_word_for_word(connect: Connect, service: Service) -> None:
     (grant,) = exchanges("POST", action=":grantCopyAuthorization")[0].values
     (copy,) = exchanges("POST", action=":copy")[0].values
