@@ -7,16 +7,11 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a part that waits or dates things needs of time."""
+    """What a part that waits or dates things needs of time; `now` is UTC, and `monotonic` never runs backwards."""
 
-    def now(self) -> datetime:
-        """The date and time, UTC."""
-
-    def monotonic(self) -> float:
-        """Seconds that never run backwards."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:

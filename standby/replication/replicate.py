@@ -17,7 +17,7 @@ from standby.errors import StandbyError
 from standby.fencing import OtherPlans, read_fence
 from standby.replication.engine import Attempt, Engine, Receipt
 from standby.replication.errors import MayBeUnderWay, NothingSelected, PlanMoved, TrainedNotKept
-from standby.replication.inventory import Inventory, connect, look_at
+from standby.replication.inventory import connect, look_at
 from standby.replication.items import (
     Key,
     PlanItem,
@@ -35,7 +35,7 @@ from standby.replication.report import Report, ReportItem, Via, end_of, make_rep
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.trained import kept_words, known_rebuilt, side_copy, still_there, with_begun
-from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, sight
+from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.errors import GrantVoid
 from standby.service.models import Analyzer
@@ -50,25 +50,17 @@ GRANT_WAIT = 1.0  # Seconds before the second grant; twice as long before the th
 
 
 class Steps(Protocol):
-    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong."""
+    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong.
 
-    def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]:
-        """Ask the source for a grant."""
+    What each does, the function of its name says in `steps.py`.
+    """
 
-    def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]:
-        """Check the models at the target; give warnings."""
-
-    def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
-        """Start the copy."""
-
-    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[Analyzer | None]:
-        """Wait for the copy's end; give the copy, where the last answer shows all of it."""
-
-    def verify(self, item: PlanItem, found: Analyzer | None, /) -> Awaitable[Verified]:
-        """Compare the copy with what was planned, as it was found, or else as the target shows it."""
-
-    def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
-        """Add model names to a target's defaults, before any copy."""
+    def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]: ...
+    def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]: ...
+    def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]: ...
+    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[Analyzer | None]: ...
+    def verify(self, item: PlanItem, found: Analyzer | None, /) -> Awaitable[Verified]: ...
+    def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]: ...
 
     def shown(self, target: str, /) -> Awaitable[Mapping[str, datetime | None]]:
         """List what a target shows at the end, and when each was made."""
@@ -326,10 +318,11 @@ async def make_plan_now(
         raise next(failures[name] for pair in records for name in pair if name in failures)
     for inventory in inventories.values():
         context.connections.remember_serving(inventory.serving)
-    records = {
-        pair: await _with_begun(context, pair, known, inventories[pair[1]]) if pair[1] in inventories else known
-        for pair, known in records.items()
-    }
+    records = dict(records)
+    for pair in records:
+        if (target := inventories.get(pair[1])) is not None:
+            version, ignore = context.api_version(pair[0]), context.recovery_plan.ignore
+            records[pair] = await with_begun(context.vault, version, pair, records[pair], target.analyzers, ignore)
     rebuilt = {
         name: still_there(await read_rebuilt(context.vault, name), inventory.analyzers)
         for name, inventory in inventories.items()
@@ -383,22 +376,6 @@ async def _owners(
         api_version = context.connections[target].resource.api_version
         owners[target] = await read_owners(context.vault, target, api_version, there, ours)
     return owners
-
-
-async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:
-    ignore = context.recovery_plan.ignore
-    doubtful = [
-        name
-        for name, analyzer in target.analyzers.items()
-        if analyzer.status not in {"ready", "creating", "deleting"}
-        or name not in records
-        or records[name].target.created_at != analyzer.created_at
-    ]
-
-    def sight_at_target(name: str) -> Sighting:
-        return sight(target.analyzers[name], target.definitions[name], ignore)
-
-    return await with_begun(context.vault, context.api_version(pair[0]), pair, records, doubtful, sight_at_target)
 
 
 def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) -> None:

@@ -10,10 +10,11 @@ tells them apart; where that is lost, the lines of restores in the audit log do.
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from enum import Enum
+from itertools import count
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
@@ -31,6 +32,7 @@ from standby.replication.verdict import (
     Sighting,
     Verdict,
     is_trained_again,
+    sight,
 )
 from standby.service.models import Analyzer
 from standby.vault.documents import Stored, change_document, parse_stored, read_document
@@ -107,11 +109,9 @@ def is_side_copy(name: str) -> bool:
 
 def side_copy_names(analyzer: str, day: date) -> Iterator[str]:
     """Give ids for a side copy, the best first."""
-    number = 1
-    while True:
+    for number in count(1):
         ending = f"_kept_{day:%Y%m%d}{f'_{number}' if number > 1 else ''}"
         yield fitting_id(analyzer, ending)
-        number += 1
 
 
 def is_side_copy_of(there: Sighting | None, found: Sighting) -> bool:
@@ -285,18 +285,30 @@ async def with_begun(
     api_version: str,
     pair: tuple[str, str],
     records: Records,
-    doubtful: Collection[str],  # what the target holds that the ledger does not know so
-    sight_at_target: Callable[[str], Sighting],
+    there: Mapping[str, Analyzer],
+    ignore: Sequence[str],
 ) -> Records:
     """Add to a ledger the copies that a run began and did not record: it was killed, or did not find them good.
 
     What is trained needs that only where it has an earlier record: without one, what is equal and was made later
     counts as the copy.
     """
+    # What the target holds that the ledger does not know so.
+    doubtful = [
+        (name, analyzer)
+        for name, analyzer in there.items()
+        if analyzer.status not in {"ready", "creating", "deleting"}
+        or name not in records
+        or records[name].target.created_at != analyzer.created_at
+    ]
     if not doubtful:
         return records
     listed = {each.path for each in await vault.list(_begun_path(api_version, *pair))}
-    noted = {name: sight_at_target(name) for name in doubtful if _begun_path(api_version, *pair, name) in listed}
+    noted = {
+        name: sight(analyzer, analyzer.definition(), ignore)
+        for name, analyzer in doubtful
+        if _begun_path(api_version, *pair, name) in listed
+    }
 
     async def read(name: str) -> CopyBegun | None:
         return await read_document(vault, _begun_path(api_version, *pair, name), CopyBegun)
