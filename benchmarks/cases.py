@@ -288,8 +288,6 @@ async def _note_copies(stage: Stage) -> None:
                 )
 
 
-_DECLARING = ("/typing", "/dataclasses.py", "/enum.py", "/inspect.py")
-
 # Parts of the paths of modules, and what their time is spent on; the first that fits counts.
 CAUSES = {
     "our fingerprints": ("replication/fingerprint",),

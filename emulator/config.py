@@ -49,18 +49,33 @@ class Outage(_Part):
     kind: OutageKind
 
 
-class SettingsChange(_Part):
-    """Settings to change, of one resource or all; what is absent stays. `None` unsets defaults and page size."""
-
-    resource: str | None = None
+class _Pace(_Part):
     service_time: float = Field(2.0, ge=0)
     # By which share of it an operation may take less or more, any of which is as likely; the same in every run.
     service_spread: float = Field(0.0, ge=0, le=1)
     latency: float = Field(0.0, ge=0)
-    operations_per_minute: int = Field(3000, ge=1)
     page_size: int | None = Field(None, ge=1)
+
+
+class _Equipment(_Part):
+    operations_per_minute: int = Field(3000, ge=1)
     defaults: dict[str, str] | None = None
     deployments: tuple[Deployment, ...] = ()
+
+
+class Settings(_Pace, _Equipment, frozen=False):
+    """How a resource behaves, until that is changed; times are seconds, `defaults` are `None` where never set."""
+
+    @property
+    def deployed(self) -> dict[str, Deployment]:
+        """Its deployments by name."""
+        return {deployment.name: deployment for deployment in self.deployments}
+
+
+class SettingsChange(_Pace, _Equipment):
+    """Settings to change, of one resource or all; what is absent stays. `None` unsets defaults and page size."""
+
+    resource: str | None = None
     token_seconds: int = Field(3600, ge=0)
     revoke_tokens: bool = False
 
@@ -83,17 +98,14 @@ class EmulatorConfigError(StandbyError):
     """The emulator's file cannot be used."""
 
 
-class ResourceConfig(_Part):
+class ResourceConfig(_Equipment):
     """One resource; without `defaults` it answers `DefaultsNotSet`. `analyzers` are there under each api-version."""
 
     region: str = Field(min_length=1)
     key: str | None = Field(None, min_length=1)
     # YAML takes an unquoted 2025-11-01 for a date.
     api_versions: tuple[Annotated[ApiVersion, BeforeValidator(str)], ...] = Field(API_VERSIONS, min_length=1)
-    defaults: dict[str, str] | None = None
-    deployments: tuple[Deployment, ...] = ()
     analyzers: tuple[dict[str, JsonValue], ...] = ()
-    operations_per_minute: int = Field(3000, ge=1)
 
     @field_validator("analyzers")
     @classmethod
@@ -109,15 +121,11 @@ class ResourceConfig(_Part):
         return analyzers
 
 
-class EmulatorConfig(_Part):
+class EmulatorConfig(_Pace):
     """Everything that can be set; times are seconds. `tls` serves resources over https, with a throw-away authority."""
 
     resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(min_length=1)
-    service_time: float = Field(2.0, ge=0)
-    service_spread: float = Field(0.0, ge=0, le=1)
-    latency: float = Field(0.0, ge=0)
     tls: bool = False
-    page_size: int | None = Field(None, ge=1)
     token_seconds: int = Field(3600, ge=0)
     faults: tuple[FaultRule, ...] = ()
     outages: tuple[Outage, ...] = ()

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, get_args
+
+import yaml
 
 from emulator.analyzers import Stored, whole_seconds
 from emulator.answers import invalid_request
@@ -14,83 +17,24 @@ API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 RELEASED: ApiVersion = "2025-11-01"
 PREVIEW_2025: ApiVersion = "2025-05-01-preview"  # The api-version whose copy protocol hands a token to the caller
 
-SUPPORTED_MODELS: JsonObject = {
-    "completion": ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5.2"],
-    "embedding": ["text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"],
-}
-"""As the recordings of 2026 have them; those of 2025 lack `gpt-5.2`."""
-
+FACTS = yaml.safe_load((Path(__file__).parent / "service.yaml").read_text(encoding="utf-8"))
 DEFAULT_EMBEDDING = "text-embedding-3-large"
 """Filled in where only a completion model was named (recording: classifier)."""
 
-REGION_NAMES = {
-    "australiaeast": "Australia East",
-    "eastus": "East US",
-    "eastus2": "East US 2",
-    "japaneast": "Japan East",
-    "northeurope": "North Europe",
-    "southcentralus": "South Central US",
-    "southeastasia": "Southeast Asia",
-    "swedencentral": "Sweden Central",
-    "uksouth": "UK South",
-    "westeurope": "West Europe",
-    "westus": "West US",
-    "westus3": "West US 3",
-}
-"""As the header `x-ms-region` spells them (recordings)."""
+REGION_NAMES: Mapping[str, str] = FACTS["regions"]
 
 
 def same_region(one: str, other: str) -> bool:
     """Say whether two spellings, such as `eastus` and `East US`, mean the same region."""
-    return _plain_region(one) == _plain_region(other)
-
-
-def _plain_region(region: str) -> str:
-    return region.replace(" ", "").lower()
-
-
-_GENERAL = (
-    "audio audioSearch callCenter document documentFields documentFieldSchema documentSearch image "
-    "imageSearch layout layoutWithFigures read video videoSearch videoShot"
-)
-_BUSINESS = (
-    "bankStatement.us check.us contract creditCard creditMemo healthInsuranceCard.us idDocument "
-    "idDocument.generic idDocument.passport invoice marriageCertificate.us payStub.us procurement "
-    "purchaseOrder receipt receipt.generic receipt.hotel utilityBill"
-)
-_MORTGAGE = "1003 1004 1005 1008 closingDisclosure"
-_TAX = (
-    "1040 1040Schedule1 1040Schedule2 1040Schedule3 1040Schedule8812 1040ScheduleA 1040ScheduleB "
-    "1040ScheduleC 1040ScheduleD 1040ScheduleE 1040ScheduleEIC 1040ScheduleF 1040ScheduleH 1040ScheduleJ "
-    "1040ScheduleR 1040ScheduleSE 1040Senior 1095A 1095C 1098 1098E 1098T 1099A 1099B 1099C 1099CAP "
-    "1099Combo 1099DIV 1099G 1099H 1099INT 1099K 1099LS 1099LTC 1099MISC 1099NEC 1099OID 1099PATR 1099Q "
-    "1099QA 1099R 1099S 1099SA 1099SB 1099SSA w2 w4"
-)
-
-_IDS = sorted(
-    [f"prebuilt-{name}" for name in f"{_GENERAL} {_BUSINESS}".split()]
-    + ["prebuilt-mortgage.us", "prebuilt-tax.us", "prebuilt-tax.us.1099"]
-    + [f"prebuilt-mortgage.us.{form}" for form in _MORTGAGE.split()]
-    + [f"prebuilt-tax.us.{form}" for form in _TAX.split()]
-)
+    return one.replace(" ", "").lower() == other.replace(" ", "").lower()
 
 
 def _prebuilt(analyzer_id: str) -> Stored:
-    return Stored(
-        {
-            "analyzerId": analyzer_id,
-            "description": f"Prebuilt analyzer {analyzer_id}.",
-            "createdAt": "2025-11-01T00:00:00Z",
-            "lastModifiedAt": "2025-11-01T00:00:00Z",
-            "config": {},
-            "warnings": [],
-            "status": "ready",
-            "processingLocation": "geography",
-            "models": {},
-        }
-    )
+    named = {"analyzerId": analyzer_id, "description": f"Prebuilt analyzer {analyzer_id}."}
+    return Stored({**named, **FACTS["prebuilt_analyzer"]})
 
 
+_IDS = sorted(f"{begins}{name}" for begins, names in FACTS["prebuilt"].items() for name in str(names).split())
 PREBUILT_ANALYZERS: Mapping[str, Stored] = {analyzer_id: _prebuilt(analyzer_id) for analyzer_id in _IDS}
 """In alphabetical order; the same objects serve every resource."""
 
@@ -99,22 +43,6 @@ MOST_TAGS = 10
 LONGEST_TAG_KEY = 64
 LONGEST_TAG_VALUE = 256
 PREBUILT = "prebuilt-"
-
-CONFIG_DEFAULTS: Mapping[str, JsonValue] = {
-    "returnDetails": False,
-    "enableOcr": True,
-    "enableLayout": True,
-    "enableFormula": True,
-    "enableFigureDescription": False,
-    "enableFigureAnalysis": False,
-    "chartFormat": "chartjs",
-    "tableFormat": "html",
-    "enableSegment": False,
-    "omitContent": False,
-    "segmentPerPage": False,
-    "annotationFormat": "markdown",
-}
-"""Filled in where nothing was said (recordings: create with labels, grant copy)."""
 
 EXPERIMENTAL: JsonObject = {"_chunkingStrategy": "noChunking", "_semanticConfigMaxChunkTokens": "250"}
 """The service's own addition (recording: classifier). Inferred: it comes with content categories."""
@@ -174,7 +102,12 @@ def completed(
     body["config"] = _completed_config(_object(sent.get("config")), _object(base.get("config")))
     body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources", "mode", "scenario"))
     location = sent.get("processingLocation") or "geography"
-    body |= {"warnings": [], "status": status, "processingLocation": location, "supportedModels": SUPPORTED_MODELS}
+    body |= {
+        "warnings": [],
+        "status": status,
+        "processingLocation": location,
+        "supportedModels": FACTS["supported_models"],
+    }
     models = _completed_models(_present(_object(sent.get("models"))), api_version)
     return body | {"models": models} if models else body
 
@@ -214,7 +147,7 @@ def _completed_config(sent: Mapping[str, JsonValue], inherited: Mapping[str, Jso
     settings = (*inherited.items(), *sent.items())
     said = {key: value for key, value in settings if value is not None and not key.startswith("_")}
     own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
-    return {**CONFIG_DEFAULTS, **said, **own}
+    return {**FACTS["config"], **said, **own}
 
 
 def _completed_models(sent: JsonObject, api_version: str) -> JsonObject:

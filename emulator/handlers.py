@@ -15,15 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from emulator import answers
 from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds, with_fraction
-from emulator.answers import (
-    Answer,
-    Header,
-    already_exists,
-    invalid_request,
-    json_answer,
-    no_such_path,
-    not_granted,
-)
+from emulator.answers import Answer, Header, json_answer
 from emulator.definitions import (
     PREVIEW_2025,
     check_definition,
@@ -185,7 +177,7 @@ PERMITTED_SECONDS = 24 * 60 * 60.0  # How long a grant or a token lasts, unless 
 def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
     if call.api_version == PREVIEW_2025:
-        raise no_such_path()
+        raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
     target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
@@ -204,12 +196,11 @@ def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
     check_id(call.analyzer)
     source_analyzer = _required_text(call.body, "sourceAnalyzerId")
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
-        raise already_exists(call.analyzer)
+        raise answers.already_exists(call.analyzer)
     source = _granted_source(world, state, call, source_analyzer)
     if source.status != "ready":
-        raise invalid_request(
-            "ModelNotReady", f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
-        )
+        text = f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
+        raise answers.invalid_request("ModelNotReady", text)
     body = copied(source.body, call.analyzer, call.now)
     operation = state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist))
     return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
@@ -219,19 +210,19 @@ def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id
     source_id = call.body.get("sourceAzureResourceId") or target.place.resource_id
     source = world.with_id(str(source_id))
     if source is None:
-        raise not_granted(str(source_id), analyzer_id)
+        raise answers.not_granted(str(source_id), analyzer_id)
     region = call.body.get("sourceRegion")
     if region is not None and not same_region(str(region), source.place.region):
         # Inferred: nothing is found where it is looked for.
-        raise not_granted(str(source_id), analyzer_id)
+        raise answers.not_granted(str(source_id), analyzer_id)
     source.settle()
     found = source.own(call.api_version, analyzer_id)
     if found is None:
         # A missing source is a 400 here, not a 404 (REFERENCE). Inferred: the inner code.
-        raise invalid_request("ModelNotFound", f"The source analyzer '{analyzer_id}' was not found.")
+        raise answers.invalid_request("ModelNotFound", f"The source analyzer '{analyzer_id}' was not found.")
     key = GrantKey(call.api_version, analyzer_id, target.place.resource_id)
     if source is not target and not source.has_granted(key):
-        raise not_granted(str(source_id), analyzer_id)
+        raise answers.not_granted(str(source_id), analyzer_id)
     return found
 
 
@@ -254,7 +245,7 @@ def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:getCopyAuthorization` with a token."""
     if call.api_version != PREVIEW_2025:
         # A live resource answers 404 under the released version (REFERENCE: user).
-        raise no_such_path()
+        raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
     permitted = TokenGrant(
         resource=state.place.name,
@@ -276,7 +267,7 @@ def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
     check_id(call.analyzer)
     if state.own(call.api_version, call.analyzer) is not None:
-        raise already_exists(call.analyzer)
+        raise answers.already_exists(call.analyzer)
     source, found = _permitted_source(world, state, call)
     models = _target_models(models_of(found.body), call.body.get("deployments"))
     warnings = _check_models(source, state, models_of(found.body), models)
@@ -293,21 +284,23 @@ def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
 def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
     url = _optional_url(call.body, "source")
     if url is None:
-        raise invalid_request("InvalidParameter", "'source' is required.")
+        raise answers.invalid_request("InvalidParameter", "'source' is required.")
     token = _optional_text(call.body, "authorizationToken")
     # Inferred: the emulator's resources have no role on each other, so a copy without a token is not granted.
     permitted = world.copy_tokens.get(token) if token else None
     if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
-        raise not_granted(url, url.rpartition("/")[2])
+        raise answers.not_granted(url, url.rpartition("/")[2])
     if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):
-        raise invalid_request("InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given.")
+        raise answers.invalid_request(
+            "InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given."
+        )
     source = world.resources[permitted.resource]
     source.settle()
     found = source.own(PREVIEW_2025, permitted.analyzer_id)
     if found is None:
-        raise invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
+        raise answers.invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
     if found.status != "ready":
-        raise invalid_request("ModelNotReady", f"The source analyzer is {found.status}, not ready.")
+        raise answers.invalid_request("ModelNotReady", f"The source analyzer is {found.status}, not ready.")
     return source, found
 
 
@@ -315,7 +308,7 @@ def _target_models(models: Mapping[str, str], sent: JsonValue) -> dict[str, str]
     if sent is None:
         return dict(models)
     if not isinstance(sent, dict):
-        raise invalid_request("InvalidParameter", "'deployments' must be an object.")
+        raise answers.invalid_request("InvalidParameter", "'deployments' must be an object.")
     return {role: _optional_text(sent, OVERRIDES.get(role, role)) or name for role, name in models.items()}
 
 
@@ -324,16 +317,16 @@ def _check_models(
 ) -> tuple[JsonValue, ...]:
     warnings: list[JsonValue] = []
     for role, name in at_target.items():
-        deployment = target.settings.deployments.get(name)
+        deployment = target.settings.deployed.get(name)
         if deployment is None:
             text = f"The deployment '{name}' was not found in the target resource."
-            raise invalid_request("DeploymentNotFound", text)
-        original = source.settings.deployments.get(at_source[role])
+            raise answers.invalid_request("DeploymentNotFound", text)
+        original = source.settings.deployed.get(at_source[role])
         if original is None or original.model == deployment.model:
             continue
         differ = f"model '{deployment.model}' differs from the source's '{original.model}'."
         if role == "embedding":
-            raise invalid_request("EmbeddingModelMismatch", f"The target's embedding {differ}")
+            raise answers.invalid_request("EmbeddingModelMismatch", f"The target's embedding {differ}")
         warnings.append({"code": "ChatCompletionModelMismatch", "message": f"The target's chat completion {differ}"})
     return tuple(warnings)
 
@@ -345,14 +338,14 @@ def _url(state: ResourceState, analyzer_id: str) -> str:
 def _required_text(body: Mapping[str, JsonValue], key: str) -> str:
     value = body.get(key)
     if not isinstance(value, str) or not value:
-        raise invalid_request("InvalidParameter", f"'{key}' is required.")
+        raise answers.invalid_request("InvalidParameter", f"'{key}' is required.")
     return value
 
 
 def _optional_text(body: Mapping[str, JsonValue], key: str) -> str | None:
     value = body.get(key)
     if value is not None and not isinstance(value, str):
-        raise invalid_request("InvalidParameter", f"'{key}' must be a string.")
+        raise answers.invalid_request("InvalidParameter", f"'{key}' must be a string.")
     return value or None
 
 
@@ -365,5 +358,5 @@ def _optional_url(body: Mapping[str, JsonValue], key: str) -> str | None:
     except ValueError:
         is_url = False
     if not is_url:
-        raise invalid_request("InvalidParameter", f"'{key}' must be a URL.")
+        raise answers.invalid_request("InvalidParameter", f"'{key}' must be a URL.")
     return value

@@ -39,7 +39,7 @@ class ManagementPlane:
             )
         if arrival.kind == "arm_resource":
             return json_answer(account(state.place))
-        deployments = state.settings.deployments.values()
+        deployments = state.settings.deployed.values()
         if arrival.kind == "arm_models":
             return json_answer({"value": [_model(found) for found in deployments]})
         return json_answer({"value": [_deployment(state.place, found) for found in deployments]})

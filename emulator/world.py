@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from emulator.analyzers import Ending, Operation, Stored, whole_seconds
 from emulator.answers import analyzer_not_found
-from emulator.config import Deployment, EmulatorConfig, OutageKind, ResourceConfig, SettingsChange
+from emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
 from emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
 from emulator.faults import FaultBook
 from emulator.tokens import TIME, TokenGrant, TokenIssuer
@@ -81,19 +81,6 @@ class Place:
     region: str
     resource_id: str
     key: str
-
-
-@dataclass
-class Settings:
-    """How a resource behaves, until that is changed; `defaults` are `None` where they were never set."""
-
-    service_time: float
-    service_spread: float
-    latency: float
-    operations_per_minute: int
-    page_size: int | None
-    defaults: dict[str, str] | None
-    deployments: Mapping[str, Deployment]
 
 
 @dataclass(frozen=True)
@@ -270,10 +257,7 @@ def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: S
     # What was only filled in, and leads to no deployment, is left out again.
     defaults = settings.defaults or {}
     known = {role: defaults.get(name, name) for role, name in models.items() if role in sent or name in defaults}
-    return {role: models[role] if models[role] in settings.deployments else name for role, name in known.items()}
-
-
-RESOURCE_SETTINGS = ("service_time", "service_spread", "latency", "operations_per_minute", "page_size")
+    return {role: models[role] if models[role] in settings.deployed else name for role, name in known.items()}
 
 
 class World:
@@ -300,33 +284,16 @@ class World:
         return next((state for state in self.resources.values() if state.place.resource_id == resource_id), None)
 
     def change(self, change: SettingsChange) -> None:
-        given = change.model_fields_set
         for name in [change.resource] if change.resource else list(self.resources):
-            settings = self.resources[name].settings
-            for changed in given.intersection(RESOURCE_SETTINGS):
-                setattr(settings, changed, getattr(change, changed))
-            if "defaults" in given:
-                settings.defaults = None if change.defaults is None else dict(change.defaults)
-            if "deployments" in given:
-                settings.deployments = _by_name(change.deployments)
-        if "token_seconds" in given:
+            for changed in change.model_fields_set & Settings.model_fields.keys():
+                setattr(self.resources[name].settings, changed, getattr(change, changed))
+        if "token_seconds" in change.model_fields_set:
             self.issuer.seconds = change.token_seconds
         if change.revoke_tokens:
             self.issuer.revoke_all()
 
     def _new(self, name: str) -> ResourceState:
         config = self._config.resources[name]
-        settings = Settings(
-            service_time=self._config.service_time,
-            service_spread=self._config.service_spread,
-            latency=self._config.latency,
-            operations_per_minute=config.operations_per_minute,
-            page_size=self._config.page_size,
-            defaults=None if config.defaults is None else dict(config.defaults),
-            deployments=_by_name(config.deployments),
-        )
+        given = {**dict(self._config), **dict(config)}
+        settings = Settings(**{setting: given[setting] for setting in Settings.model_fields})
         return ResourceState(self._places[name], config, settings)
-
-
-def _by_name(deployments: tuple[Deployment, ...]) -> dict[str, Deployment]:
-    return {deployment.name: deployment for deployment in deployments}
