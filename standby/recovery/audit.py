@@ -30,6 +30,7 @@ from standby.recovery.chain import (
     write_head,
 )
 from standby.recovery.context import RecoveryContext
+from standby.text import some_of, totals
 from standby.vault.documents import set_aside
 from standby.vault.errors import Changed
 from standby.vault.signing import LogMark, Signer
@@ -344,6 +345,73 @@ LONGEST_FACT = 200  # Characters of a fact that are shown
 
 def facts_of_line(line: AuditLine) -> str:
     return ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
+
+
+_TOLD_BY: Mapping[str, str] = {
+    AuditAction.DECIDED: "outcome",
+    AuditAction.REJECTED: "answered",
+    AuditAction.FENCED: "mode",
+    AuditAction.FAILBACK_ENDED: "state",
+    AuditAction.DRILL_ENDED: "passed",
+    AuditAction.AUTOMATION_SWITCHED: "on",
+}
+"""The fact that decides how an action is told, where it is told in several ways."""
+
+_WORDS = {
+    "snapshot.taken": "Snapshot {id} was taken",
+    "snapshot.retired": "Snapshots that are kept no longer were removed: {ids}",
+    "restore.begun": "A restore to {to} began, from snapshot {snapshot}",
+    "restore.ended": "The restore to {to} ended: {totals}",
+    "failover.decided": "It was decided about a failover of {home} to {to}",
+    "failover.decided act": "It was decided to fail over {home} to {to}",
+    "failover.decided wait": "It was decided to wait with a failover of {home} to {to}",
+    "failover.decided refuse": "A failover of {home} to {to} was refused",
+    "failover.proposed": "A failover of {home} to {to} was proposed, to be approved by somebody",
+    "failover.approved": "The failover of {home} to {to} was approved",
+    "failover.rejected true": "The failover of {home} to {to} was rejected",
+    "failover.rejected": "Nobody answered whether {home} is to fail over to {to}",
+    "failover.fenced rollback": "A rollback to {to} began",
+    "failover.fenced": "A failover from {from} to {to} began",
+    "failover.activated": "{to} serves for {home}",
+    "failover.rolled_back": "The failover was rolled back: {to} serves for {home} again",
+    "failover.completed": "What was left out for {home} works at {side} again: {added}",
+    "failover.committed": "{side} serves for {home}: this was committed",
+    "failback.begun": "A failback from {standby} to {home} began",
+    "failback.ended failed_back": "{home} serves again: the failback from {standby} is done",
+    "failback.ended": "The failback from {standby} to {home} ended {state}",
+    "drill.begun": "A drill of a failover from {home} to {to} began",
+    "drill.ended true": "The drill at {to} passed",
+    "drill.ended": "The drill at {to} did not pass",
+    "automation.switched true": "Automatic failover was switched on",
+    "automation.switched": "Automatic failover was switched off",
+    "fence.forced": "Somebody went on by force though records were lost",
+    "order.declined": "Somebody was asked whether to {order}, and declined",
+}
+"""By action, and where there are several ways to tell it by its deciding fact; without the full stop."""
+
+
+class _Said(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "what is not known"
+
+
+def words_of_line(line: AuditLine) -> str:
+    """Say what was done, in a sentence without its full stop."""
+    chosen = line.facts.get(_TOLD_BY.get(line.action, ""))
+    words = _WORDS.get(f"{line.action} {_fact(chosen)}") or _WORDS.get(line.action)
+    if words is None:  # Another version wrote it.
+        return f"{line.action}: {facts_of_line(line)}"
+    said = words.format_map(_Said({name: _said(value) for name, value in line.facts.items() if value is not None}))
+    why = line.facts.get("reason") or line.facts.get("comment") or line.facts.get("problems")
+    return f"{said}: {_said(why).rstrip('.')}" if why else said
+
+
+def _said(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return some_of(map(_fact, value)) or "nothing"
+    if isinstance(value, dict):
+        return totals({name: count for name, count in value.items() if isinstance(count, int)})
+    return _fact(value)
 
 
 def _fact(value: JsonValue) -> str:

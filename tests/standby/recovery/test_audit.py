@@ -21,6 +21,7 @@ from standby.recovery.audit import (
     audit_path,
     record_action,
     verify_audit,
+    words_of_line,
 )
 from standby.recovery.chain import FIRST, AuditLine, head_path, sealed
 from standby.vault.errors import Changed, NewerFormat, OlderFormat, VaultUnavailable
@@ -392,3 +393,42 @@ async def test_a_vault_that_is_down_is_no_whole_log() -> None:
     vault.down = True
     with pytest.raises(VaultUnavailable):
         await verify_audit(vault, "p", None)
+
+
+def a_line(action: str, facts: dict[str, Any]) -> AuditLine:
+    given = {"sequence": 1, "at": "2026-01-31T12:00:00Z", "plan": "p", "actor": "a", "via": "direct", "run_id": "r"}
+    return AuditLine.model_validate(
+        {**given, "deed": action, "epoch": 1, "facts": facts, "previous": FIRST, "digest": ""}
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "facts", "words"),
+    [
+        ("failover.activated", {"home": "east", "to": "west", "reason": "lost."}, "west serves for east: lost"),
+        ("failover.fenced", {"from": "east", "to": "west", "mode": "planned"}, "A failover from east to west began"),
+        ("failover.fenced", {"to": "east", "mode": "rollback"}, "A rollback to east began"),
+        ("failover.rejected", {"home": "east", "to": "west", "answered": True, "comment": "not now"},
+         "The failover of east to west was rejected: not now"),
+        ("failover.rejected", {"home": "east", "to": "west", "answered": False, "comment": ""},
+         "Nobody answered whether east is to fail over to west"),
+        ("restore.ended", {"to": "north", "totals": {"succeeded": 5, "failed": 0}},
+         "The restore to north ended: 5 succeeded"),
+        ("failback.ended", {"home": "east", "standby": "west", "state": "incomplete", "problems": ["a", "b"]},
+         "The failback from west to east ended incomplete: a and b"),
+        ("automation.switched", {"on": False}, "Automatic failover was switched off"),
+        ("drill.ended", {"to": "west"}, "The drill at west did not pass"),
+        ("failover.decided", {"home": "east", "to": None, "outcome": "refuse"},
+         "A failover of east to what is not known was refused"),
+        ("later.action", {"what": 1}, "later.action: what 1"),
+    ],
+)  # fmt: skip
+def test_a_line_is_told_in_words(action: str, facts: dict[str, Any], words: str) -> None:
+    assert words_of_line(a_line(action, facts)) == words
+
+
+@pytest.mark.parametrize("action", AuditAction)
+def test_every_action_has_words_whatever_its_facts_are(action: AuditAction) -> None:
+    facts: list[dict[str, Any]] = [{}, {"to": {"{x}": "{y}"}, "reason": ["{z}"], "outcome": [1], "state": {}, "on": {}}]
+
+    assert all(action.value not in words_of_line(a_line(action, each)) for each in facts)
