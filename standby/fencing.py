@@ -350,12 +350,13 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
     return OtherPlans(plan, active=tuple(other for result in known for other in result), unknown=unknown)
 
 
-class _Failover(Stored):
-    """What counts here of the record of a plan's last failover, which is written before the fence."""
+class LastFailover(Stored):
+    """What tells other plans of the record of the last failover, all of which is `failover/state.py: SwitchRecord`."""
 
     primary: str = Field(alias="home")
     epoch: int
-    touched: bool = True
+    touched: bool = True  # something of it may have been published to a sink
+    # Id of an analyzer at a resource by its id at the primary; by primary and resource.
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
 
     def add_names(self, other: ElsewhereActive) -> ElsewhereActive:
@@ -374,13 +375,13 @@ async def _read_other(
     where = storage.where(path)
     try:
         if "fence.json" not in files:
-            begun = await read_document(storage, record_path, _Failover, FenceUnreadable)
+            begun = await read_document(storage, record_path, LastFailover, FenceUnreadable)
             if begun is None or (begun.epoch == 1 and not begun.touched):
                 return ()  # Its first failover is just about to write its fence.
             return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
         fence = await read_document(storage, path, Fence, FenceUnreadable)
         # A record that cannot be read counts as none: then the plan's globs alone say what it is about.
-        record = await read_document(storage, record_path, _Failover) if fence and fence.is_under_way else None
+        record = await read_document(storage, record_path, LastFailover) if fence and fence.is_under_way else None
     except StandbyError as error:
         return UnknownFence(plan, where, error.cause)
     if fence is None or fence.plan != plan:

@@ -11,7 +11,7 @@ from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, 
 from standby.cli.output import Line, Output, loss_lines, named, problem_lines, warning_lines
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
-from standby.recovery.durations import Kind, read_durations
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.witnesses import look
 from standby.replication import report
 from standby.replication.forecast import Forecast, forecast
@@ -96,7 +96,7 @@ async def command(
     async with open_recovery(configuration, plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, asked)
-        durations = await read_durations(recovery.vault, plan)
+        durations = await Durations.read(recovery.vault, plan)
     expected = forecast(proposal, configuration.resources, durations.of(Kind.COPY))
     if out is not None:
         save_plan(out, proposal, asked, signer_for(configuration.vault.signing))

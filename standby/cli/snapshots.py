@@ -16,7 +16,7 @@ from standby.document import JsonObject, JsonValue
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.durations import Part, forecast_restores, read_durations
+from standby.recovery.durations import Durations, Part, forecast_restores
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
@@ -134,7 +134,7 @@ async def _forecast(recovery: RecoveryContext, plan: RestorePlan) -> Part | str 
     needs = {item.target_analyzer: item.needs for item in plan.items if item.action is RestoreAction.CREATE}
     if not needs:
         return None
-    durations = await read_durations(recovery.vault, recovery.plan.name)
+    durations = await Durations.read(recovery.vault, recovery.plan.name)
     return forecast_restores(durations, needs, recovery.connections[plan.to].resource.max_concurrent_copies)
 
 

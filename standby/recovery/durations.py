@@ -13,7 +13,7 @@ from standby.document import Document
 from standby.errors import sentence
 from standby.replication.forecast import Spread, play_often, share
 from standby.text import counted
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Remembered
 from standby.vault.storage import Storage
 
 MOST = 200  # Measurements of each kind that are kept, the newest ones
@@ -34,19 +34,16 @@ class Kind(StrEnum):
     ACTIVATE = "activate"
 
 
-class Durations(Stored):
+class Durations(Remembered):
     """Seconds by kind, oldest first."""
+
+    place = "durations/{plan}.json"
 
     seconds: Mapping[Kind, tuple[float, ...]] = {}
 
     def of(self, kind: Kind) -> tuple[float, ...]:
         """Give what was measured of one kind."""
         return self.seconds.get(kind, ())
-
-
-async def read_durations(storage: Storage, plan: str) -> Durations:
-    """Read what was measured; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(storage, _path(plan), Durations) or Durations()
 
 
 async def add_durations(storage: Storage, plan: str, seconds: Mapping[Kind, Iterable[float]]) -> None:
@@ -56,16 +53,11 @@ async def add_durations(storage: Storage, plan: str, seconds: Mapping[Kind, Iter
     if not any(measured.values()):
         return
 
-    def add(found: Durations | None) -> Durations:
-        known = found or Durations()
+    def add(known: Durations) -> Durations:
         added = {kind: (*known.of(kind), *new)[-MOST:] for kind, new in measured.items() if new}
         return Durations(seconds={**known.seconds, **added})
 
-    await change_document(storage, _path(plan), Durations, add)
-
-
-def _path(plan: str) -> str:
-    return f"durations/{plan}.json"
+    await Durations.change(storage, plan, add)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from standby.recovery.audit import AuditCheck, facts_of_line, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, State
-from standby.recovery.readiness.last_runs import LatestDrills, read_latest
+from standby.recovery.readiness.last_runs import LatestDrills
 from standby.recovery.readiness.wording import (
     STATES,
     drill_result,
@@ -92,7 +92,7 @@ async def gather_content(
         fence=await read_fence(vault, plan),
         readiness=readiness,
         audit=await verify_audit(vault, plan.name, context.signer),
-        drills=await read_latest(vault, plan.name),
+        drills=await LatestDrills.read(vault, plan.name),
         snapshots=snapshots,
         snapshots_problem=problem,
         replica=replica,

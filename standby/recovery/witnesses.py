@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from standby.concurrency import side_by_side
 from standby.document import JsonValue
@@ -19,6 +19,7 @@ from standby.fencing import (
     Assignment,
     Fence,
     FenceUnreadable,
+    LastFailover,
     Phase,
     fence_of_plan,
     fence_path,
@@ -34,7 +35,7 @@ from standby.recovery.snapshots.manifest import Manifest, parse_index
 from standby.recovery.snapshots.store import index_path, manifest_path
 from standby.replication.ledger import read_epochs
 from standby.text import some_of
-from standby.vault.documents import Stored, parse_stored, read_document
+from standby.vault.documents import parse_stored, read_document
 from standby.vault.errors import VaultError
 from standby.vault.signing import LogMark
 
@@ -268,16 +269,14 @@ async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
     return Witness(sink.name, published.epoch, serving, is_sink=True)
 
 
-class _LastSwitch(Stored):
-    """What the record of the last failover knows; all of it is `failover/state.py: SwitchRecord`."""
+class LastSwitch(LastFailover):
+    """What the record of the last failover knows of fence and log."""
 
-    primary: str = Field(alias="home")
-    epoch: int
-    before: Assignment
+    before: Assignment  # the assignment before the failover; undoing it leads there
     to: str
-    fenced: bool | None = None
-    ended: bool = False
-    log: LogMark | None = None
+    fenced: bool | None = None  # the fence was seen to have its epoch; `None` where an earlier version wrote it
+    ended: bool = False  # it was completed or undone, and the audit log says so
+    log: LogMark | None = None  # the newest line of the audit log when it was written
 
 
 class _Unreadable(StandbyError):
@@ -287,7 +286,7 @@ class _Unreadable(StandbyError):
 
 async def _of_switch(context: RecoveryContext) -> Witness | None:
     path = switch_path(context.plan.name)
-    record = await read_document(context.vault, path, _LastSwitch, _Unreadable)
+    record = await read_document(context.vault, path, LastSwitch, _Unreadable)
     if record is None:
         return None
     # It is written before the fence is: until that was seen, it is what was to be.

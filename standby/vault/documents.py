@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import JsonValue, ValidationError, field_validator
 from pydantic_core import from_json
@@ -173,6 +173,23 @@ async def change_document(storage: Storage, path: str, model: type[M], change: C
             continue
         return new
     raise VaultUnavailable(storage.where(path), "changed", "others change it all the time")
+
+
+class Remembered(Stored):
+    """A file of a plan with what can be found out again: one that cannot be read is warned of, and says nothing."""
+
+    place: ClassVar[str]  # its path, in which `{plan}` stands for the plan's name
+
+    @classmethod
+    async def read(cls, storage: Storage, plan: str) -> Self:
+        """Read what is remembered for a plan; nothing where there is no file yet."""
+        return await read_document(storage, cls.place.format(plan=plan), cls) or cls()
+
+    @classmethod
+    async def change(cls, storage: Storage, plan: str, change: Callable[[Self], Self]) -> Self:
+        """Change it as it is now, as `change_document` does."""
+        path = cls.place.format(plan=plan)
+        return await change_document(storage, path, cls, lambda known: change(known or cls()))
 
 
 @asynccontextmanager

@@ -9,8 +9,7 @@ from standby.document import Document
 from standby.fencing import Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActivationSink, Outcomes, SinkFailed, read_back
 from standby.text import some_of, utc
-from standby.vault.documents import Stored, change_document, read_document
-from standby.vault.storage import Storage
+from standby.vault.documents import Remembered
 
 
 class Acknowledged(Document):
@@ -24,8 +23,10 @@ class Acknowledged(Document):
     reason: str = ""
 
 
-class SinkRecord(Stored):
+class SinkRecord(Remembered):
     """What the sinks of a plan took last, by the sink's id. Where it is lost, the map is published to them again."""
+
+    place = "recovery/{plan}/sinks.json"
 
     sinks: Mapping[str, Acknowledged] = {}
 
@@ -43,22 +44,6 @@ class SinkRecord(Stored):
             if max(known.epoch or 0, known.missed or 0) <= epoch:
                 sinks[name] = known.model_copy(update={"missed": epoch, "reason": reason})
         return self.model_copy(update={"sinks": sinks})
-
-
-async def read_sink_record(storage: Storage, plan: str) -> SinkRecord:
-    """Read what the sinks of a plan took; nothing where that is lost."""
-    return await read_document(storage, _path(plan), SinkRecord) or SinkRecord()
-
-
-async def remember(storage: Storage, plan: str, outcomes: Outcomes) -> SinkRecord:
-    """Add what came of publishing; what other runs add at the same time is kept."""
-    return await change_document(
-        storage, _path(plan), SinkRecord, lambda known: (known or SinkRecord()).after(outcomes)
-    )
-
-
-def _path(plan: str) -> str:
-    return f"recovery/{plan}/sinks.json"
 
 
 class SinkView(Document):

@@ -7,10 +7,9 @@ automation is on.
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from standby.config.durations import roughly
-from standby.config.errors import summary
 from standby.config.plan import FailoverPolicy
 from standby.errors import StandbyError
 from standby.fencing import FenceUnreadable
@@ -19,7 +18,7 @@ from standby.recovery.chain import AuditLine, plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.witnesses import looked
 from standby.text import utc
-from standby.vault.documents import Stored, change_document, parse_stored
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
 AUTOMATION_PATH = "recovery/automation.json"
@@ -56,14 +55,7 @@ def position_words(automation: Automation) -> str:
 
 
 async def read_automation(storage: Storage) -> Automation:
-    content = await storage.read(AUTOMATION_PATH)
-    if content is None:
-        return Automation()
-    where = storage.where(AUTOMATION_PATH)
-    try:
-        return parse_stored(where, content, Automation)
-    except ValidationError as error:
-        raise AutomationUnreadable(where, summary(error)) from None
+    return await read_document(storage, AUTOMATION_PATH, Automation, AutomationUnreadable) or Automation()
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:

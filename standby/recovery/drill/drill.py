@@ -33,12 +33,12 @@ from standby.recovery.drill.cleanup import (
 from standby.recovery.drill.evidence import Evidence, write_evidence
 from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Findings, inspect_analyzers, reasons_against
 from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
-from standby.recovery.durations import Kind, add_durations, read_durations
+from standby.recovery.durations import Durations, Kind, add_durations
 from standby.recovery.failover.begin import must_have_ended
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
 from standby.recovery.failover.state import read_record
-from standby.recovery.readiness.last_runs import DrillSummary, write_latest
+from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.plan import plan_restore
@@ -234,7 +234,7 @@ class _Drill:
         )
         report = await write_evidence(context, evidence)
         # Forecasts learn from the drill: it took what a failover takes.
-        measured = await read_durations(self.sandbox.context.vault, context.plan.name)
+        measured = await Durations.read(self.sandbox.context.vault, context.plan.name)
         learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
         await add_durations(context.vault, context.plan.name, learnt)
         if not found.interrupted:
@@ -249,7 +249,7 @@ class _Drill:
                 reason=reasons[0] if reasons else "",
                 primary=report.primary,
             )
-            await write_latest(context.vault, context.plan.name, summary)
+            await LatestDrills.change(context.vault, context.plan.name, lambda known: known.after(summary))
         reason = reasons[0] if reasons else ""
         facts: dict[str, JsonValue] = {"to": manifest.to, "passed": report.passed, "reason": reason}
         facts |= {"recovery_seconds": report.recovery_seconds, "left": len(found.cleanup.left)}

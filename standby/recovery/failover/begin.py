@@ -165,6 +165,7 @@ def _fresh(
         unhealthy_since=request.unhealthy_since,
         healthy_until=request.healthy_until,
         may_name=(assignment.active,),
+        touched=False,
         names=known.names if known is not None else {},
         missing=known.missing if known is not None else {},
         withheld=request.left_out,

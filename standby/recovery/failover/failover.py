@@ -8,7 +8,7 @@ from dataclasses import replace
 from standby.concurrency import despite_cancellation
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Fence, Phase, hold_fence, read_fence
-from standby.recovery.activation.seen import SinkRecord, remember, see_sinks
+from standby.recovery.activation.seen import SinkRecord, see_sinks
 from standby.recovery.activation.sinks import (
     Activation,
     ActivationSink,
@@ -286,7 +286,7 @@ async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecor
     """Keep what the sinks took; where that fails, the map is published to them once more than needed."""
     try:
         if outcomes.taken or outcomes.missed:
-            return await remember(context.vault, context.plan.name, outcomes)
+            return await SinkRecord.change(context.vault, context.plan.name, lambda known: known.after(outcomes))
         return await recorded_sinks(context)
     except VaultError as error:
         log.warning("What the sinks took could not be recorded: %s", error)

@@ -23,27 +23,24 @@ from standby.fencing import (
     read_stored_fence,
     switch_path,
 )
-from standby.recovery.activation.seen import SinkRecord, SinkView, read_sink_record, see_sinks
+from standby.recovery.activation.seen import SinkRecord, SinkView, see_sinks
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import Requester
 from standby.recovery.failover.report import Mode
-from standby.vault.documents import HeldDocument, Stored, open_document, read_document
+from standby.recovery.witnesses import LastSwitch
+from standby.vault.documents import HeldDocument, open_document, read_document
 from standby.vault.signing import LogMark
 from standby.vault.storage import Storage
 
 
-class SwitchRecord(Stored):
+class SwitchRecord(LastSwitch):
     """One failover of a plan; the last one stays as the record of what was published."""
 
     plan: str
-    primary: str = Field(alias="home")
     run_id: str
-    epoch: int
-    before: Assignment  # the assignment before the failover; undoing it leads there
     from_resource: str
-    to: str
     mode: Mode
     requested_by: Requester = "operator"
     reason: str = ""
@@ -55,17 +52,11 @@ class SwitchRecord(Stored):
     unhealthy_since: datetime | None = None
     healthy_until: datetime | None = None
     prepared: bool = False  # the target was brought up to date and found ready
-    touched: bool = False  # something of this failover may have been published to a sink
     # The resources that a sink may name now. One of them may be published again at any time; another only when no sink
     # names any of them.
     may_name: tuple[str, ...] = Field(alias="may_tell")
     # When the resource that is to serve was first published, UTC.
     published_at: datetime | None = Field(None, alias="told_at")
-    fenced: bool | None = False  # the fence was seen to have its epoch; `None` where an earlier version wrote it
-    ended: bool = False  # it was completed or undone, and the audit log says so
-    log: LogMark | None = None  # the newest line of the audit log when it was written
-    # Id of an analyzer at a resource by its id at the primary; by primary and resource.
-    names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
     # Why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
     missing: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
     # Why the decision leaves out what the target may have all the same, by the id at the primary.
@@ -331,7 +322,7 @@ async def recorded_sinks(context: RecoveryContext) -> SinkRecord:
     """Read what the sinks that cannot be read were told."""
     if all(sink.readable for sink in context.sinks):
         return SinkRecord()
-    return await read_sink_record(context.vault, context.plan.name)
+    return await SinkRecord.read(context.vault, context.plan.name)
 
 
 async def views_of_sinks(

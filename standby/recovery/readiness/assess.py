@@ -12,10 +12,10 @@ from standby.concurrency import side_by_side
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.durations import Durations, Restoring, read_durations
+from standby.recovery.durations import Durations, Restoring
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
-from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
+from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.readiness.standing import (
     NO_SNAPSHOT,
     InSnapshot,
@@ -339,9 +339,9 @@ async def _gather(
         resources=context.configuration.resources,
         inspections=inspections,
         ledgers={pair: await _records(context, pair) for pair in {copied(frame) for frame in frames}},
-        last_runs=await read_last_runs(vault, plan.name),
-        drills=await read_latest(vault, plan.name),
-        durations=await read_durations(vault, plan.name),
+        last_runs=await LastRuns.read(vault, plan.name),
+        drills=await LatestDrills.read(vault, plan.name),
+        durations=await Durations.read(vault, plan.name),
         snapshots=await _in_snapshots(context) if _need_records(frames, inspections) else {},
         rebuilt={
             name: await read_rebuilt(vault, name)

@@ -4,6 +4,8 @@ The ledger says what was copied. But an analyzer that does not change for months
 every later run, which only this file says. It also has the id at the primary that a copy belongs to.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,7 +18,7 @@ from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
 from standby.service.models import NAMELESS
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Remembered
 from standby.vault.errors import VaultError
 from standby.vault.storage import Storage
 
@@ -42,18 +44,15 @@ class PairRun(Document):
     analyzers: Mapping[str, AnalyzerRun] = {}
 
 
-class LastRuns(Stored):
+class LastRuns(Remembered):
     """How the last runs left each pair, by source and target."""
+
+    place = "readiness/{plan}.json"
 
     sources: Mapping[str, Mapping[str, PairRun]] = {}
 
     def of(self, source: str, target: str) -> PairRun:
         return self.sources.get(source, {}).get(target, PairRun())
-
-
-async def read_last_runs(storage: Storage, plan: str) -> LastRuns:
-    """Read what the last runs left; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(storage, _path(plan), LastRuns) or LastRuns()
 
 
 async def remember_run(storage: Storage, report: Report, selection: Selection, seen_at: datetime) -> None:
@@ -66,9 +65,7 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, s
     listed = [item for item in report.items if report.unseen.keys().isdisjoint((item.source, item.target))]
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
-        await change_document(
-            storage, _path(report.plan), LastRuns, lambda known: _with(known or LastRuns(), listed, selection, seen_at)
-        )
+        await LastRuns.change(storage, report.plan, lambda known: _with(known, listed, selection, seen_at))
         await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:
         log.warning("Readiness will not know about this run, because the vault could not be written: %s", error)
@@ -96,10 +93,6 @@ def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at
     return LastRuns(sources=sources)
 
 
-def _path(plan: str) -> str:
-    return f"readiness/{plan}.json"
-
-
 class DrillSummary(Document):
     run_id: str
     ended_at: AwareDatetime  # when its clean-up was proven, or given up, UTC
@@ -111,10 +104,15 @@ class DrillSummary(Document):
     primary: str = Field("", alias="home")  # the one whose loss was simulated; empty where an older drill does not say
 
 
-class LatestDrills(Stored):
+class LatestDrills(Remembered):
     """The last drill of each target of a plan, by the name of the target."""
 
+    place = "drills/{plan}/latest.json"
+
     drills: dict[str, DrillSummary] = Field(default_factory=dict)
+
+    def after(self, drill: DrillSummary) -> LatestDrills:
+        return LatestDrills(drills={**self.drills, drill.target: drill})
 
     def at(self, target: str) -> DrillSummary | None:
         return self.drills.get(target)
@@ -122,21 +120,3 @@ class LatestDrills(Stored):
     @property
     def newest(self) -> DrillSummary | None:
         return max(self.drills.values(), key=lambda drill: drill.ended_at, default=None)
-
-
-def latest_path(plan: str) -> str:
-    return f"drills/{plan}/latest.json"
-
-
-async def read_latest(storage: Storage, plan: str) -> LatestDrills:
-    """Read the last drill of each target; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(storage, latest_path(plan), LatestDrills) or LatestDrills()
-
-
-async def write_latest(storage: Storage, plan: str, drill: DrillSummary) -> None:
-    """Replace the last drill at the same target."""
-
-    def add(found: LatestDrills | None) -> LatestDrills:
-        return LatestDrills(drills={**(found.drills if found else {}), drill.target: drill})
-
-    await change_document(storage, latest_path(plan), LatestDrills, add)

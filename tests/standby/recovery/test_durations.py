@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import MOST, Durations, Kind, add_durations, read_durations
+from standby.recovery.durations import MOST, Durations, Kind, add_durations
 from standby.vault.errors import VaultUnavailable
 from tests.standby.vault.world import Memory
 
 
 async def test_before_anything_was_measured_there_is_nothing() -> None:
-    assert await read_durations(Memory(), "p") == Durations()
+    assert await Durations.read(Memory(), "p") == Durations()
     assert Durations().of(Kind.COPY) == ()
 
 
@@ -25,7 +25,7 @@ async def test_measurements_are_kept_by_plan_and_kind() -> None:
     await add_durations(vault, "p", {Kind.COPY: [4.0]})
     await add_durations(vault, "q", {Kind.DETECT: [61.0]})
 
-    found = await read_durations(vault, "p")
+    found = await Durations.read(vault, "p")
     assert {kind: found.of(kind) for kind in Kind} == {
         Kind.COPY: (3.0, 2.5, 4.0),
         Kind.RESTORE: (),
@@ -48,7 +48,7 @@ async def test_only_the_newest_are_kept_in_order(batches: list[list[float]]) -> 
     for batch in batches:
         await add_durations(vault, "p", {Kind.RESTORE: batch})
     everything = [round(each, 3) for batch in batches for each in batch]
-    assert list((await read_durations(vault, "p")).of(Kind.RESTORE)) == everything[-MOST:]
+    assert list((await Durations.read(vault, "p")).of(Kind.RESTORE)) == everything[-MOST:]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"seconds": {"copy": ["fast"]}}', b'{"seconds": {"x": []}}'])
@@ -57,7 +57,7 @@ async def test_a_damaged_file_is_warned_of_and_begun_anew(content: bytes, caplog
     await add_durations(vault, "p", {Kind.COPY: [1.0]})
     assert "durations/p.json cannot be read" in caplog.text
     caplog.clear()
-    assert (await read_durations(vault, "p")).of(Kind.COPY) == (1.0,)
+    assert (await Durations.read(vault, "p")).of(Kind.COPY) == (1.0,)
     assert caplog.text == ""
 
 

@@ -21,11 +21,11 @@ from standby.recovery.decision.record import read_record as read_decision
 from standby.recovery.drill.cleanup import hold_drills
 from standby.recovery.drill.evidence import verify_evidence
 from standby.recovery.drill.sandbox import SandboxSink
-from standby.recovery.durations import Kind, read_durations
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.failback.failback import hold_progress
 from standby.recovery.failover.state import read_record
 from standby.recovery.readiness.document import State, read_last_states, remember_states
-from standby.recovery.readiness.last_runs import read_last_runs, read_latest
+from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.snapshots.snapshot import (
     SnapshotTampered,
     list_snapshots,
@@ -163,10 +163,10 @@ async def test_the_off_switch_is_where_it_was_put(opened: Opener) -> None:
 
 async def test_what_was_learned_of_runs_and_durations_is_known(opened: Opener) -> None:
     async with opened("whole") as context:
-        runs = await read_last_runs(context.vault, PLAN)
-        durations = await read_durations(context.vault, PLAN)
+        runs = await LastRuns.read(context.vault, PLAN)
+        durations = await Durations.read(context.vault, PLAN)
         states = await read_last_states(context.vault, PLAN)
-        drill = (await read_latest(context.vault, PLAN)).at("west")
+        drill = (await LatestDrills.read(context.vault, PLAN)).at("west")
 
     pair = runs.of("east", "west")
     assert pair.listed_at is not None
@@ -232,7 +232,7 @@ async def test_a_snapshot_without_a_key_is_whole(opened: Opener) -> None:
 
 async def test_the_evidence_of_a_drill_is_genuine(opened: Opener) -> None:
     async with opened("whole") as context:
-        drill = (await read_latest(context.vault, PLAN)).at("west")
+        drill = (await LatestDrills.read(context.vault, PLAN)).at("west")
         assert drill is not None
         check = await verify_evidence(context.vault, PLAN, drill.run_id, context.signer)
         published = await SandboxSink(context.vault, f"drills/{PLAN}/{drill.run_id}/told.json").published()

@@ -28,9 +28,9 @@ from standby.recovery.drill.drill import ScratchUnfit, ServesAlready, drill
 from standby.recovery.drill.evidence import check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport
 from standby.recovery.drill.sandbox import Published
-from standby.recovery.durations import Kind, read_durations
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.failover.errors import FailoverUnfinished
-from standby.recovery.readiness.last_runs import read_latest
+from standby.recovery.readiness.last_runs import LatestDrills
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.inventory import DRILL_TAG
@@ -184,7 +184,7 @@ async def test_the_real_fence_log_measurements_and_sinks_have_no_part_in_it(
             assert west.resource == "west"
             assert dict(west.analyzers) == {"invoice": "drill-run1-invoice"}
             # What it measured is what forecasts are made of.
-            durations = await read_durations(context.vault, "p")
+            durations = await Durations.read(context.vault, "p")
             assert len(durations.of(Kind.RESTORE)) == 1
             assert len(durations.of(Kind.ACTIVATE)) == 1
 
@@ -321,7 +321,7 @@ async def test_a_target_that_is_down_fails_the_drill_and_leaves_evidence(make_sc
             assert "west" in report.reasons[0]
             # Nothing was sent to it, so nothing can be left there.
             assert report.cleanup.proven
-            latest = (await read_latest(context.vault, "p")).at("west")
+            latest = (await LatestDrills.read(context.vault, "p")).at("west")
             assert latest is not None
             assert (latest.passed, latest.run_id, latest.primary) == (False, "run1", "east")
             assert (await verify_evidence(context.vault, "p", "run1", context.signer)).problems == ()
@@ -330,7 +330,7 @@ async def test_a_target_that_is_down_fails_the_drill_and_leaves_evidence(make_sc
 async def test_is_the_last_drill_that_readiness_sees(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         report = await drill(context, "east", "west", DirectStages())
-        latest = (await read_latest(context.vault, "p")).at("west")
+        latest = (await LatestDrills.read(context.vault, "p")).at("west")
         assert latest is not None
         assert (latest.passed, latest.reason, latest.recovery_seconds) == (True, "", report.recovery_seconds)
 
@@ -354,7 +354,7 @@ async def test_cancelled_in_any_phase_it_leaves_nothing_and_says_so(
         assert report.cleanup.proven
         assert await ids(scene, "west") == set()
         # It proves nothing about the target, good or bad.
-        assert (await read_latest(context.vault, "p")).newest is None
+        assert (await LatestDrills.read(context.vault, "p")).newest is None
         async with hold_drills(context.vault, "p") as drills:
             assert drills.drills == ()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import Durations, Kind, read_durations
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.failover.report import FailoverReport, times, within
 from tests.standby.recovery.failover.world import Site
 
@@ -32,7 +32,7 @@ class Timed:
         return self.clock.now()
 
     async def durations(self) -> Durations:
-        return await read_durations(self.site.vault, "invoices")
+        return await Durations.read(self.site.vault, "invoices")
 
 
 async def test_an_outage_counts_from_the_last_healthy_look_and_gives_a_range() -> None:

@@ -15,7 +15,7 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.readiness.assess import assess, assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, State
-from standby.recovery.readiness.last_runs import DrillSummary, write_latest
+from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
 from tests.patience import PATIENCE
@@ -344,7 +344,7 @@ async def test_the_last_drill_of_the_target_is_given(make_scene: SceneMaker, two
                 recovery_seconds=4.0,
                 reason="",
             )
-            await write_latest(context.vault, "p", drill)
+            await LatestDrills.change(context.vault, "p", lambda known: known.after(drill))
             found = {each.target: each for each in await assess_plan(context, seconds=PLENTY)}
     assert (found["west"].last_drill, found["north"].last_drill) == (None, drill)
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from standby.recovery.durations import Kind, read_durations
-from standby.recovery.readiness.last_runs import LastRuns, PairRun, read_last_runs, remember_run
+from standby.recovery.durations import Durations, Kind
+from standby.recovery.readiness.last_runs import LastRuns, PairRun, remember_run
 from standby.replication.items import ReplicationPlan, Selection, Status
 from standby.replication.report import Report, ReportItem, end_of, make_report
 from standby.replication.verdict import Action, Verdict
@@ -44,7 +44,7 @@ async def test_every_analyzer_is_remembered_with_its_name_and_whether_it_was_lef
         Selection(),
         START,
     )
-    left = (await read_last_runs(vault, "invoices")).of("east", "west").analyzers
+    left = (await LastRuns.read(vault, "invoices")).of("east", "west").analyzers
     assert {name: (each.target_analyzer, each.behind) for name, each in left.items()} == {
         "copied": ("copied-dr", False),
         "same": ("same-dr", False),
@@ -60,13 +60,13 @@ async def test_a_later_run_replaces_what_it_was_about_and_leaves_the_rest() -> N
     both = report(result("a", Status.FAILED), result("b", Status.SUCCEEDED))
     await remember_run(vault, both, Selection(), START)
     await remember_run(vault, report(result("a", Status.SUCCEEDED)), Selection(("a",)), LATER)
-    left = (await read_last_runs(vault, "invoices")).of("east", "west")
+    left = (await LastRuns.read(vault, "invoices")).of("east", "west")
     assert {name: (each.at, each.behind) for name, each in left.analyzers.items()} == {
         "a": (LATER, False),
         "b": (START, False),
     }
     assert left.listed_at == START
-    assert (await read_last_runs(vault, "invoices")).of("east", "north") == PairRun()
+    assert (await LastRuns.read(vault, "invoices")).of("east", "north") == PairRun()
 
 
 async def test_a_later_run_of_the_whole_plan_forgets_what_is_no_longer_there() -> None:
@@ -74,7 +74,7 @@ async def test_a_later_run_of_the_whole_plan_forgets_what_is_no_longer_there() -
     both = report(result("a", Status.SUCCEEDED), result("b", Status.SUCCEEDED))
     await remember_run(vault, both, Selection(), START)
     await remember_run(vault, report(result("a", Status.SUCCEEDED)), Selection(), LATER)
-    left = (await read_last_runs(vault, "invoices")).of("east", "west")
+    left = (await LastRuns.read(vault, "invoices")).of("east", "west")
     assert (set(left.analyzers), left.listed_at) == ({"a"}, LATER)
 
 
@@ -92,7 +92,7 @@ async def test_only_copies_that_succeeded_are_measured() -> None:
         Selection(),
         START,
     )
-    assert (await read_durations(vault, "invoices")).of(Kind.COPY) == (2.5, 2.5)
+    assert (await Durations.read(vault, "invoices")).of(Kind.COPY) == (2.5, 2.5)
 
 
 async def test_a_vault_that_fails_is_warned_of_and_does_not_fail_the_run(
@@ -106,10 +106,10 @@ async def test_a_vault_that_fails_is_warned_of_and_does_not_fail_the_run(
 
 async def test_a_damaged_file_is_warned_of_and_made_anew(caplog: pytest.LogCaptureFixture) -> None:
     vault = Memory(files={"readiness/invoices.json": b"[1]"})
-    assert await read_last_runs(vault, "invoices") == LastRuns()
+    assert await LastRuns.read(vault, "invoices") == LastRuns()
     await remember_run(vault, report(result("a", Status.SUCCEEDED)), Selection(), START)
     assert "counts as missing" in caplog.text
-    assert set((await read_last_runs(vault, "invoices")).of("east", "west").analyzers) == {"a"}
+    assert set((await LastRuns.read(vault, "invoices")).of("east", "west").analyzers) == {"a"}
 
 
 async def test_what_a_list_has_without_a_name_may_be_what_an_earlier_run_knew_and_is_none_itself() -> None:
@@ -117,5 +117,5 @@ async def test_what_a_list_has_without_a_name_may_be_what_an_earlier_run_knew_an
     await remember_run(vault, report(result("a", Status.SUCCEEDED), result("b", Status.SUCCEEDED)), Selection(), START)
     odd = report(result("a", Status.SKIPPED), result("no id (entry 2)", Status.BLOCKED))
     await remember_run(vault, odd, Selection(), LATER)
-    left = (await read_last_runs(vault, "invoices")).of("east", "west").analyzers
+    left = (await LastRuns.read(vault, "invoices")).of("east", "west").analyzers
     assert {name: run.at for name, run in left.items()} == {"a": LATER, "b": START}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from standby.config.errors import UnknownName
 from standby.recovery.audit import verify_audit
-from standby.recovery.durations import Kind, read_durations
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.plan import plan_restore
@@ -167,7 +167,7 @@ async def test_measures_what_it_built_and_writes_down_what_it_did() -> None:
 
     report = await world.restored()
 
-    measured = (await read_durations(world.vault, "invoices")).of(Kind.RESTORE)
+    measured = (await Durations.read(world.vault, "invoices")).of(Kind.RESTORE)
     assert measured == report.durations
     assert len(measured) == 1
     lines = (await verify_audit(world.vault, "invoices", world.signer)).lines
