@@ -7,22 +7,25 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
-from blocks import save_configuration
+from blocks import ContentUnderstandingResource, save_configuration
+from blocks import RecoveryPlan as PlanBlock
 from flows import QUICKLY
 from flows.errors import DeployFailed, NoDeploymentsFile
 from flows.events import plan_id
+from flows.forms import Choices, form
 from flows.limits import ensure_limits, limit_name
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
@@ -30,6 +33,7 @@ from standby.document import digest_of
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 TAG = "standby"  # Tag of every deployment of Standby
+OF_PLAN = "plan:"  # What the tag begins with that names the plan of a run
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
@@ -94,7 +98,11 @@ def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iter
 
 
 def _for_plan(described: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
-    return {**described, "parameters": {**described.get("parameters", {}), "plan": plan.name}}
+    made = {**described, "parameters": {**described.get("parameters", {}), "plan": plan.name}}
+    if "tags" in described:
+        # A run has them before it starts, and if it never does: until then Prefect calls it by two random words.
+        made["tags"] = [tag for tag in described["tags"] if not tag.startswith(OF_PLAN)] + [f"{OF_PLAN}{plan.name}"]
+    return made
 
 
 def _schedule(schedule: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
@@ -146,6 +154,8 @@ async def save_what_starts_runs(configuration: Configuration) -> list[str]:
         if stale:
             await _deploy({**wanted, "deployments": stale})
         changes += [f"deployment {full_name(entry)} saved" for entry in stale]
+        forms = await _save_forms(client, configuration, wanted)
+        changes += [f"form of {full_name(entry)} saved" for entry in forms if entry not in stale]
         changes += await _remove_schedules(client, wanted)
         return changes + await _retire(client, wanted)
 
@@ -173,6 +183,40 @@ async def _read(client: PrefectClient, deployment: dict[str, Any]) -> Deployment
         return await client.read_deployment_by_name(full_name(deployment))
     except ObjectNotFound:
         return None
+
+
+NO_FORM = {"replicate-chunk/worker"}  # What only other runs start
+
+
+async def _save_forms(
+    client: PrefectClient, configuration: Configuration, wanted: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Let the forms offer what is saved here, a plan's own one that plan; give the deployments whose form changed."""
+    blocks = [
+        await client.read_block_documents_by_type(kind.get_block_type_slug())
+        for kind in (PlanBlock, ContentUnderstandingResource)
+    ]
+    plans, resources = ({str(block.name) for block in found if block.name} for found in blocks)
+    targets = {target for plan in configuration.plans.values() for target in plan.targets}
+    every = Choices(
+        *map(tuple, map(sorted, (plans | {*configuration.plans}, targets, resources | {*configuration.resources})))
+    )
+    changed = []
+    for deployment in wanted["deployments"]:
+        found = await _read(client, deployment)
+        if found is None or found.parameter_openapi_schema is None or full_name(deployment) in NO_FORM:
+            continue
+        own = deployment.get("parameters", {}).get("plan")
+        choices = replace(every, plans=(own,)) if own else every
+        there = found.parameter_openapi_schema
+        made = form(there, full_name(deployment).partition("/")[0], choices, started_by_events="triggers" in deployment)
+        if made != there:
+            # A form may be older than what is saved; no recovery is refused for that.
+            enforced = found.work_pool_name != RECOVERY_POOL
+            update = DeploymentUpdate(parameter_openapi_schema=made, enforce_parameter_schema=enforced)
+            await client.update_deployment(found.id, update)
+            changed.append(deployment)
+    return changed
 
 
 async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:

@@ -73,13 +73,23 @@ async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, 
             # As an earlier version deployed it.
             await client.update_deployment(watch.id, DeploymentUpdate(concurrency_limit=1))
             assert (await client.read_deployment(watch.id)).global_concurrency_limit
+            manual = await client.read_deployment_by_name("failover/manual")
+            before = (manual.parameter_openapi_schema or {})["properties"]["plan"]["enum"]
         removed = await save_what_starts_runs(with_plans(scene.configuration, "two"))
     assert "deployment replicate/scheduled-two removed" in removed
     assert "schedule one of replicate/scheduled removed" in removed
+    assert {"one", "two"} <= set(before)
+    assert "form of failover/manual saved" in removed
     assert "replicate/scheduled-two" not in await deployed()
     async with get_client() as client:
         scheduled = await client.read_deployment_by_name("replicate/scheduled")
         watch = await client.read_deployment_by_name("watch/scheduled")
+        manual = await client.read_deployment_by_name("failover/manual")
+    fields = (manual.parameter_openapi_schema or {})["properties"]
+    assert "one" not in fields["plan"]["enum"]
+    assert "outage_of" not in fields
+    assert not manual.enforce_parameter_schema
+    assert scheduled.tags == ["standby", "replicate", "plan:two"]
     assert [schedule.slug for schedule in scheduled.schedules] == ["two"]
     assert watch.global_concurrency_limit is None
     assert watch.work_pool_name == RECOVERY_POOL
