@@ -52,7 +52,6 @@ async def to_its_end(work: Awaitable[T]) -> T:
 async def despite_cancellation(work: Awaitable[T]) -> T:
     """Await something short whose result is worth more than a cancellation meanwhile, which is dropped."""
     task = asyncio.ensure_future(work)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
+    with suppress(asyncio.CancelledError):
+        await to_its_end(task)
     return task.result()

@@ -14,22 +14,7 @@ import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, field_validator
 from pydantic_core import from_json, to_json
 
-__all__ = [
-    "Document",
-    "JsonObject",
-    "JsonValue",
-    "LocalPath",
-    "Strict",
-    "as_text",
-    "canonical",
-    "digest_of",
-    "digest_of_json",
-    "from_home",
-    "json_text",
-    "oddity",
-    "read_json",
-    "write_whole",
-]
+__all__ = ["JsonValue"]  # What is given on of pydantic; all else is its own
 
 JsonObject = dict[str, JsonValue]
 
@@ -183,8 +168,7 @@ def _integer(digits: str) -> float:
         return float("inf")
 
 
-def _cut(text: str) -> str:
-    """Empty what is nested deeper than can be read."""
+def _cut(text: str) -> str:  # Empties what is nested deeper than can be read
     kept: list[str] = []
     level = begin = 0
     for mark in _MARK.finditer(text):

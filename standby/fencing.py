@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from pydantic import Field, ValidationError
 
@@ -31,16 +32,12 @@ class Fenced(GuardRefused):
     """A copy would write to a resource that serves, or read from one that does not."""
 
     def __init__(self, plan: str, source: str, target: str, active: str, epoch: int, phase: Phase) -> None:
-        ended = phase is not Phase.SWITCHING
         news = f"has failed over to {active} (epoch {epoch})"
-        if not ended:
+        action = f"To let {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
+        if phase is Phase.SWITCHING:
             news = f"is failing over to {active} (epoch {epoch}), and that has not ended"
-        super().__init__(
-            f"Plan {plan} {news}, so nothing is copied from {source} to {target}",
-            f"To let {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
-            if ended
-            else f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it",
-        )
+            action = f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it"
+        super().__init__(f"Plan {plan} {news}, so nothing is copied from {source} to {target}", action)
 
 
 class FailoverUnderWay(GuardRefused):
@@ -173,10 +170,7 @@ async def read_stored_fence(objects: Storage, plan: str) -> Fence | None:
 @asynccontextmanager
 async def hold_fence(files: Storage, plan: RecoveryPlan, *, known: int = 0) -> AsyncIterator[HeldFence]:
     """Hold the fence of a plan for changing it; `known` is the highest epoch that the run knows."""
-
-    def busy(where: str) -> FailoverUnderWay:
-        return FailoverUnderWay(plan.name, where)
-
+    busy = partial(FailoverUnderWay, plan.name)
     async with hold_document(files, fence_path(plan.name), Fence, busy=busy, unreadable=FenceUnreadable) as held:
         yield HeldFence(_not_older(fence_of_plan(plan, held.found, held.where), held.where, known), held)
 
@@ -187,15 +181,12 @@ def _not_older(fence: Fence, where: str, known: int) -> Fence:
     return fence
 
 
-_FENCES = "recovery"
-
-
 def fence_path(plan: str) -> str:
-    return f"{_FENCES}/{plan}/fence.json"
+    return f"recovery/{plan}/fence.json"
 
 
 def switch_path(plan: str) -> str:
-    return f"{_FENCES}/{plan}/switch.json"
+    return f"recovery/{plan}/switch.json"
 
 
 def fence_of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
@@ -247,11 +238,9 @@ class ElsewhereActive:
     @property
     def way_out(self) -> str:
         """What ends it."""
-        if not self.is_settled:
-            return (
-                f"Wait until that failover ends; if it was interrupted, standby status {self.plan} says how to end it"
-            )
-        return f"Run standby failback {self.plan} first"
+        if self.is_settled:
+            return f"Run standby failback {self.plan} first"
+        return f"Wait until that failover ends; if it was interrupted, standby status {self.plan} says how to end it"
 
 
 class ActiveElsewhere(GuardRefused):
@@ -336,7 +325,7 @@ def _one_way_for_both(plan: str, primary: str, resource: str, other: ElsewhereAc
 async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
     """Read what serves for the other plans of a vault, whether they are configured here or not."""
     found: dict[str, set[str]] = {}
-    for listed in await storage.list(f"{_FENCES}/"):
+    for listed in await storage.list("recovery/"):
         match listed.path.split("/"):
             case [_, name, ("fence.json" | "switch.json") as file] if name != plan and (
                 file != "fence.json" or listed.size

@@ -97,8 +97,10 @@ def disagreements(
             for used in sorted({pair.source, *pair.targets} - known):
                 yield where, f"no resource is named {used}: {nearest(used, known)}"
             for target in pair.targets:
-                if {pair.source, target} <= resources.keys():
-                    yield from _versions_apart(where, resources[pair.source], resources[target])
+                here, there = resources.get(pair.source), resources.get(target)
+                if here and there and here.api_version != there.api_version:
+                    apart = f"{here.name} has api_version {here.api_version} and {there.name} {there.api_version}"
+                    yield where, f"{apart}: a copy needs the same one at both; change one of them"
     yield from _written_twice(plans)
 
 
@@ -119,15 +121,6 @@ def _shared(resources: Mapping[str, Resource]) -> Iterator[tuple[Where, str]]:
             yield ("resources", other, "resource_id"), _TWICE.format(one)
 
 
-def _versions_apart(where: Where, source: Resource, target: Resource) -> Iterator[tuple[Where, str]]:
-    if source.api_version != target.api_version:
-        yield (
-            where,
-            f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}: "
-            "a copy needs the same one at both; change one of them",
-        )
-
-
 def _written_twice(plans: Mapping[str, RecoveryPlan]) -> Iterator[tuple[Where, str]]:
     """Find pairs that may write one analyzer of one target: they would overwrite each other in turn."""
     writes = [
@@ -138,10 +131,8 @@ def _written_twice(plans: Mapping[str, RecoveryPlan]) -> Iterator[tuple[Where, s
     for (_, first), (where, second) in combinations(writes, 2):
         targets = [target for target in second.pair.targets if target in first.pair.targets]
         if targets and (shared := first.shares_with(second)) is not None:
-            yield (
-                where,
-                _IN_TURN.format(second.name, first.name, " and ".join(targets), shared, first.what_keeps_apart(second)),
-            )
+            there, advice = " and ".join(targets), first.what_keeps_apart(second)
+            yield where, _IN_TURN.format(second.name, first.name, there, shared, advice)
 
 
 _IN_TURN = "{} and {} may both write the same analyzer at {}, for example {}, and would overwrite each other: {}"

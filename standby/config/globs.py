@@ -58,11 +58,9 @@ class Write:
     def _globs(self) -> tuple[list[Globs], list[Globs]]:
         """Give globs on ids of copies: one of each list must match, and of these none."""
         before, _, after = self.plan.target_id.partition("{id}")
-
-        def placed(globs: Globs) -> Globs:
-            return [f"{before}{glob}{after}" for glob in globs]
-
-        return [placed(self.plan.include), placed(["?*"])], [placed(self.plan.exclude)]
+        groups = (self.plan.include, ["?*"], self.plan.exclude)
+        included, any_id, excluded = ([f"{before}{glob}{after}" for glob in globs] for globs in groups)
+        return [included, any_id], [excluded]
 
     def _tags_by_key(self, other: Write) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -234,13 +234,11 @@ def _split(value: str, wanted: str) -> SplitResult:
         raise ValueError(wanted) from None
     # `urlsplit` ignores tabs and line ends in it, and others do not.
     is_plain = value.isascii() and value.isprintable() and " " not in value and in_range
-    if not is_plain or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
+    host = parts.hostname or ""
+    is_host = re.fullmatch(HOST, host) is not None or address_of(host) is not None
+    if not is_plain or parts.scheme not in {"http", "https"} or not is_host:
         raise ValueError(wanted)
     return parts
-
-
-def _is_host(host: str) -> bool:
-    return re.fullmatch(HOST, host) is not None or address_of(host) is not None
 
 
 def is_loopback(host: str | None) -> bool:

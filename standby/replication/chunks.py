@@ -206,7 +206,11 @@ def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) 
     targets = {target for _, target in pairs}
     even = -(-at_once // max(len(targets), 1))
     counts = Counter(target for _, target in pairs)
-    at_target = {target: min(even, counts[target], _most(configuration, target)) for target in sorted(targets)}
+    limits = {target: configuration.resource(target) for target in sorted(targets)}
+    at_target = {
+        target: min(even, counts[target], there.max_concurrent_copies, there.operations_per_minute)
+        for target, there in limits.items()
+    }
     at_resource = {
         name: min(at_once, sum(at_target[target] for target in targets if name == target or (name, target) in pairs))
         for name in sorted({name for pair in pairs for name in pair})
@@ -225,11 +229,6 @@ def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Conf
     return configuration.model_copy(update={"resources": resources})
 
 
-def _most(configuration: Configuration, target: str) -> int:
-    resource = configuration.resource(target)
-    return min(resource.max_concurrent_copies, resource.operations_per_minute)
-
-
 class Tally:
     """Adds up the progress of parts."""
 
@@ -245,15 +244,12 @@ class Tally:
 
         def show(progress: Progress) -> None:
             self._parts[position] = progress
-            self._on_progress(self._sum())
+            ended: Counter[Status] = Counter(dict.fromkeys(Status, 0))
+            for one in self._parts:
+                ended.update(dict(one.ended))
+            self._on_progress(Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items())))
 
         return show
-
-    def _sum(self) -> Progress:
-        ended: Counter[Status] = Counter(dict.fromkeys(Status, 0))
-        for one in self._parts:
-            ended.update(dict(one.ended))
-        return Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items()))
 
 
 LOST_AFTER = 90.0  # Seconds without a sign of life after which a chunk's run is lost; it gives one every five

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from standby.clock import Clock, SystemClock
@@ -23,13 +24,16 @@ from standby.replication.fingerprint import fingerprint, present_fingerprint, wr
 from standby.replication.needs import Serving, models_of, references
 from standby.replication.trained import is_side_copy
 from standby.replication.verdict import Sighting
-from standby.service.calls import Tls, trusted_certificates
+from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
 from standby.service.models import Analyzer, Deployment, Written
 from standby.text import sentence
 
 log = logging.getLogger("standby.replication")
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +77,21 @@ def sight_as_it_is(analyzer: Analyzer, ignore: tuple[str, ...]) -> Sighting:
     return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
 
 
-class _Definitions(Mapping[str, JsonObject]):
-    """The definitions of a listing, each made when it is asked for: all at once would fill the memory."""
+class _WhenAsked(Mapping[str, T], Generic[S, T]):
+    """What is made of each of some things when it is asked for."""
 
-    def __init__(self, analyzers: Mapping[str, Analyzer]) -> None:
-        self._analyzers = analyzers
+    def __init__(self, things: Mapping[str, S], make: Callable[[S], T]) -> None:
+        self._things = things
+        self._make = make
 
-    def __getitem__(self, name: str) -> JsonObject:
-        return self._analyzers[name].definition()
+    def __getitem__(self, name: str) -> T:
+        return self._make(self._things[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._analyzers)
+        return iter(self._things)
 
     def __len__(self) -> int:
-        return len(self._analyzers)
+        return len(self._things)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Inventory:
     @property
     def definitions(self) -> Mapping[str, JsonObject]:
         """What the service sent of each analyzer, as far as a hash can be made of it."""
-        return _Definitions(self.analyzers)
+        return _WhenAsked(self.analyzers, Analyzer.definition)  # All at once would fill the memory.
 
     def unreadable(self, name: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say what of an analyzer cannot be read; empty where all of it can, or there is none."""
@@ -241,10 +246,12 @@ def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
 
 
 def _is_chosen(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
+    changed_at = analyzer.last_modified_at
     return (
         all(_has_tag(analyzer, wanted) for wanted in plan.tags)
         and matches(analyzer.base_analyzer_id or "", plan.base)
-        and _changed_since(analyzer, plan.modified_since, now)
+        # One whose date is unknown is protected: leaving it out could lose it.
+        and (plan.modified_since is None or changed_at is None or changed_at >= moment_of(plan.modified_since, now))
     )
 
 
@@ -259,12 +266,6 @@ def _has_tag(analyzer: Analyzer, wanted: str) -> bool:
     key, _, pattern = wanted.partition("=")
     value = analyzer.tags.get(key)
     return value is not None and matches(value, [pattern])
-
-
-def _changed_since(analyzer: Analyzer, since: str | None, now: datetime) -> bool:
-    changed_at = analyzer.last_modified_at
-    # One whose date is unknown is protected: leaving it out could lose it.
-    return since is None or changed_at is None or changed_at >= moment_of(since, now)
 
 
 SERVING_AGE = 60.0  # Seconds for which what a resource serves is taken as still true
@@ -305,41 +306,18 @@ class Connections:
         self._serving.pop(resource, None)
 
 
-class _Clients(Mapping[str, ContentUnderstandingClient]):
-    """The clients of resources, each made when it is first asked for: what calls nobody waits for none of it."""
-
-    def __init__(self, resources: Iterable[Resource], silence: float | None) -> None:
-        self._resources = {resource.name: resource for resource in resources}
-        self._silence = silence
-        self._made: dict[str, ContentUnderstandingClient] = {}
-
-    def __getitem__(self, name: str) -> ContentUnderstandingClient:
-        if name not in self._made:
-            resource = self._resources[name]
-            self._made[name] = ContentUnderstandingClient(resource, tls=self._tls, silence=self._silence)
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._resources)
-
-    def __len__(self) -> int:
-        return len(self._resources)
-
-    @cached_property
-    def _tls(self) -> Tls:
-        return trusted_certificates()
-
-    async def aclose(self) -> None:
-        async with AsyncExitStack() as stack:
-            for client in self._made.values():
-                stack.push_async_exit(client)
-
-
 @asynccontextmanager
 async def connect(resources: Iterable[Resource], silence: float | None = None) -> AsyncIterator[Connections]:
     """Give a client for each resource, and close them all."""
-    clients = _Clients(resources, silence)
-    try:
-        yield Connections(clients)
-    finally:
-        await clients.aclose()
+    made: dict[str, ContentUnderstandingClient] = {}
+    tls = cache(trusted_certificates)
+
+    def client(resource: Resource) -> ContentUnderstandingClient:
+        # When it is first asked for: what calls nobody waits for none of it.
+        if resource.name not in made:
+            made[resource.name] = ContentUnderstandingClient(resource, tls=tls(), silence=silence)
+            stack.push_async_exit(made[resource.name])
+        return made[resource.name]
+
+    async with AsyncExitStack() as stack:
+        yield Connections(_WhenAsked({resource.name: resource for resource in resources}, client))

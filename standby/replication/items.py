@@ -1,5 +1,6 @@
 """The selection of a run, the items of a plan with the names of their copies, and their progress."""
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -277,11 +278,8 @@ class TargetNames:
 
     def free_version(self, analyzer: str) -> str:
         """Give the first id `{copy}_v{n}` that is free, from 2 on."""
-        base = self.of(analyzer)
-        number = 2
-        while f"{base}_v{number}" in self.taken:
-            number += 1
-        return f"{base}_v{number}"
+        names = (f"{self.of(analyzer)}_v{number}" for number in itertools.count(2))
+        return next(name for name in names if name not in self.taken)
 
 
 _VERSION = re.compile(r"(.+)_v(\d+)")

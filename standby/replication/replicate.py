@@ -50,10 +50,7 @@ GRANT_WAIT = 1.0  # Seconds before the second grant; twice as long before the th
 
 
 class Steps(Protocol):
-    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong.
-
-    What each does, the function of its name says in `steps.py`.
-    """
+    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong."""
 
     def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]: ...
     def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]: ...
@@ -211,10 +208,8 @@ class Replication(Engine[PlanItem, ReportItem]):
     def _interruption(self, item: PlanItem, attempt: Attempt, /) -> str:
         if attempt.receipt is None:
             return f"Interrupted before {item.target} confirmed a copy. Run again: no copy is started twice."
-        operation = f" as operation {attempt.receipt.operation_id}" if attempt.receipt.operation_id else ""
-        return (
-            f"Interrupted while its copy is under way at {item.target}{operation}. Run again: it is not started twice."
-        )
+        where = f"{item.target} as operation {attempt.receipt.operation_id}".removesuffix(" as operation ")
+        return f"Interrupted while its copy is under way at {where}. Run again: it is not started twice."
 
     def _result(self, item: PlanItem, status: Status, reason: str, attempt: Attempt | None) -> ReportItem:
         if attempt is None:

@@ -279,13 +279,10 @@ def _planned(item: PlanItem) -> JsonObject:
 
 
 class Run(Protocol):
-    """A run that is ready to start; its report is true at any moment."""
+    """A run that is ready to start: only a cancellation raises, and its report is true at any moment."""
 
-    async def run(self) -> None:
-        """Do it; only a cancellation raises."""
-
-    def report(self, *, run_id: str, via: Via) -> Report:
-        """Say what has become of it so far."""
+    async def run(self) -> None: ...
+    def report(self, *, run_id: str, via: Via) -> Report: ...
 
 
 async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:

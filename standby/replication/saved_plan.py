@@ -110,20 +110,18 @@ def _mistrust(saved: SavedPlan, content: bytes, signer: Signer | None) -> str:
 
 def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
     """Compare what was approved with what would be done now; `PlanMoved` names what changed."""
-    moved = [*_moved_items(approved, now), *_moved_defaults(approved, now)]
-    if moved:
-        more = [f"and {len(moved) - MOST_NAMED} more"] if len(moved) > MOST_NAMED else []
-        raise PlanMoved(approved.made_at, [*moved[:MOST_NAMED], *more])
-
-
-def _moved_items(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
-    then = {item.key: item for item in approved.items}
-    present = {item.key: item for item in now.items}
-    return [
+    then, present = ({item.key: item for item in plan.items} for plan in (approved, now))
+    moved = [
         f"{key[2]} ({key[0]} → {key[1]}) {change}"
         for key in sorted(then.keys() | present.keys())
         if (change := _change(then.get(key), present.get(key), shown=approved.in_full))
     ]
+    before, added = approved.added_defaults, now.added_defaults
+    other = [name for name in before.keys() | added.keys() if before.get(name, {}) != dict(added.get(name, {}))]
+    moved += [f"other defaults would be added at {target} now" for target in sorted(other)]
+    if moved:
+        more = [f"and {len(moved) - MOST_NAMED} more"] if len(moved) > MOST_NAMED else []
+        raise PlanMoved(approved.made_at, [*moved[:MOST_NAMED], *more])
 
 
 def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
@@ -149,10 +147,3 @@ def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
 
 def _action(item: PlanItem) -> tuple[Action, str, tuple[str, ...]]:
     return (item.action, item.target_analyzer, item.needs)
-
-
-def _moved_defaults(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
-    present: Mapping[str, Mapping[str, str]] = now.added_defaults
-    before = approved.added_defaults
-    other = [name for name in {**before, **present} if before.get(name, {}) != dict(present.get(name, {}))]
-    return [f"other defaults would be added at {target} now" for target in sorted(other)]

@@ -129,7 +129,7 @@ def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours
     if ours is not None:
         at_source = is_trained_again(source, ours.source)
         at_target = is_ready and is_trained_again(target, ours.target)
-    elif last is not None and is_ready and target.has_training and _is_another(target, last.target):
+    elif last and is_ready and target.has_training and target.created_at and last.target.created_at:
         # Nobody noted that we began a copy: somebody trained it there, under the same definition.
         at_source, at_target = is_trained_again(source, last.source), True
     else:
@@ -154,10 +154,6 @@ def is_unfinished(begun: CopyRecord, found: Sighting, expected: Sighting) -> boo
     is_as_begun = same_meaning(found.fingerprint, begun.target.fingerprint)
     is_older = is_as_begun and not same_meaning(found.fingerprint, expected.fingerprint)
     return is_older and found.status == "ready" and not found.trained
-
-
-def _is_another(now: Sighting, then: Sighting) -> bool:
-    return now.created_at is not None and then.created_at is not None and now.created_at != then.created_at
 
 
 def is_later(moment: datetime | None, than: datetime | None) -> bool:
@@ -279,8 +275,7 @@ def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -
     """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten."""
     if forced and verdict in OVERWRITABLE:
         return Action.REPLACE
-    always = _ALWAYS.get(verdict)
-    return always if always is not None else _BY_POLICY[on_existing]
+    return _ALWAYS.get(verdict) or _BY_POLICY[on_existing]
 
 
 def explain(

@@ -179,9 +179,8 @@ class ArmClient:
         except NotAuthorized as error:
             if error.status is not None:  # Else Entra gave no token: a role would not help.
                 name = error.resource = self._resource.name
-                error.next_action = (
-                    f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
-                )
+                advice = f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
+                error.next_action = advice
             raise
 
 
@@ -271,15 +270,9 @@ class ContentUnderstandingClient:
         self, analyzer: str, definition: Mapping[str, JsonValue], *, allow_replace: bool = False
     ) -> StartedOperation:
         """Start to build an analyzer from its definition; `Conflict` where it exists, and may not be replaced."""
-        call = Call(
-            "PUT",
-            self.path(analyzer),
-            params=self.version | ({"allowReplace": "true"} if allow_replace else {}),
-            body=definition,
-            analyzer=analyzer,
-            repeat=Repeat.ALWAYS if allow_replace else Repeat.IF_NOT_TAKEN,
-            kind="a build",
-        )
+        params = self.version | ({"allowReplace": "true"} if allow_replace else {})
+        repeat = Repeat.ALWAYS if allow_replace else Repeat.IF_NOT_TAKEN
+        call = Call("PUT", self.path(analyzer), params, definition, analyzer=analyzer, repeat=repeat, kind="a build")
         answer = await self._sender.send(call)
         return self.started(answer, answer.read(Analyzer))
 
@@ -317,10 +310,11 @@ class ContentUnderstandingClient:
     def arm(self) -> ArmClient:
         """Azure's management plane for this resource; `ArmUnavailable` if not configured, or there is only a key."""
         if self._arm is None:
-            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
-            raise ArmUnavailable(
-                f"Azure's management plane is not asked about {self.resource.name}: {what}", resource=self.resource.name
+            name, what = (
+                self.resource.name,
+                "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty",
             )
+            raise ArmUnavailable(f"Azure's management plane is not asked about {name}: {what}", resource=name)
         return self._arm
 
     @property

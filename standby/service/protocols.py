@@ -39,15 +39,8 @@ async def start_copy(
 ) -> StartedOperation:
     """Send `:copy` to a target; `CopyOutcomeUnknown` where no answer says whether it was taken."""
     analyzer = authorization.target_analyzer
-    call = Call(
-        "POST",
-        target.path(analyzer, ":copy"),
-        params,
-        body,
-        analyzer=analyzer,
-        repeat=Repeat.IF_NOT_TAKEN,
-        kind="a copy",
-    )
+    path, repeat = target.path(analyzer, ":copy"), Repeat.IF_NOT_TAKEN
+    call = Call("POST", path, params, body, analyzer=analyzer, repeat=repeat, kind="a copy")
     try:
         answer = await target.post(call)
         copied = answer.read(Analyzer)
@@ -92,13 +85,7 @@ class ReleasedProtocol:
         overrides: DeploymentOverrides,  # noqa: ARG002 - the target's defaults say which deployment serves
         allow_replace: bool,
     ) -> StartedOperation:
-        """Start the copy at the target; it is sent again only when it was certainly not taken.
-
-        Raises:
-            CopyOutcomeUnknown: it was sent and no usable answer came.
-            Conflict: the target has an analyzer of this id, or is making one.
-            GrantVoid: the target does not find the source's grant.
-        """
+        """Start the copy at the target; it is sent again only when it was certainly not taken."""
         source = authorization.source
         body: JsonObject = {"sourceAnalyzerId": authorization.analyzer}
         if source.resource_id.lower() != target.resource.resource_id.lower():
@@ -132,15 +119,8 @@ class Preview2025Protocol:
             raise answer.protocol_error(f"{source.resource.name} granted the copy without a token")
         if grant.target is not None and grant.target.lower() != locked_to.lower():
             raise answer.protocol_error(f"{source.resource.name} granted the copy to another target")
-        return CopyAuthorization(
-            source.resource,
-            analyzer,
-            target_analyzer,
-            grant.expires_at,
-            source_url=grant.source,
-            token=grant.token,
-            decryption_key=key,
-        )
+        of_grant = (grant.expires_at, grant.source, grant.token)
+        return CopyAuthorization(source.resource, analyzer, target_analyzer, *of_grant, decryption_key=key)
 
     async def copy(
         self,

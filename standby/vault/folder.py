@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,11 +124,9 @@ def _swapping(folder: Path) -> Iterator[None]:
 
 
 def _read(place: Path) -> bytes | None:
-    with _vault_errors(place, "read"):
-        try:
-            return place.read_bytes()
-        except FileNotFoundError:
-            return None
+    with _vault_errors(place, "read"), suppress(FileNotFoundError):
+        return place.read_bytes()
+    return None
 
 
 def _swap(place: Path, content: bytes, tag: str | None, mode: int) -> str:
@@ -163,11 +161,8 @@ def _replace(place: Path, content: bytes, mode: int) -> None:
 
 
 def _remove(place: Path) -> None:
-    with _vault_errors(place, "removed"):
-        try:
-            place.unlink()
-        except FileNotFoundError:
-            return
+    with _vault_errors(place, "removed"), suppress(FileNotFoundError):
+        place.unlink()
         _sync(place.parent)
 
 

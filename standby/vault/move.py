@@ -8,6 +8,7 @@ from standby.clock import Clock
 from standby.concurrency import do_for_each
 from standby.document import Document
 from standby.vault import errors
+from standby.vault.documents import hold_file
 from standby.vault.role import ROLE, Role, new_id, read_role, records, role_and_tag, set_role
 from standby.vault.storage import LOCK, Listed, Storage, is_held
 
@@ -42,13 +43,6 @@ class Move:
 
         Args:
             on_progress: is told how many files are there, and how many there are to be.
-
-        Raises:
-            NothingToMove: there is no vault.
-            RunUnderWay: a run holds something in it.
-            OtherVault: the target has what the source has not, or has as it was before.
-            StillWritten: runs write to the source all the time.
-            VaultUnavailable: one of the two cannot be read or written, or gives back something else.
         """
         own = await read_role(self.source)
         if own is not None and own.kind == "unfinished":
@@ -88,18 +82,12 @@ class Move:
 
         async def look(each: Listed) -> None:
             lock = await self.source.read(f"{each.path}{LOCK}")
-            if lock is None:
-                return
-            if lock:
-                if is_held(lock, now):
-                    raise errors.RunUnderWay(self.source.where(each.path))
-                return
-            try:
-                # An empty one is that of a folder: only the kernel knows whether it is held.
-                async with self.source.hold(each.path):
-                    return
-            except errors.Held:
-                raise errors.RunUnderWay(self.source.where(each.path)) from None
+            if lock and is_held(lock, now):
+                raise errors.RunUnderWay(self.source.where(each.path))
+            if lock == b"":
+                # That of a folder: only the kernel knows whether it is held.
+                async with hold_file(self.source, each.path, errors.RunUnderWay):
+                    pass
 
         await do_for_each([each for each in listed if not each.path.startswith(NEVER_HELD)], look, AT_ONCE)
 
