@@ -1,27 +1,34 @@
 """Compare the copies of a plan with their sources, and say whether the targets could take over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import READINESS_CHANGED, PlanEvent
+from flows.events import READINESS_CHANGED, PlanEvent, tell_concerns, told_if_failing
 from flows.outcome import FlowOutcome, bullets, escaped, item_table, page, shown, table
 from flows.recovery import recovering
+from standby.config.durations import format_duration, roughly
+from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
+from standby.recovery.concerns import Concern, Kind, Look, Severity, Subject, grouped
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
-from standby.recovery.readiness.document import Readiness, read_last_states, remember_states
+from standby.recovery.readiness.document import Bucket, Readiness, Reason, read_last_states, remember_states
 from standby.recovery.readiness.document import State as TargetState
+from standby.recovery.snapshots.catalog import open_catalog
 from standby.recovery.witnesses import looked
+from standby.replication import needs
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
@@ -41,9 +48,12 @@ async def check(plan: str) -> State[dict[str, Any]]:
         plan: Name of a saved recovery-plan block.
     """
     async with recovering(plan) as opened:
-        context = await looked(opened)
-        found = await assess_plan(context, await replica_state(context.vault))
-        await publish_readiness(context, found, await sinks_seen(context))
+        async with told_if_failing(opened, Kind.READINESS, "check"):
+            context = await looked(opened)
+            found = await assess_plan(context, await replica_state(context.vault))
+            await publish_readiness(context, found, await sinks_seen(context))
+            look = protection(found, context.plan) | await snapshot_age(context)
+        await tell_concerns(nullcontext(context.vault), plan, look)
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
@@ -73,6 +83,71 @@ def _emit(each: Readiness, before: TargetState | None) -> None:
     facts: dict[str, JsonValue] = {"home": each.primary, "target": each.target, "state": each.state.value}
     facts["before"] = before.value if before else None
     PlanEvent(READINESS_CHANGED, each.plan, facts).emit(f"{wording.state_words(each)}.{worst}")
+
+
+OF_TARGETS = frozenset({Kind.READINESS, Kind.RPO, Kind.DRIFT, Kind.MODELS})
+KINDS = {
+    Bucket.RPO_MISSED: Kind.RPO,
+    Bucket.EDITED: Kind.DRIFT,
+    Bucket.DIVERGED: Kind.DRIFT,
+    Bucket.MODEL_RETIRING: Kind.MODELS,
+    Bucket.REPLICA: Kind.REPLICA,
+}
+LEFT_ALONE = {Bucket.FOREIGN: Kind.DRIFT, Bucket.STALE: Kind.DRIFT}  # Where the policy refuses to overwrite
+MODELS_UNSEEN = frozenset({Bucket.MODEL_UNKNOWN, Bucket.UNREACHABLE, Bucket.PERMISSION})
+
+
+def protection(found: Iterable[Readiness], plan: RecoveryPlan) -> Look:
+    """Give what lessens the protection by the readiness of every target, each kind once for a target."""
+    judged = [each for each in found if not each.is_failback]
+    kinds = {**KINDS, **(LEFT_ALONE if plan.on_existing == "refuse" else {})}
+    reasons: dict[Subject, list[Reason]] = {}
+    critical: set[Subject] = set()
+    unsure: set[Subject] = set()
+    for each in judged:
+        others = [it.state for it in judged if it.primary == each.primary and it.target != each.target]
+        for reason in each.reasons:
+            is_error = reason.severity is needs.Severity.ERROR
+            kind = kinds.get(reason.bucket, Kind.READINESS if is_error else None)
+            if kind is not None:
+                subject = (kind, "" if kind is Kind.REPLICA else each.target)
+                reasons.setdefault(subject, []).append(reason)
+                critical |= {subject} if is_error and TargetState.READY not in others else set()
+        unsure |= {(kind, each.target) for kind in _unseen(each)}
+    made = (
+        _concern(subject, its, "critical" if subject in critical else "warning") for subject, its in reasons.items()
+    )
+    return Look(OF_TARGETS | {Kind.REPLICA}, tuple(made), frozenset(unsure))
+
+
+def _concern(subject: Subject, reasons: Sequence[Reason], severity: Severity) -> Concern:
+    kind, about = subject
+    lost = f"{about} could not take over: " if kind is Kind.READINESS else ""
+    return grouped(kind, about, severity, [(each.text, each.next_action) for each in reasons], lost)
+
+
+def _unseen(each: Readiness) -> frozenset[Kind]:
+    """Give what could not be told of a target."""
+    if each.state is TargetState.UNKNOWN:
+        return OF_TARGETS
+    unseen = frozenset() if each.source_answered else frozenset({Kind.RPO, Kind.DRIFT})
+    return unseen | ({Kind.MODELS} if MODELS_UNSEEN & {reason.bucket for reason in each.reasons} else set())
+
+
+async def snapshot_age(context: RecoveryContext) -> Look:
+    """Give whether the newest snapshot is older than the plan allows."""
+    newest, now = (await open_catalog(context)).listed[-1:], context.clock.now()
+    return old_snapshot(context.plan, now - newest[0].taken_at if newest else None)
+
+
+def old_snapshot(plan: RecoveryPlan, age: timedelta | None) -> Look:
+    kinds, most = frozenset({Kind.SNAPSHOT_AGE}), plan.snapshots.max_age
+    if age is not None and age <= most:
+        return Look(kinds)
+    has = "has no snapshot" if age is None else f"was snapshotted last {roughly(age)} ago"
+    text = f"Plan {plan.name} {has}, and its policy allows {format_duration(most)}"
+    action = f"Run standby snapshot {plan.name}, and see why the schedule of snapshot/scheduled took none"
+    return Look(kinds, (grouped(Kind.SNAPSHOT_AGE, "", "warning", [(text, action)]),))
 
 
 def readiness_page(

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,10 +25,13 @@ from pydantic import ValidationError
 
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.fencing import Fence
-from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity, decide, report_concerns
+from standby.fencing import FailoverUnderWay, Fence
+from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity, decide, grouped, report_concerns
+from standby.recovery.context import RecoveryContext
 from standby.recovery.probe import Observation
+from standby.replication.errors import LedgerBusy
 from standby.text import clean
+from standby.vault.errors import Held
 from standby.vault.storage import Storage
 from tasks.stage import tried
 
@@ -179,6 +182,26 @@ async def tell_concerns(vault: AbstractAsyncContextManager[Storage], plan: str, 
     A vault that cannot be used is a concern itself. Then the last event says what people know.
     """
     await tried("what people are told", lambda: _tell(vault, plan, look), 2 * KEEP_SECONDS)
+
+
+AT_WORK = (Held, LedgerBusy, FailoverUnderWay)  # Another run does the same, or comes first
+
+
+@asynccontextmanager
+async def told_if_failing(context: RecoveryContext, kind: Kind, command: str) -> AsyncIterator[None]:
+    """Tell people where what a command does fails; that another run is at work is no concern."""
+    try:
+        yield
+    except AT_WORK:
+        raise
+    except Exception as error:
+        plan, cause, action = context.plan.name, f"{type(error).__name__}; its log says where", ""
+        if isinstance(error, StandbyError):
+            cause, action = error.cause, error.next_action
+        text = f"The last {command} of plan {plan} failed: {cause}"
+        concern = grouped(kind, "", "warning", [(text, action or f"Run standby {command} {plan}")])
+        await tell_concerns(nullcontext(context.vault), plan, Look(frozenset(), (concern,)))
+        raise
 
 
 async def _tell(vault: AbstractAsyncContextManager[Storage], plan: str, look: Look) -> None:

@@ -120,17 +120,14 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
         "{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
     )
     yield notify(
-        "degraded resources",
-        "A resource answers slowly, or does only a part of its work. This never starts a failover.",
+        "protection",
+        "Something that lessens the protection of a plan began, became worse, goes on or is over.",
         EventTrigger(
-            expect={events.DEGRADED},
-            match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
-            for_each={"prefect.resource.id"},
-            within=TOLD_EVERY,
+            expect={events.PROTECTION_CHANGED},
+            match=ResourceSpecification({"prefect.resource.id": events.plan_id("*")}),
         ),
-        "{{ event.resource.name }} is degraded",
-        "{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
-        "This does not start a failover.",
+        "{{ event.payload.severity }}, plan {{ event.resource.name }}: {{ event.payload.headline }}",
+        "{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
 
 

@@ -21,15 +21,16 @@ from flows.outcome import FlowOutcome, escaped
 from flows.recovery import open_in_flow
 from flows.run import to_its_report
 from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.concerns import Severity
+from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
-from standby.recovery.failover.attendance import TOLD_EVERY, EvaluatedElsewhere, all_is_settled, attending
+from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
 from standby.recovery.failover.failover import complete, fail_over, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
@@ -51,9 +52,7 @@ from tasks.stage import TaskStages
 LOOK = 2  # Seconds after which it is checked again whether somebody answered
 SPARE = 600  # Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself
 HISTORY = timedelta(minutes=15)  # How far back events are read
-SINKS = "sinks"  # What people were told of sinks is kept under this name, beside the primaries
 COMPLETE_SECONDS = 45.0  # How long a watch may look for what works again and is left out of the active map
-UNKNOWN = 3  # Probe periods for which no look could tell whether a resource is down, before people are told
 
 T = TypeVar("T")
 
@@ -168,6 +167,7 @@ class Attended:
 
     answers: list[Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
     problems: list[str] = field(default_factory=list)  # sentences without their full stops
+    look: Look = field(default_factory=Look)  # at the sinks, where they could be asked
 
     async def apart(self, work: Awaitable[T]) -> T | None:
         """Give what some work comes to; whatever goes wrong with it is a problem, and costs only itself."""
@@ -216,13 +216,12 @@ async def _attend(context: RecoveryContext, found: Watched, attended: Attended) 
         attended.answers += [each for each in answers or () if each.state is not AnswerState.NOT_NEEDED]
     await attended.apart(_complete(context))
     behind = await attended.apart(publish_behind(context))
-    doubtful = await not_well(context, found.observations)
-    await attended.apart(_tell_of_unknown(context, doubtful, found, attended))
-    if left := [each for each in behind or () if each.status == "failed"]:
-        await attended.apart(_tell_of_sinks(context, left))
+    if behind is not None:
+        left = [each for each in behind if each.status == "failed"]
+        attended.look = lagging(left, context.plan)
         attended.problems += [each.reason for each in left]
-    if not wanted and not doubtful:
-        await attended.apart(all_is_settled(context, but=() if behind is not None and not left else {SINKS}))
+    if not wanted and not await not_well(context, found.observations):
+        await attended.apart(all_is_settled(context))
     return all_answered
 
 
@@ -232,38 +231,19 @@ async def _complete(context: RecoveryContext) -> None:
             await complete(context)
 
 
-async def _tell_of_unknown(
-    context: RecoveryContext, doubtful: Sequence[str], found: Watched, attended: Attended
-) -> None:
-    """Tell people, from time to time, of what serves and is neither seen to be healthy nor to be down.
-
-    Nothing follows from such looks: an outage behind them starts no evaluation.
-    """
-    period = context.plan.failover.probe_every
-    for resource in doubtful:
-        look, since = found.observations.get(resource), context.clock.now() - UNKNOWN * period
-        if look is not None and look.healthy is not None:
-            continue
-        known = await read_observations(resource, context.clock.now(), UNKNOWN * period)
-        if any(each.at > since for each in known if not each.alert):
-            continue
-        detail = look.summary if look is not None else "it could not be probed"
-        summary = (
-            f"Whether {resource}, which serves, is down cannot be told, so an outage of it would not be answered: "
-            f"{sentence(detail)} Run standby doctor {context.plan.name}."
+def lagging(left: Sequence[SinkResult], plan: RecoveryPlan) -> Look:
+    """Give the sinks that do not hold the active map."""
+    wrong = "does not hold the active map, so its applications may call what serves no more"
+    action = f"Correct that: the watch publishes to it again; standby status {plan.name} shows what each sink holds"
+    found = tuple(
+        Concern(
+            kind=Kind.SINK,
+            about=each.name,
+            severity="critical" if each.required else "warning",
+            summary=f"{each.name} {wrong}: {each.reason}",
+            next_action=action,
+            lasting=plan.failover.probe_every,
         )
-        attended.problems.append(summary.removesuffix("."))
-        event = PlanEvent(WAITING, context.plan.name, {"resource": resource}, "critical")
-        with suppress(EvaluatedElsewhere):
-            async with attending(context) as attendance:
-                await attendance.tell(f"unknown {resource}", "unknown", summary, partial(event.emit, summary))
-
-
-async def _tell_of_sinks(context: RecoveryContext, left: Sequence[SinkResult]) -> None:
-    """Tell people, from time to time, of sinks that do not hold the active map."""
-    names = ", ".join(each.name for each in left)
-    summary = " ".join([f"These sinks do not hold the active map: {names}.", *(each.reason for each in left)])
-    event = PlanEvent(WAITING, context.plan.name, {"sinks": [each.name for each in left]}, "warning")
-    with suppress(EvaluatedElsewhere):
-        async with attending(context) as attendance:
-            await attendance.tell(SINKS, names, summary, lambda: event.emit(summary))
+        for each in left
+    )
+    return Look(frozenset({Kind.SINK}), found)

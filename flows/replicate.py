@@ -4,6 +4,7 @@ Authorize, validate-deployments, copy and poll (then verify) are tasks: `tasks/c
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,20 +13,23 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.chunks import on_workers
+from flows.events import tell_concerns, told_if_failing
 from flows.limits import hold_targets
 from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
-from standby.config.plan import OnExisting
+from standby.config.plan import OnExisting, RecoveryPlan
 from standby.errors import GuardRefused
+from standby.recovery.concerns import Concern, Kind, Look
 from standby.recovery.loss import except_fence, settle
-from standby.recovery.readiness.last_runs import remember_run
-from standby.replication.items import Selection, selected_pairs
+from standby.recovery.readiness.last_runs import EVERYTHING, remember_run
+from standby.replication.items import Selection, Status, selected_pairs
 from standby.replication.replicate import begin, survey
-from standby.replication.report import Run, run_to_report
+from standby.replication.report import Ended, Report, Run, run_to_report, unseen_words
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
+from standby.text import counted, some_of, some_sentences
 from tasks.copy import TaskSteps
 
 
@@ -67,7 +71,8 @@ async def replicate(
             context = (await settle(opened, force, reason)).run
             if dry_run:
                 return await finish_plan(await survey(context, selection))
-            return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
+            async with told_if_failing(opened, Kind.REPLICATION, "replicate"):
+                return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
     except GuardRefused as error:
         return refused(error)
 
@@ -90,4 +95,42 @@ async def _copy(
         # The fan-out: analyzers and targets side by side, an analyzer as soon as what it depends on is usable.
         ended = await to_its_report(run_to_report(run, run_id=str(flow_run.id), via="prefect"))
         await remember_run(context.vault, ended.report, selection, replication.plan.made_at)
+    look = left_behind(ended, selection, context.recovery_plan)
+    await tell_concerns(nullcontext(context.vault), context.recovery_plan.name, look)
     return await finish_replication(ended, report_table(ended.report), replicated(ended.report))
+
+
+FAILED = frozenset({Status.FAILED, Status.BLOCKED})  # What is refused is drift, of which the check tells
+
+
+def left_behind(ended: Ended, selection: Selection, plan: RecoveryPlan) -> Look:
+    """Give the targets to which not everything was copied; a run of a part of the plan does not say that all is."""
+    if ended.interrupted:
+        return Look(frozenset())
+    sources: dict[str, list[str]] = {}
+    for source, target in selected_pairs(plan, selection):
+        sources.setdefault(target, []).append(source)
+    settled = set(sources) if selection.analyzers == EVERYTHING and not selection.sources else set()
+    settled |= {""} if settled == {*plan.targets} else set()
+    found = (_not_copied(ended.report, target, names) for target, names in sources.items())
+    unsure = frozenset((Kind.REPLICATION, about) for about in {"", *plan.targets} - settled)
+    return Look(frozenset({Kind.REPLICATION}), tuple(filter(None, found)), unsure)
+
+
+def _not_copied(report: Report, target: str, sources: Sequence[str]) -> Concern | None:
+    unseen = {name: why for name, why in report.unseen.items() if name in {target, *sources}}
+    failed = [item for item in report.items if item.target == target and item.status in FAILED]
+    if not failed and not unseen:
+        return None
+    # What is blocked only follows from what failed, or from what could not be looked at.
+    causes = [item.reason for item in failed if item.status is Status.FAILED] or [item.reason for item in failed]
+    reasons = some_sentences(list(dict.fromkeys(unseen_words(unseen) or causes)), 2)
+    names = some_of(item.analyzer for item in failed)
+    what = f"{counted(len(failed), 'analyzer')} of plan {report.plan} ({names})" if failed else f"Plan {report.plan}"
+    return Concern(
+        kind=Kind.REPLICATION,
+        about=target,
+        severity="warning",
+        summary=f"{what} could not be copied to {target}: {reasons}",
+        next_action=f"Correct that, then run standby replicate {report.plan}; its schedule tries again by itself",
+    )

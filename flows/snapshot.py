@@ -1,16 +1,20 @@
 """Write a snapshot of what a plan protects to the vault."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.events import tell_concerns, told_if_failing
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, sentence
+from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage
 from standby.recovery.loss import settle
-from standby.recovery.snapshots.take import take_snapshot
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.vault.replica import ReplicaState, replica_state
 from tasks.stage import TaskStages
 
 
@@ -25,10 +29,26 @@ async def snapshot(plan: str) -> State[Any]:
     """
     try:
         async with recovering(plan) as opened:
-            context = await settle(opened)
-            taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
+            async with told_if_failing(opened, Kind.SNAPSHOT, "snapshot"):
+                context = await settle(opened)
+                taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
+            look = lacking(taken, await replica_state(context.vault))
+            await tell_concerns(nullcontext(context.vault), plan, look)
     except GuardRefused as error:
         return refused(error)
     message = " ".join([taken.summary, *taken.shortcomings])
     name = "Completed" if taken.complete else "PartiallyFailed"
     return await FlowOutcome(name, message, taken, good=taken.complete).finish()
+
+
+def lacking(taken: SnapshotTaken, replica: ReplicaState | None) -> Look:
+    """Give what a snapshot lacks, and what the replica of the vault does."""
+    kinds = frozenset({Kind.SNAPSHOT, Kind.SNAPSHOT_AGE, Kind.REPLICA})
+    again, found = f"Correct that, then run standby snapshot {taken.plan}", []
+    behind = sentence(replica.words) if replica is not None and not replica.whole else ""
+    if replica is not None and behind:
+        found.append(grouped(Kind.REPLICA, "", "warning", [(behind, replica.next_action or again)]))
+    if reasons := [(reason, again) for reason in taken.shortcomings if reason != behind]:
+        prefix = f"The last snapshot of plan {taken.plan} is not whole: "
+        found.append(grouped(Kind.SNAPSHOT, "", "warning", reasons, prefix))
+    return Look(kinds, tuple(found))

@@ -21,20 +21,22 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 
 from blocks import load_what_is_usable
-from flows.events import emit_observation, read_observations
+from flows.events import emit_observation, read_observations, tell_concerns
 from flows.outcome import FlowOutcome, shown
 from flows.run import hand_over
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, read_fence
+from standby.recovery.concerns import Look
 from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
-from standby.recovery.watch import Watch, patience
+from standby.recovery.watch import Watch, Watched, patience, protection
 from standby.vault.vault import open_vault
 from tasks.stage import tried
 
 FENCE_SECONDS = 5.0  # How long it is waited for the fence before an event goes out without it
 PAGE_SECONDS = 5.0  # How long the page may keep a watch from attending to an outage
+SINKS_SECONDS = 15.0  # How long it is waited for what the sinks hold before people are told the rest
 FENCE_KEPT = 10.0  # Seconds for which it is not read again
 
 
@@ -55,9 +57,10 @@ class Events:
 
     async def emit(self, observation: Observation) -> None:
         """Emit a look. What serves is read afterwards; where that fails, any resource may serve, and it goes out."""
-        emit_observation(observation, self._plan, await self._serving() if observation.healthy is not None else None)
+        emit_observation(observation, self._plan, await self.fence() if observation.healthy is not None else None)
 
-    async def _serving(self) -> Fence | None:
+    async def fence(self) -> Fence | None:
+        """Give what serves, read lately; `None` where it cannot be read."""
         async with self._reading:
             now = asyncio.get_running_loop().time()
             if self._read_at is None or now - self._read_at > FENCE_KEPT:
@@ -128,6 +131,22 @@ async def cancel_missed(period: timedelta) -> None:
             await client.set_flow_run_state(missed.id, Cancelled(message="A later run looked."))
 
 
+async def tell_of(
+    configuration: Configuration, plan: str, found: Watched, events: Events, sinks: asyncio.Future[Look]
+) -> list[str]:
+    """Tell people what is wrong with the resources, and with the sinks where that is known soon; give the worst of it.
+
+    The answer to an outage may take long, and what else is wrong does not wait for it.
+    """
+    fence = await events.fence()
+    serving = None if fence is None else {each.active for each in fence.assignments.values()}
+    look = protection(configuration.plan(plan), found, serving)
+    await asyncio.wait({sinks}, timeout=SINKS_SECONDS)
+    both = look | sinks.result() if sinks.done() else look
+    await tell_concerns(open_vault(configuration.vault), plan, both)
+    return [each.summary for each in look.found if each.severity == "critical"]
+
+
 @flow(name="watch", flow_run_name="watch-{plan}", persist_result=False)
 async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
@@ -164,16 +183,20 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
     unusable = (each.why_unusable for each in configuration.resources.values())
-    problems = [*filter(None, unusable), *events.problems, *found.problems]
+    problems = [*filter(None, unusable), *found.problems]
     page = asyncio.create_task(tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS))
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend, finish_answers  # noqa: PLC0415
 
+    sinks: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
+    telling = asyncio.create_task(tell_of(configuration, plan, found, events, sinks))
     attended = await attend(configuration, plan, found)
+    sinks.set_result(attended.look)
     problems += attended.problems
     if not await page:
         problems.append("The page of this watch could not be left")
     await missed
+    problems += [*events.problems, *await telling]
     if attended.answers:
         state = await finish_answers(attended.answers)
         # Whoever started the watch here gets what it saw, whatever was done about it.

@@ -86,10 +86,12 @@ def serves_rest(policy: FailoverPolicy, *, planned: bool) -> bool:
 
 
 class SnapshotPolicy(Strict):
-    """How many snapshots of a plan are kept."""
+    """How many snapshots of a plan are kept, and how old the newest may be."""
 
     keep: int = Field(30, ge=1, le=1000, description="Newest snapshots that are always kept.")
     keep_for: Duration = Field(timedelta(days=90), description="Age up to which others are kept too.")
+    # Two of the schedule's, and time for one to be taken.
+    max_age: Duration = Field(timedelta(hours=13), description="Age of the newest from which people are told.")
 
 
 OnExisting = Literal["refuse", "replace", "version"]  # What to do with an older copy, or with what is none

@@ -21,8 +21,8 @@ from standby.vault.storage import Storage
 Severity = Literal["info", "warning", "critical"]
 _RANKS: Sequence[Severity] = ("info", "warning", "critical")
 
-AGAIN = timedelta(hours=1)
-"""After which people are told again of what is critical; what comes and goes is told once in it."""
+QUIET = timedelta(hours=1)  # What comes and goes is told once in it
+AGAIN = timedelta(hours=4)  # After which people are told again of what is critical still
 
 
 class Kind(StrEnum):
@@ -54,6 +54,7 @@ class Concern(Document):
     severity: Severity
     summary: str  # what is wrong, and what that means
     next_action: str
+    lasting: timedelta = timedelta()  # how long it has to be so before people are told
 
     @property
     def subject(self) -> Subject:
@@ -72,9 +73,13 @@ class Concern(Document):
 class Look:
     """What one look at a plan found."""
 
-    kinds: frozenset[Kind]  # that it looked at: what it did not find of them is over
+    kinds: frozenset[Kind] = frozenset()  # that it looked at: what it did not find of them is over
     found: tuple[Concern, ...] = ()
     unsure: frozenset[Subject] = frozenset()  # what of these kinds it could not tell: neither begun nor over
+
+    def __or__(self, other: "Look") -> "Look":
+        """Give the two as one look, each at other kinds."""
+        return Look(self.kinds | other.kinds, (*self.found, *other.found), self.unsure | other.unsure)
 
     def settles(self, subject: Subject) -> bool:
         """Say whether it would have found that concern."""
@@ -86,23 +91,28 @@ class Tracked(Document):
 
     concern: Concern
     since: AwareDatetime | None  # `None` where it is over, and is kept because people were told lately
-    told_at: AwareDatetime  # when people were told last that it is so
-    loudest: Severity  # how severe it was when they were
-    is_told: bool  # whether people believe that it is so
+    told_at: AwareDatetime | None = None  # when people were told last that it is so
+    loudest: Severity = "info"  # how severe it was when they were
+    is_told: bool = False  # whether people believe that it is so
 
     def after(self, present: Concern, now: datetime) -> tuple["Tracked", bool]:
         """Say how it is after a look that found it, and whether people are to be told."""
-        is_due = abs(now - self.told_at) >= AGAIN
-        is_louder = _RANKS.index(present.severity) > _RANKS.index(self.loudest)
-        is_news = not self.is_told or present.severity == "critical" or _rank(present) > _rank(self.concern)
         after = self.model_copy(update={"concern": present, "since": self.since or now})
-        if not is_louder and not (is_due and is_news):
+        if self.told_at is None:
+            is_news = abs(now - (self.since or now)) >= present.lasting
+        else:
+            silent = abs(now - self.told_at)
+            is_louder = _RANKS.index(present.severity) > _RANKS.index(self.loudest)
+            is_other = not self.is_told or _rank(present) > _rank(self.concern)
+            goes_on = present.severity == "critical" and silent >= AGAIN
+            is_news = is_louder or goes_on or (is_other and silent >= QUIET)
+        if not is_news:
             return after, False
         return after.model_copy(update={"told_at": now, "loudest": present.severity, "is_told": True}), True
 
     def matters(self, now: datetime) -> bool:
         """Say whether it is to be kept: it is so, or people were told of it lately."""
-        return self.since is not None or abs(now - self.told_at) < AGAIN
+        return self.since is not None or (self.told_at is not None and abs(now - self.told_at) < QUIET)
 
 
 class Concerns(Stored):
@@ -169,9 +179,10 @@ def decide(before: Concerns, look: Look, now: datetime) -> tuple[Concerns, Chang
     began: list[Concern] = []
     continues: list[Tracked] = []
     ended: list[Concern] = []
-    for each in before.tracked:
-        present = found.pop(each.concern.subject, None)
-        if present is not None:
+    known = {each.concern.subject for each in before.tracked}
+    new = [Tracked(concern=each, since=now) for subject, each in found.items() if subject not in known]
+    for each in [*before.tracked, *new]:
+        if (present := found.pop(each.concern.subject, None)) is not None:
             after, is_told = each.after(present, now)
             kept.append(after)
             goes_on = each.is_told and present.severity == each.loudest
@@ -183,9 +194,6 @@ def decide(before: Concerns, look: Look, now: datetime) -> tuple[Concerns, Chang
             kept += [over] * over.matters(now)
         else:
             kept += [each] * each.matters(now)
-    for new in found.values():
-        began.append(new)
-        kept.append(Tracked(concern=new, since=now, told_at=now, loudest=new.severity, is_told=True))
     worst_first = tuple(sorted(began, key=_rank, reverse=True))
     return Concerns(tracked=tuple(kept)), Change(worst_first, tuple(continues), tuple(ended))
 
@@ -220,14 +228,13 @@ async def report_concerns(
     return await change_document(storage, concerns_path(plan), Concerns, changed), change
 
 
-def grouped(kind: Kind, about: str, severity: Severity, reasons: Iterable[tuple[str, str]]) -> Concern | None:
-    """Make one concern of the reasons for it, each with what to do; `None` of none."""
-    every = dict(reasons)
-    if not every:
-        return None
-    actions = dict.fromkeys(every.values())
-    summary = some_sentences(list(every))
-    return Concern(kind=kind, about=about, severity=severity, summary=summary, next_action=some_sentences([*actions]))
+def grouped(
+    kind: Kind, about: str, severity: Severity, reasons: Iterable[tuple[str, str]], prefix: str = ""
+) -> Concern:
+    """Make one concern of its reasons, each with what to do; what several of them say is said once."""
+    texts, actions = (list(dict.fromkeys(each)) for each in zip(*reasons, strict=True))
+    summary, action = f"{prefix}{some_sentences(texts)}", some_sentences(actions)
+    return Concern(kind=kind, about=about, severity=severity, summary=summary, next_action=action)
 
 
 def _rank(concern: Concern) -> int:

@@ -5,16 +5,17 @@ server that does not answer delays no look, and one resource never delays anothe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from standby.clock import Clock
-from standby.config.plan import FailoverPolicy
+from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.errors import StandbyError
+from standby.recovery.concerns import Concern, Kind, Look, Severity, Subject
 from standby.recovery.decision.evidence import proved_at, weigh
-from standby.recovery.probe import Observation
+from standby.recovery.probe import GRANT, Check, Observation
 
 T = TypeVar("T")
 
@@ -29,7 +30,6 @@ REPORTED = 0.75
 
 RECALL_SECONDS = 3.0  # How long it is waited for what earlier looks found
 REPORT_SECONDS = 20.0  # How long a report of a look may take; looks do not wait for it
-Look = Callable[[str], Awaitable[Observation]]
 Recall = Callable[[str], Awaitable[Sequence[Observation]]]
 Report = Callable[[Observation], Awaitable[None]]
 
@@ -77,7 +77,7 @@ class Watch:
 
     policy: FailoverPolicy
     clock: Clock
-    look: Look
+    look: Callable[[str], Awaitable[Observation]]
     recall: Recall  # gives what was reported of a resource lately, by anybody
     report: Report  # reports a look; it is not waited for
     _beside: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -150,3 +150,56 @@ class Watch:
 def _together(*parts: Iterable[Observation]) -> list[Observation]:
     """Put observations together, each once."""
     return list(dict.fromkeys(each for part in parts for each in part))
+
+
+MAY_PASS = frozenset({"NotFromHere", "TokenUnavailable"})  # Codes of what is no answer of the resource
+LASTING = 2  # Probe periods for which what may pass has to last before people are told
+
+
+def protection(plan: RecoveryPlan, watched: Watched, serving: Collection[str] | None) -> Look:
+    """Give what is wrong with each resource; that an outage of what serves is proved is no concern: it is answered.
+
+    Args:
+        serving: the resources that serve; `None` where that is not known, so that each may.
+    """
+    found: list[Concern] = []
+    unsure: set[Subject] = set()
+    for name in plan.resources:
+        seen = watched.observations.get(name)
+        serves = serving is None or name in serving
+        grant = next((each for each in seen.checks if each.name == GRANT), None) if seen else None
+        if seen is None or not seen.healthy:
+            unsure |= {(Kind.ACCESS, name), (Kind.RESOURCE, name)}
+        elif grant is None and not seen.is_well and any(pair.source == name for pair in plan.pairs):
+            unsure.add((Kind.ACCESS, name))  # It was not asked for a grant.
+        if seen is not None:
+            found += _wrong_with(seen, grant, plan, serves=serves, is_down=name in watched.down)
+    return Look(frozenset({Kind.ACCESS, Kind.RESOURCE}), tuple(found), frozenset(unsure))
+
+
+def _wrong_with(
+    seen: Observation, grant: Check | None, plan: RecoveryPlan, *, serves: bool, is_down: bool
+) -> Iterator[Concern]:
+    name, wrong = seen.resource, [each for each in seen.checks if each is not grant and (each.ok is False or each.slow)]
+
+    def concern(kind: Kind, text: str, checks: Sequence[Check], severity: Severity = "warning") -> Concern:
+        passes = bool(checks) and all(each.ok is False or each.slow or each.code in MAY_PASS for each in checks)
+        lasting = plan.failover.probe_every * LASTING if passes and not is_down else timedelta()
+        words = "; ".join(f"{each.name}: {each.detail}" for each in checks)
+        action = f"Run standby doctor {plan.name}, which says what to correct"
+        return Concern(
+            kind=kind, about=name, severity=severity, summary=f"{text}: {words}", next_action=action, lasting=lasting
+        )
+
+    refused = [each for each in seen.checks if each.ok is None and each is not grant]
+    if seen.healthy is None and serves:
+        text = f"Whether {name}, which serves, is down cannot be told, so an outage of it would not be answered"
+        yield concern(Kind.ACCESS, text, refused, "critical")
+    elif seen.healthy is None:
+        yield concern(Kind.ACCESS, f"{name}, which stands by, cannot be used, so nothing can fail over to it", refused)
+    elif not seen.healthy and is_down and not serves:
+        yield concern(Kind.RESOURCE, f"{name}, which stands by, is down, so nothing can fail over to it", wrong)
+    elif seen.healthy and wrong:
+        yield concern(Kind.RESOURCE, f"{name} answers slowly or in part, which starts no failover", wrong)
+    if seen.healthy and grant is not None and not grant.ok:
+        yield concern(Kind.ACCESS, f"{name} grants no copies, so nothing new gets to its targets", [grant])

@@ -16,6 +16,7 @@ from flows.events import PlanEvent
 from flows.outage import Attended, attend
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
+from standby.recovery.concerns import Kind, Look
 from standby.recovery.probe import Observation
 from standby.recovery.watch import Watched
 from standby.vault.errors import VaultUnavailable
@@ -112,27 +113,6 @@ async def test_an_evaluation_that_cannot_open_the_vault_is_told_once_and_is_not_
     assert "it is away" in summary
 
 
-async def test_a_resource_that_serves_and_cannot_be_told_to_be_up_or_down_is_told(
-    scene: Scene, prefect: Prefect
-) -> None:
-    prefect.reported = [look("east", True)]
-    await watched(scene.configuration, east=None, west=None)
-    assert prefect.told == [], "it was healthy a moment ago"
-
-    prefect.reported = []
-    for _ in range(3):
-        attended = await watched(scene.configuration, east=None, west=None)
-        assert "cannot be told" in attended.problems[0], "the run is not green"
-
-    [(name, _, summary)] = prefect.told
-    assert name == "standby.failover.waiting"
-    assert "Whether east, which serves, is down cannot be told" in summary
-    assert "HTTP 401" in summary
-    await watched(scene.configuration)
-    await watched(scene.configuration, east=None)
-    assert len(prefect.told) == 2, "what was settled is new when it happens again"
-
-
 async def test_what_goes_wrong_with_one_thing_keeps_no_sink_from_its_map(
     scene: Scene, prefect: Prefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +133,7 @@ async def test_what_goes_wrong_with_one_thing_keeps_no_sink_from_its_map(
 
     attended = await watched(configuration, east=False)
 
+    assert attended.look == Look(frozenset({Kind.SINK})), "it could be asked, and is not behind"
     assert attended.problems == ["RuntimeError", "RuntimeError"]
     assert published == 1
     assert [severity for _, severity, _ in prefect.told] == ["critical"], "the outage is not answered"

@@ -24,6 +24,7 @@ from flows.events import (
     DEGRADED,
     HEALTHY,
     PROPOSED,
+    PROTECTION_CHANGED,
     READINESS_CHANGED,
     REFUSED,
     UNHEALTHY,
@@ -79,7 +80,7 @@ async def ours() -> dict[str, Any]:
 async def test_automations_are_created_once_changed_when_needed_and_removed(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         wanted = await wanted_automations(telling(scene.configuration, block))
-        told = ("failovers", "failing automations", "broken failovers", "degraded resources")
+        told = ("failovers", "failing automations", "broken failovers", "protection")
         of_block = [f"{PREFIX} {BLOCK} of {what}" for what in told]
         names = [*of_block, SILENCE, AGAIN]
         assert await save_automations(wanted) == [f"automation {name} created" for name in names]
@@ -128,10 +129,9 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(make
     # Without a beginning, and not for each resource: Prefect then fires as long as nothing is reported.
     assert (again.posture, again.after, again.for_each) == (Posture.Proactive, set(), set())
     assert (again.expect, again.within) == (silence.expect, timedelta(minutes=15))
-    degraded = made[f"{PREFIX} {BLOCK} of degraded resources"].trigger
-    assert isinstance(degraded, EventTrigger)
-    # Every look finds it so; one message in a while is enough.
-    assert (degraded.expect, degraded.within) == ({DEGRADED}, timedelta(minutes=15))
+    protection = made[f"{PREFIX} {BLOCK} of protection"].trigger
+    assert isinstance(protection, EventTrigger)
+    assert protection.expect == {PROTECTION_CHANGED}
     failing = made[f"{PREFIX} {BLOCK} of failing automations"].trigger
     assert isinstance(failing, EventTrigger)
     assert failing.match == ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"})
@@ -149,6 +149,29 @@ async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pa
         (body,) = await until(told)
     assert "standby.failover.proposed of plan p" in body
     assert len(pager.bodies) == 1
+
+
+async def test_a_replication_that_fails_leads_to_one_message_and_its_end_to_another(
+    make_scene: Any, make_analyzer: Any, block: str, pager: Receiver, until: Any, run_replicate: Any
+) -> None:
+    fault = {"kind": "status", "status": 400, "code": "InvalidRequest"}
+    async with make_scene([make_analyzer("invoice"), make_analyzer("receipt")], targets=("west",)) as scene:
+        await save_automations(await wanted_automations(telling(scene.configuration, block)))
+        await scene.control("/faults", {"resource": "west", "call": "copy", "times": None, "fault": fault})
+        states = [await run_replicate(scene.configuration) for _ in range(2)]
+        await scene.control("/reset", {})
+        states.append(await run_replicate(scene.configuration))
+
+        async def told() -> list[str]:
+            return [body for body in pager.bodies if "over: replication west" in body]
+
+        await until(told)
+    assert [state.is_completed() for state in states] == [False, False, True]
+    began, ended = pager.bodies
+    assert "Standby: warning, plan p: replication west" in began
+    assert "2 analyzers of plan p (invoice and receipt) could not be copied to west" in began
+    assert "standby replicate p" in began
+    assert "Standby: info, plan p: over: replication west" in ended
 
 
 @pytest.mark.parametrize("blocks", [True, False], ids=["a block", "no block"])

@@ -5,7 +5,7 @@ by another one if it dies.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -181,9 +181,9 @@ def since_then(told: Mapping[str, Told], fence: Fence | None, *, lost: bool) -> 
     return {name: each for name, each in told.items() if stands(name, each)}
 
 
-async def all_is_settled(context: RecoveryContext, *, but: Collection[str] = ()) -> None:
-    """Note that nothing of what people were told stands any more, but some of it, unless another run attends."""
-    if told := (await read_told(context.vault, context.plan.name)).keys() - set(but):
+async def all_is_settled(context: RecoveryContext) -> None:
+    """Note that nothing of what people were told stands any more, unless another run attends."""
+    if told := await read_told(context.vault, context.plan.name):
         with suppress(EvaluatedElsewhere):
             async with attending(context) as attendance:
                 await attendance.settled(*told)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from standby.recovery.concerns import (
     AGAIN,
+    QUIET,
     Change,
     Concern,
     Concerns,
@@ -89,7 +90,7 @@ def test_whatever_comes_and_goes_people_know_the_truth_in_the_end(history: list[
     for each in history:
         people.see(each, next(times))
     everything = Look(frozenset(Kind), last.found)
-    for _ in range(AGAIN // STEP + 1):
+    for _ in range(QUIET // STEP + 1):
         people.see(everything, next(times))
     assert people.believe.keys() == {each.subject for each in last.found}
     assert people.known.open == tuple(sorted(people.known.open, key=lambda it: -RANKS.index(it.concern.severity)))
@@ -104,7 +105,7 @@ def test_nobody_hears_the_same_twice_within_the_interval_unless_it_is_worse(hist
         people.see(each, now)
     for told in people.heard.values():
         for (at, before), (again, after) in pairwise(told):
-            assert again - at >= AGAIN or RANKS.index(after) > RANKS.index(before)
+            assert again - at >= QUIET or RANKS.index(after) > RANKS.index(before)
 
 
 @given(st.lists(looks, max_size=20), looks)
@@ -149,7 +150,7 @@ def test_what_is_critical_is_told_again_and_a_warning_is_not() -> None:
     assert not people.see(look(NORTH, WEST), BEGAN + AGAIN - STEP)
     again = people.see(look(NORTH, WEST), BEGAN + AGAIN)
     assert [it.concern for it in again.continues] == [WEST]
-    assert again.summary(BEGAN + AGAIN) == "For 1h now: west is not ready. Correct it."
+    assert again.summary(BEGAN + AGAIN) == "For 4h now: west is not ready. Correct it."
     assert again.severity == "critical"
 
 
@@ -169,10 +170,8 @@ def test_a_look_that_cannot_tell_neither_begins_nor_ends_one() -> None:
 
 
 def test_reasons_are_one_concern_with_each_action_once() -> None:
-    assert grouped(Kind.DRIFT, "west", "warning", []) is None
     made = grouped(Kind.DRIFT, "west", "warning", [("a differs", "Do it"), ("b differs", "Do it"), ("a differs", "x")])
-    assert made is not None
-    assert (made.summary, made.next_action) == ("a differs. b differs.", "x. Do it.")
+    assert (made.summary, made.next_action) == ("a differs. b differs.", "Do it. x.")
 
 
 async def test_looks_at_the_same_time_tell_each_thing_once(tmp_path: Path) -> None:
@@ -197,3 +196,24 @@ async def test_what_was_kept_elsewhere_meanwhile_is_taken_up(tmp_path: Path) -> 
     _, change = await report_concerns(vault, "p", look(), BEGAN + STEP, instead)
     assert change.ended == (NORTH,)
     assert not (await read_concerns(vault, "p")).open
+
+
+def test_what_may_pass_by_itself_is_told_only_if_it_lasts() -> None:
+    people = People()
+    blip = NORTH.model_copy(update={"lasting": 2 * STEP})
+    assert not people.see(look(blip), BEGAN)
+    assert not people.see(look(), BEGAN + STEP), "nobody knew of it"
+    assert not people.known.tracked
+    assert not people.see(look(blip), BEGAN + 2 * STEP)
+    assert not people.see(look(blip), BEGAN + 3 * STEP)
+    assert people.see(look(blip), BEGAN + 4 * STEP).began == (blip,)
+    assert people.see(look(), BEGAN + 5 * STEP).ended == (blip,)
+
+
+def test_looks_at_different_kinds_are_one() -> None:
+    east = concern(Kind.ACCESS, "east")
+    both = look(WEST, unsure=NORTH.subject) | Look(frozenset({Kind.ACCESS}), (east,))
+    assert both.found == (WEST, east)
+    assert both.settles(east.subject)
+    assert both.settles(WEST.subject)
+    assert not both.settles(NORTH.subject)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.config.plan import SAME_LOOK, FailoverPolicy
+from standby.config.plan import SAME_LOOK, FailoverPolicy, RecoveryPlan
+from standby.recovery.concerns import Kind, Look
 from standby.recovery.decision.evidence import proved_at, weigh
-from standby.recovery.probe import Observation
-from standby.recovery.watch import Watch, Watched, patience
+from standby.recovery.probe import GRANT, Check, Observation, observed
+from standby.recovery.watch import Watch, Watched, patience, protection
 from tests.standby.recovery.decision.virtual_time import BEGINNING, LoopClock, run_in_no_time
 
 POLICY = FailoverPolicy()
@@ -233,3 +234,76 @@ def test_however_outages_and_runs_lie_what_lasts_is_proved_by_reports_and_never_
     assert evidence.since is not None
     lasting = [second for second, healthy in region.told("east") if second >= 400 and not healthy]
     assert len(lasting) <= 2 + 140 / COUNTS
+
+
+PLAN = RecoveryPlan.model_validate({"name": "p", "pairs": [{"source": "east", "targets": ["west"]}]})
+WELL = (Check(name="listing", ok=True, detail="answers", seconds=0.1),)
+
+
+def check(name: str, ok: bool | None, code: str = "", *, slow: bool = False) -> Check:
+    return Check(name=name, ok=ok, detail="as it is", seconds=0.1, code=code, slow=slow)
+
+
+def found(
+    east: Sequence[Check] = WELL,
+    west: Sequence[Check] = WELL,
+    *,
+    down: str = "",
+    serving: Sequence[str] | None = ("east",),
+) -> Look:
+    """What looks with these answers say."""
+    looks = {
+        name: observed(name, "watch@here", BEGINNING, 0.1, checks) for name, checks in (("east", east), ("west", west))
+    }
+    return protection(PLAN, Watched(looks, frozenset({down} - {""}), ()), serving)
+
+
+def test_a_key_that_is_rejected_is_told_at_once_and_critical_where_it_serves() -> None:
+    refused = (check("defaults", None, "401"), check("listing", None, "401"))
+    for look, severity, words in (
+        (found(east=refused), "critical", "so an outage of it would not be answered: defaults: as it is"),
+        (found(east=refused, serving=None), "critical", "so an outage of it would not be answered"),
+        (found(west=refused), "warning", "so nothing can fail over to it: defaults: as it is"),
+    ):
+        (concern,) = look.found
+        assert (concern.kind, concern.severity, concern.lasting) == (Kind.ACCESS, severity, timedelta())
+        assert words in concern.summary
+        assert "standby doctor p" in concern.next_action
+
+
+def test_a_grant_that_is_refused_is_told_at_once_and_one_that_fails_if_that_lasts() -> None:
+    (refused,) = found(east=(*WELL, check(GRANT, None, "403"))).found
+    assert (refused.kind, refused.about, refused.lasting) == (Kind.ACCESS, "east", timedelta())
+    (failed,) = found(east=(*WELL, check(GRANT, False, "503"))).found
+    assert failed.lasting > timedelta()
+
+
+def test_what_only_keeps_this_machine_from_looking_is_told_if_it_lasts() -> None:
+    (concern,) = found(east=(check("sign-in", None, "TokenUnavailable"),)).found
+    assert concern.lasting == 2 * POLICY.probe_every
+
+
+def test_a_standby_that_is_down_is_told_and_the_outage_of_what_serves_is_answered_instead() -> None:
+    fails = (check("listing", False),)
+    (concern,) = found(west=fails, down="west").found
+    assert (concern.kind, concern.about) == (Kind.RESOURCE, "west")
+    assert found(east=fails, down="east").found == ()
+    once = found(west=fails)
+    assert once.found == ()
+    assert not once.settles((Kind.RESOURCE, "west")), "nobody knows yet"
+    assert not once.settles((Kind.ACCESS, "west"))
+
+
+def test_a_degraded_resource_is_told_if_that_lasts() -> None:
+    (concern,) = found(west=(*WELL, check("defaults", False, "503"))).found
+    assert (concern.kind, concern.severity) == (Kind.RESOURCE, "warning")
+    assert concern.lasting > timedelta()
+    assert found(east=(check("listing", True, slow=True),)).settles((Kind.ACCESS, "west"))
+    assert not found(east=(check("listing", True, slow=True),)).settles((Kind.ACCESS, "east")), "no grant was asked for"
+
+
+def test_where_all_is_well_every_earlier_concern_is_over() -> None:
+    look = found()
+    assert look.found == ()
+    assert all(look.settles((kind, name)) for kind in (Kind.ACCESS, Kind.RESOURCE) for name in ("east", "west"))
+    assert not protection(PLAN, Watched({}, frozenset(), ()), None).settles((Kind.ACCESS, "east"))
