@@ -99,6 +99,11 @@ class Fence(Stored):
     log: LogMark | None = None  # the newest line of the audit log when it was written; `None` where that was not known
 
     @property
+    def serving(self) -> dict[str, str]:
+        """The resource that serves, by primary."""
+        return {primary: assignment.active for primary, assignment in self.assignments.items()}
+
+    @property
     def is_under_way(self) -> bool:
         """Whether a failover of the plan has not ended."""
         return any(assignment.phase is Phase.SWITCHING for assignment in self.assignments.values())

@@ -129,7 +129,7 @@ async def record_action(
         before = _epoch_in(context.vault.where(path), texts) if before is None else before
         if last is not None and (known is None or known.sequence != last.sequence):
             head = await write_head(context.vault, head_of(last, context.signer, before), head)
-        line = _next(context, last, action, facts or {}, epoch)
+        line = _next(context, last.mark if last else None, action, facts or {}, epoch)
         added = content + line.model_dump_json().encode() + b"\n"
         context.log_end.of = None
         try:
@@ -164,7 +164,10 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
         if wrong:
             await set_aside(context.vault, path, [content])
             content = b"".join(text + b"\n" for text in content.splitlines()[: len(lines)])
-        line = _next(context, last, AuditAction.FENCE_FORCED, facts, epoch, lost=mark)
+        before = last.mark if last else None
+        if mark is not None and (before is None or before.sequence < mark.sequence):
+            before = mark  # It is the line after a later one that is lost.
+        line = _next(context, before, AuditAction.FENCE_FORCED, facts, epoch)
         try:
             await context.vault.swap(path, content + line.model_dump_json().encode() + b"\n", log.tag if log else None)
         except Changed:
@@ -303,17 +306,11 @@ def _broken(context: RecoveryContext, problem: str) -> AuditBroken:
 
 def _next(
     context: RecoveryContext,
-    last: AuditLine | None,
+    before: LogMark | None,
     action: AuditAction,
     facts: Mapping[str, JsonValue],
     epoch: int | None,
-    *,
-    lost: LogMark | None = None,
 ) -> AuditLine:
-    """Make the line after the last one, or after a later one that is lost."""
-    before = last.mark if last else None
-    if lost is not None and (before is None or before.sequence < lost.sequence):
-        before = lost
     line = AuditLine(
         sequence=before.sequence + 1 if before else 1,
         at=context.clock.now(),

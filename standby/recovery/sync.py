@@ -59,17 +59,33 @@ async def synchronise(
     fence = await read_fence(context.vault, context.plan)
     fence.must_allow_copy(source, target, context.run_id)
     primary = _primary_between(fence, context.plan, source, target)
+
+    async def copy(plan: RecoveryPlan, asked: Selection) -> Report:
+        run = replace(context.run, recovery_plan=plan, failover_run=context.run_id)
+        chosen = replace(asked, sources=(source,), targets=(target,))
+        async with AsyncExitStack() as stack:
+            replication = await once_free(
+                context.clock,
+                lambda: stack.enter_async_context(begin(run, chosen, steps(run), on_progress=on_progress)),
+                patience=PATIENCE,
+                busy=LedgerBusy,
+            )
+            # The fence is that of the recovery plan, whatever plan the run uses; and it may have changed meanwhile.
+            (await read_fence(context.vault, context.plan)).must_allow_copy(source, target, context.run_id)
+            await replication.run()
+            return replication.report(run_id=context.run_id, via=context.via)
+
     if primary == source:
         originals = await _known_originals(context, source, target)
-        asked = selection or Selection(on_existing="replace", on_foreign="refuse", keep=originals)
-        return await _run(context, context.plan, source, target, asked, steps, on_progress)
+        return await copy(
+            context.plan, selection or Selection(on_existing="replace", on_foreign="refuse", keep=originals)
+        )
     if primary == target:
         await sync_ledgers(context, primary, source)
     else:
         await _relate_standbys(context, primary, source, target)
     asked = selection or await _everything(context, primary, source, target)
-    plan = _reverse_plan(context.plan, source, target)
-    report = await _run(context, plan, source, target, asked, steps, on_progress)
+    report = await copy(_reverse_plan(context.plan, source, target), asked)
     if primary == target:
         await sync_ledgers(context, primary, source)
     return report
@@ -103,30 +119,6 @@ def _reverse_plan(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
             "failover": FailoverPolicy(),
         }
     )
-
-
-async def _run(
-    context: RecoveryContext,
-    plan: RecoveryPlan,
-    source: str,
-    target: str,
-    asked: Selection,
-    steps: StepsFactory,
-    on_progress: Callable[[Progress], None],
-) -> Report:
-    run = replace(context.run, recovery_plan=plan, failover_run=context.run_id)
-    selection = replace(asked, sources=(source,), targets=(target,))
-    async with AsyncExitStack() as stack:
-        replication = await once_free(
-            context.clock,
-            lambda: stack.enter_async_context(begin(run, selection, steps(run), on_progress=on_progress)),
-            patience=PATIENCE,
-            busy=LedgerBusy,
-        )
-        # The fence is that of the recovery plan, whatever plan the run uses; and it may have changed meanwhile.
-        (await read_fence(context.vault, context.plan)).must_allow_copy(source, target, context.run_id)
-        await replication.run()
-        return replication.report(run_id=context.run_id, via=context.via)
 
 
 async def _everything(context: RecoveryContext, primary: str, source: str, target: str) -> Selection:

@@ -106,22 +106,18 @@ def _read(sink: ActivationSink, found: Activation | SinkFailed | None, wanted: A
     view = SinkView(name=sink.name, required=sink.required, readable=True)
     if isinstance(found, SinkFailed):
         return view.model_copy(update={"problem": found.cause})
-    current = None if wanted is None else wanted.says_the_same(found)
-    if found is None:
-        return view.model_copy(update={"current": current})
-    return view.model_copy(update={"epoch": found.epoch, "serving": found.serving, "current": current})
+    known = {"epoch": found.epoch, "serving": found.serving} if found else {}
+    return view.model_copy(update={**known, "current": wanted and wanted.says_the_same(found)})
 
 
 def _recorded(sink: ActivationSink, known: Acknowledged | None, wanted: Activation | None, under_way: int) -> SinkView:
     view = SinkView(name=sink.name, required=sink.required, readable=False)
     if known is None:
         return view.model_copy(update={"problem": "no record says what it took"})
-    problem = known.reason
-    if not problem and (known.epoch or 0) < under_way:
-        problem = "whether it was told more since then is not known"
+    behind = "whether it was told more since then is not known" if (known.epoch or 0) < under_way else ""
     current = None if wanted is None else known.meaning == wanted.meaning
     changed = {"epoch": known.epoch, "serving": known.serving, "current": current, "acknowledged_at": known.at}
-    return view.model_copy(update={**changed, "problem": problem})
+    return view.model_copy(update={**changed, "problem": known.reason or behind})
 
 
 def under_way_words(views: Sequence[SinkView], fence: Fence | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -135,17 +136,21 @@ async def first_asked(context: RecoveryContext, record: DecisionRecord) -> datet
 
 async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> DecisionRecord:
     """Keep a decision in the vault, and record its digest in the audit log."""
-    now = context.clock.now()
-    record = DecisionRecord(
-        id=f"{given.plan}-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:4]}",
-        recorded_at=now,
-        actor=context.actor,
-        via=context.via,
-        version=__version__,
-        given=given,
-        decision=decision,
-    )
-    record, content = await _keep(context.vault, record)
+    now, record, content = context.clock.now(), None, b""
+    while record is None:
+        chosen = DecisionRecord(
+            id=f"{given.plan}-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:4]}",
+            recorded_at=now,
+            actor=context.actor,
+            via=context.via,
+            version=__version__,
+            given=given,
+            decision=decision,
+        )
+        content = chosen.model_dump_json(indent=1).encode()
+        with suppress(Changed):  # Another decision has this id already.
+            await context.vault.swap(decision_path(chosen.id), content, None)
+            record = chosen
     facts = {"decision": record.id, "home": given.primary, "outcome": decision.outcome.value, "to": decision.to}
     facts |= {"requested_by": given.requested_by, "digest": digest_of(content)}
     try:
@@ -183,18 +188,6 @@ def plan_of(decision_id: str) -> str:
     if found is None:
         raise NoSuchDecision(decision_id, "file of this name")
     return found.group(1)
-
-
-async def _keep(storage: Storage, record: DecisionRecord) -> tuple[DecisionRecord, bytes]:
-    """Write a decision under an id that no other one has."""
-    while True:
-        content = record.model_dump_json(indent=1).encode()
-        try:
-            await storage.swap(decision_path(record.id), content, None)
-        except Changed:
-            record = record.model_copy(update={"id": f"{record.id[:-4]}{uuid4().hex[:4]}"})
-        else:
-            return record, content
 
 
 class Explanation(Document):

@@ -237,20 +237,12 @@ class _Drill:
         measured = await Durations.read(self.sandbox.context.vault, context.plan.name)
         learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
         await add_durations(context.vault, context.plan.name, learnt)
+        reason = reasons[0] if reasons else ""
         if not found.interrupted:
             # One that was interrupted says nothing about the target.
-            summary = DrillSummary(
-                run_id=report.run_id,
-                ended_at=report.ended_at,
-                target=manifest.to,
-                passed=report.passed,
-                seconds=report.seconds,
-                recovery_seconds=report.recovery_seconds,
-                reason=reasons[0] if reasons else "",
-                primary=report.primary,
-            )
+            said = report.model_dump(include={"run_id", "ended_at", "passed", "seconds", "recovery_seconds", "primary"})
+            summary = DrillSummary(**said, target=manifest.to, reason=reason)
             await LatestDrills.change(context.vault, context.plan.name, lambda known: known.after(summary))
-        reason = reasons[0] if reasons else ""
         facts: dict[str, JsonValue] = {"to": manifest.to, "passed": report.passed, "reason": reason}
         facts |= {"recovery_seconds": report.recovery_seconds, "left": len(found.cleanup.left)}
         facts["evidence"] = report.evidence_digest

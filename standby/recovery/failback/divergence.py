@@ -3,7 +3,7 @@
 Which of the two is kept follows from that, or is decided by people where both have something of their own.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -158,17 +158,17 @@ async def compare(
         begun_at=begun_at,
     )
     items, equal = _compared(facts)
-    report = DivergenceReport(
+    found = DivergenceReport(
         plan=context.plan.name,
         primary=primary,
         standby=standby,
         epoch=(await read_fence(context.vault, context.plan)).epoch,
         compared_at=now,
-        items=_decided(items, keep, force, earlier, context.plan.name, primary, standby),
+        items=tuple(items),
         superseded=provenance.superseded,
         outside=provenance.outside,
     )
-    return Comparison(report, provenance, equal)
+    return Comparison(_decided(found, keep, force, earlier), provenance, equal)
 
 
 async def _inventory_of_primary(context: RecoveryContext, primary: str) -> Inventory:
@@ -266,32 +266,26 @@ def _kept_unasked(found: Divergence, *, costs_training: bool) -> Choice | None:
 
 
 def _decided(
-    items: Sequence[DivergenceItem],
-    keep: Choices,
-    force: Collection[str],
-    earlier: Collection[str],
-    plan: str,
-    primary: str,
-    standby: str,
-) -> tuple[DivergenceItem, ...]:
+    report: DivergenceReport, keep: Choices, force: Collection[str], earlier: Collection[str]
+) -> DivergenceReport:
     """Put in what somebody decided about whose analyzers are kept, and ordered about trained ones."""
-    known = {item.analyzer: item for item in items}
+    known = {item.analyzer: item for item in report.items}
     gone = {name for name, choice in keep.items() if choice == "standby" and name in known}
     gone = {name for name in gone if known[name].standby_analyzer is None}
     for analyzer in (*keep, *force):
         if analyzer not in known and analyzer not in earlier:
-            raise NotCompared(plan, analyzer, primary, standby)
+            raise NotCompared(report.plan, analyzer, report.primary, report.standby)
         if analyzer in gone and analyzer not in earlier:
-            raise NothingThere(analyzer, standby)
+            raise NothingThere(analyzer, report.standby)
     keep = {name: choice for name, choice in keep.items() if name not in gone}
     decided = []
-    for item in items:
+    for item in report.items:
         forced = item.analyzer in force
         # An order to replace what is trained decides where nothing else is open.
         implied = "standby" if forced and item.divergence in COPIED_TO_PRIMARY else None
         choice = keep.get(item.analyzer) or item.keep or implied
         decided.append(item.model_copy(update={"keep": choice, "forced": forced}))
-    return tuple(decided)
+    return report.model_copy(update={"items": tuple(decided)})
 
 
 def diverge(

@@ -186,8 +186,8 @@ class FailoverRun:
             self.phases.problems.append(str(error))
 
     def _map(self, resource: str | None, at: datetime) -> Activation:
-        record = self.record
-        return active_map(self.context, self.held.fence, record, at, named={record.primary: resource})
+        fence, record = self.held.fence, self.record
+        return active_map(self.context, {**fence.serving, record.primary: resource}, fence.epoch, record, at)
 
     async def _finish(self) -> None:
         now = self.context.clock.now()
@@ -243,11 +243,11 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
     context, fence, asked, record = run.context, run.held.fence, run.asked, run.record
     published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
-    objective = rto.total_seconds() if rto is not None else None
+    objective = rto.total_seconds() if rto else None
     least, most = _since_the_outage(record, published)
     detected = record.detected_at
-    approval = _between(detected, record.approved_at) if detected and record.approved_at else None
     stopped = [sentence(error.cause) for error in run.stopped]
+    ended: State = "activated" if is_forward(record) else "rolled_back"
     return FailoverReport(
         plan=context.plan.name,
         run_id=context.run_id,
@@ -269,14 +269,14 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
         unhealthy_since=record.unhealthy_since,
         detection_at_least_seconds=_between(record.unhealthy_since, detected),
         detection_seconds=_between(record.healthy_until, detected),
-        approval_seconds=approval,
+        approval_seconds=_between(detected, record.approved_at),
         recovery_seconds=_between(record.decided_at, published),
         rto_at_least_seconds=least,
         rto_seconds=most,
         rto_objective_seconds=objective,
         rto_met=within(objective, least, most),
         serving=fence.assignments[record.primary].active,
-        state=_state(run),
+        state=ended if run.ended else "fenced",
         forced=record.forced,
         problems=tuple(dict.fromkeys((*run.phases.problems, *stopped))),
         interrupted=run.interrupted,
@@ -287,12 +287,6 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
 def _missing(run: FailoverRun) -> dict[str, str]:
     record = run.record
     return dict(sorted(record.missing_at(record.primary, record.to).items())) if run.ended else {}
-
-
-def _state(run: FailoverRun) -> State:
-    if not run.ended:
-        return "fenced"
-    return "activated" if is_forward(run.record) else "rolled_back"
 
 
 def _orders(run: FailoverRun) -> Iterator[str]:

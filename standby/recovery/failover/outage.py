@@ -60,8 +60,8 @@ async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> lis
 
 async def not_well(context: RecoveryContext, found: Mapping[str, Observation]) -> list[str]:
     """Name the resources that serve and were not found to be healthy."""
-    serving = dict.fromkeys(each.active for each in (await _fence(context)).assignments.values())
-    return [name for name in serving if name not in found or not found[name].healthy]
+    serving = (await _fence(context)).serving.values()
+    return [name for name in dict.fromkeys(serving) if name not in found or not found[name].healthy]
 
 
 async def _fence(context: RecoveryContext) -> Fence:
@@ -220,9 +220,10 @@ async def _attempt(
         answer = await _answer(known, primary, resource, to, means)
     except Exception as error:
         # Whatever goes wrong with one primary costs no other one, and is told.
-        cause = str(error) if isinstance(error, StandbyError) else f"{_name(error)}; the log of this run says where"
+        name = type(error).__name__
+        cause = str(error) if isinstance(error, StandbyError) else f"{name}; the log of this run says where"
         text = f"The outage of {resource} is not answered yet: {cause}"
-        answer = Answer(primary, AnswerState.WAITING, text, what=_name(error), again=True)
+        answer = Answer(primary, AnswerState.WAITING, text, what=name, again=True)
         if isinstance(error, FailoverUnderWay):
             # An operator is alive and at it: told only if that does not end. A watch comes again.
             return replace(answer, again=means.may_ask)
@@ -238,10 +239,6 @@ async def _attempt(
 
 async def _tell(attendance: Attendance, means: Means, answer: Answer) -> None:
     await attendance.tell(answer.primary, answer.what, answer.text, partial(means.tell, answer))
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__
 
 
 async def _answer(context: RecoveryContext, primary: str, resource: str, to: str, means: Means) -> Answer:

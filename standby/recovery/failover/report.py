@@ -96,25 +96,18 @@ class FailoverReport(Document):
     def facts(self) -> dict[str, JsonValue]:
         """What an event says of it, beside its summary."""
         return {
-            "home": self.primary,
             "from": self.from_resource,
-            "to": self.to,
-            "side": self.serving,
-            "mode": self.mode,
-            "state": self.state,
-            "epoch": self.epoch,
             "decision": self.decision_id,
-            "detection_at_least_seconds": self.detection_at_least_seconds,
-            "detection_seconds": self.detection_seconds,
-            "approval_seconds": self.approval_seconds,
-            "recovery_seconds": self.recovery_seconds,
-            "rto_at_least_seconds": self.rto_at_least_seconds,
-            "rto_seconds": self.rto_seconds,
-            "rto_met": self.rto_met,
+            **self.model_dump(by_alias=True, include=_FACTS),
             "sinks": {sink.name: sink.status for sink in self.sinks},
             "missing": [*self.missing],
             "missing_count": len(self.missing),
         }
+
+
+_FACTS = {"primary", "to", "serving", "mode", "state", "epoch", "approval_seconds", "recovery_seconds", "rto_met"} | {
+    f"{what}_{bound}" for what in ("detection", "rto") for bound in ("seconds", "at_least_seconds")
+}
 
 
 class CommitReport(Document):

@@ -111,23 +111,12 @@ async def open_record(storage: Storage, plan: str) -> HeldDocument[SwitchRecord]
 
 
 def active_map(
-    context: RecoveryContext,
-    fence: Fence,
-    record: SwitchRecord | None,
-    at: datetime,
-    *,
-    named: Mapping[str, str | None] | None = None,
+    context: RecoveryContext, serving: Mapping[str, str | None], epoch: int, record: SwitchRecord | None, at: datetime
 ) -> Activation:
-    """Make the active map.
-
-    Args:
-        named: what some primaries get instead of what the fence says; `None` for nobody.
-    """
-    serving: dict[str, str | None] = {primary: assignment.active for primary, assignment in fence.assignments.items()}
-    serving |= named or {}
+    """Make the active map of what serves for each primary; `None` for nobody."""
     return Activation(
         plan=context.plan.name,
-        epoch=fence.epoch,
+        epoch=epoch,
         changed_at=at,
         as_of=context.clock.now(),
         run_id=record.run_id if record is not None else context.run_id,
@@ -296,7 +285,7 @@ def current_map(context: RecoveryContext, fence: Fence, record: SwitchRecord | N
     # As the failover published it, so that a sink which has it already sees that it is the same.
     same = record is not None and record.epoch == fence.epoch
     at = record.published_at if record is not None and same and record.published_at else context.clock.now()
-    return active_map(context, fence, record, at)
+    return active_map(context, fence.serving, fence.epoch, record, at)
 
 
 async def sinks_seen(context: RecoveryContext) -> tuple[SinkView, ...]:
