@@ -47,8 +47,11 @@ class Write:
         # Analyzers that come along because others need them are not seen here: the resources alone know those.
         if self.pair.source == other.pair.source and self.plan.target_id == other.plan.target_id:
             # Both choose from the same analyzers, so one that both write has to pass the filters of both.
-            filters = [[[tag.partition("=")[2]] for tag in tags] for tags in self._tags_by_key(other).values()]
-            if any(common_name(each, characters=_around(each), longest=LONGEST_TAG) is None for each in filters):
+            filters: dict[str, list[Globs]] = {}
+            for tag in (*self.plan.tags, *other.plan.tags):
+                key, _, glob = tag.partition("=")
+                filters.setdefault(key, []).append([glob])
+            if any(common_name(it, characters=_around(it), longest=LONGEST_TAG) is None for it in filters.values()):
                 return None
             if common_name([self.plan.base, other.plan.base]) is None:
                 return None
@@ -61,12 +64,6 @@ class Write:
         groups = (self.plan.include, ["?*"], self.plan.exclude)
         included, any_id, excluded = ([f"{before}{glob}{after}" for glob in globs] for globs in groups)
         return [included, any_id], [excluded]
-
-    def _tags_by_key(self, other: Write) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for tag in (*self.plan.tags, *other.plan.tags):
-            found.setdefault(tag.partition("=")[0], []).append(tag)
-        return found
 
 
 class Scope(Document):

@@ -180,12 +180,12 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         for target, additions in added.items():
             try:
                 await add(target, additions)
-            except StandbyError as error:
-                self._without_defaults[target] = f"The defaults of {target} could not be completed: {error}"
             except Exception as error:
-                log.exception("adding to the defaults of %s failed unexpectedly", target)
-                text = f"The defaults of {target} could not be completed: unexpected {type(error).__name__}"
-                self._without_defaults[target] = f"{text}. See the log of this run."
+                why = str(error)
+                if not isinstance(error, StandbyError):
+                    log.exception("adding to the defaults of %s failed unexpectedly", target)
+                    why = f"unexpected {type(error).__name__}. See the log of this run."
+                self._without_defaults[target] = f"The defaults of {target} could not be completed: {why}"
 
     def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
         if before := self._results.get(item.key):

@@ -214,16 +214,13 @@ def _by_recordings(acting: Iterable[PlanItem], resources: Mapping[str, Resource]
     jobs = _by_target(by_key.values(), resources)
 
     def ends(*, slow: bool) -> float:
-        seconds = {key: _copy_seconds(item, deadlines, slow=slow) for key, item in by_key.items()}
+        seconds: dict[Key, float] = {}
+        for key, item in by_key.items():
+            _, known = polls_of_copy(_service_seconds(item, slow=slow), deadlines, trained=item.expected.trained)
+            seconds[key] = known + ANSWER_SECONDS + (0.0 if item.action is Action.ADOPT else GRANT_SECONDS)
         return max((play(each, slots, seconds.__getitem__) for slots, each in jobs), default=ANSWER_SECONDS)
 
     return Spread(ends(slow=False), ends(slow=True))
-
-
-def _copy_seconds(item: PlanItem, deadlines: CopyDeadlines, *, slow: bool) -> float:
-    _, known = polls_of_copy(_service_seconds(item, slow=slow), deadlines, trained=item.expected.trained)
-    granted = 0.0 if item.action is Action.ADOPT else GRANT_SECONDS
-    return granted + known + ANSWER_SECONDS
 
 
 def _service_seconds(item: PlanItem, *, slow: bool) -> float:

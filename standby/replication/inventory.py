@@ -57,23 +57,17 @@ def meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
     if known is not None and known.ignore == ignore:
         return known
     definition = analyzer.definition()
-    made = Meaning(
-        ignore=ignore,
-        fingerprint=present_fingerprint(definition, written.text, ignore)
-        if written
-        else fingerprint(definition, ignore),
-        references=references(definition),
-        models=models_of(definition),
-        trained=bool(definition.get("knowledgeSources")),
-    )
+    hashed = present_fingerprint(definition, written.text, ignore) if written else fingerprint(definition, ignore)
+    trained = bool(definition.get("knowledgeSources"))
+    made = Meaning(ignore, hashed, references(definition), models_of(definition), trained)
     if written is not None:
         _MEANINGS[written] = made
     return made
 
 
-def sight_as_it_is(analyzer: Analyzer, ignore: tuple[str, ...]) -> Sighting:
+def sight_as_it_is(analyzer: Analyzer, meaning: Meaning) -> Sighting:
     """See an analyzer as its resource shows it, by the present rules."""
-    meaning, made_at, changed_at = meaning_of(analyzer, ignore), analyzer.created_at, analyzer.last_modified_at
+    made_at, changed_at = analyzer.created_at, analyzer.last_modified_at
     return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
 
 

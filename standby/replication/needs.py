@@ -51,7 +51,12 @@ def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
     References are `baseAnalyzerId`, `config.contentCategories.*.analyzerId`, and both again inside inline
     analyzers (`config.contentCategories.*.analyzer`): REFERENCE, *The analyzer*.
     """
-    return frozenset(name for name in _references(definition) if name and not name.startswith(PREBUILT))
+    named = [
+        name
+        for analyzer in (definition, *inline_analyzers(definition))
+        for name in (analyzer.get("baseAnalyzerId"), *(each.get("analyzerId") for each in _categories(analyzer)))
+    ]
+    return frozenset(name for name in named if isinstance(name, str) and name and not name.startswith(PREBUILT))
 
 
 def inline_analyzers(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, JsonValue]]:
@@ -112,19 +117,6 @@ def _categories(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, Js
     categories = config.get("contentCategories") if isinstance(config, dict) else None
     if isinstance(categories, dict):
         yield from (category for category in categories.values() if isinstance(category, dict))
-
-
-def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
-    base = definition.get("baseAnalyzerId")
-    if isinstance(base, str):
-        yield base
-    for category in _categories(definition):
-        referred = category.get("analyzerId")
-        if isinstance(referred, str):
-            yield referred
-        inline = category.get("analyzer")
-        if isinstance(inline, dict):
-            yield from _references(inline)
 
 
 def referenced_anywhere(definitions: Mapping[str, Mapping[str, JsonValue]]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """From what all resources hold to what a run would do: a pure function."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from standby.document import JsonValue
 from standby.fencing import OtherPlans
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import Comparison, same_meaning, writable
-from standby.replication.inventory import Inventory, Meaning, is_protected, must_match
+from standby.replication.inventory import Inventory, Meaning, is_protected, must_match, sight_as_it_is
 from standby.replication.items import (
     PlanItem,
     Records,
@@ -69,6 +69,8 @@ class Pair:
     others: OtherPlans
     following: bool
     earlier: bool
+    _comparisons: dict[tuple[str, str], Comparison] = field(init=False, default_factory=dict)
+    _judged: dict[tuple[tuple[str, str], ...], JudgedModels] = field(init=False, default_factory=dict)
 
     @cached_property
     def names(self) -> TargetNames:
@@ -112,6 +114,7 @@ class Pair:
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
             action = Action.REFUSE
         equal = found is not None and same_meaning(found.fingerprint, expected.fingerprint)
+        differences = () if equal or found is None else self._compared(name, target_name).differences()
         unlisted = self.target.unlisted if found is None else ""
         status = found.status if found else "ready"
         in_place = target.api_version != PREVIEW_2025
@@ -128,7 +131,7 @@ class Pair:
             expected=expected,
             found=found,
             last=last,
-            differences=() if equal else self._differences(name, target_name),
+            differences=tuple(each.path for each in differences),
             warnings=(*dependencies.warnings_of(name), *([f"It may be there: {unlisted}"] if unlisted else [])),
         )
         advice = f"Delete it there, or overwrite it with --force {name}"
@@ -278,13 +281,7 @@ class Pair:
         analyzer, record, ignore = there.analyzers[name], self.records.get(target_name), self.recovery_plan.ignore
         if definition is not None or self.earlier or (record is not None and record.is_by_first_rules):
             return sight(analyzer, there.definitions[name] if definition is None else definition, ignore)
-        meaning = there.meaning(name, ignore)
-        made_at, changed_at = analyzer.created_at, analyzer.last_modified_at
-        return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
-
-    @cached_property
-    def _comparisons(self) -> dict[tuple[str, str], Comparison]:
-        return {}
+        return sight_as_it_is(analyzer, there.meaning(name, ignore))
 
     def _compared(self, name: str, target_name: str) -> Comparison:
         """Compare what a copy of an analyzer would mean with what is there."""
@@ -296,11 +293,6 @@ class Pair:
                 own = writable(self._definition(name, target_name), ignore)
             known[name, target_name] = Comparison(own, self.target.means(target_name, ignore))
         return known[name, target_name]
-
-    def _differences(self, name: str, target_name: str) -> tuple[str, ...]:
-        if target_name not in self.target.analyzers:
-            return ()
-        return tuple(difference.path for difference in self._compared(name, target_name).differences())
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
@@ -330,11 +322,8 @@ class Pair:
         # What is there already stays there, but it would not work: that must not go unsaid.
         return replace(item, warnings=item.warnings + judged.errors)
 
-    @cached_property
-    def _judged(self) -> dict[tuple[tuple[str, str], ...], JudgedModels]:
-        return {}  # Most analyzers name the same models.
-
     def _judged_models(self, item: PlanItem) -> JudgedModels:
+        # Most analyzers name the same models.
         known, there, missing = self._judged, self.target.serving, self.recovery_plan.missing_defaults
         if item.models not in known:
             known[item.models] = judge_models(item.models, self.source.serving, there, self.overrides, missing)
@@ -420,13 +409,8 @@ def make_plan(
         planned, defaults = pair.plan()
         items.extend(planned)
         added[target].update(defaults)
-    return ReplicationPlan(
-        recovery_plan=recovery_plan,
-        made_at=made_at,
-        items=tuple(items),
-        added_defaults={target: defaults for target, defaults in added.items() if defaults},
-        unseen=dict(unseen),
-    )
+    additions = {target: defaults for target, defaults in added.items() if defaults}
+    return ReplicationPlan(recovery_plan, made_at, tuple(items), additions, dict(unseen))
 
 
 def _refuse_unknown(

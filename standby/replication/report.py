@@ -39,15 +39,8 @@ def _point(item: PlanItem, now: datetime, objective: timedelta | None) -> Recove
     verified_at = item.last.copied_at if item.last else None
     age = None if verified_at is None else max(0.0, (now - verified_at).total_seconds())
     changed = _source_changed(item)
-    return RecoveryPoint(
-        source=item.source,
-        target=item.target,
-        analyzer=item.analyzer,
-        verified_at=verified_at,
-        age=age,
-        source_changed=changed,
-        met=None if objective is None else not changed or (age is not None and age <= objective.total_seconds()),
-    )
+    met = None if objective is None else not changed or (age is not None and age <= objective.total_seconds())
+    return RecoveryPoint(item.source, item.target, item.analyzer, verified_at, age, changed, met)
 
 
 def _source_changed(item: PlanItem) -> bool:

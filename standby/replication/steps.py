@@ -55,12 +55,12 @@ T = TypeVar("T")
 OTHER_PLANS_SECONDS = 2.0  # After which the fences of other plans are read again: many copies begin in a second
 
 
+@dataclass
 class OtherPlansNow:
     """What serves for other plans, as it was read a moment ago."""
 
-    def __init__(self) -> None:
-        self._reading = asyncio.Lock()
-        self._known: tuple[Storage, OtherPlans, float] | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _known: tuple[Storage, OtherPlans, float] | None = None
 
     async def read(self, storage: Storage, plan: str, clock: Clock, *, fresh: bool) -> OtherPlans:
         """Read the fences of other plans, unless that was done a moment ago and `fresh` does not ask for it."""
@@ -292,7 +292,7 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
         raise TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
     if analyzer.status != "ready":
         raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
-    target = sight_as_it_is(analyzer, ignore)
+    target = sight_as_it_is(analyzer, meaning_of(analyzer, ignore))
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
     if _is_as_planned(context, item, analyzer):

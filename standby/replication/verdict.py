@@ -194,13 +194,8 @@ def with_overrides(
 
 def sight(analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> Sighting:
     """Reduce an analyzer, described by a definition of it, to what is compared."""
-    return Sighting(
-        fingerprint=fingerprint(definition, ignore),
-        status=analyzer.status,
-        created_at=analyzer.created_at,
-        changed_at=analyzer.last_modified_at,
-        trained=bool(definition.get("knowledgeSources")),
-    )
+    hashed, trained = fingerprint(definition, ignore), bool(definition.get("knowledgeSources"))
+    return Sighting(hashed, analyzer.status, analyzer.created_at, analyzer.last_modified_at, trained)
 
 
 class Action(StrEnum):
@@ -217,20 +212,11 @@ class Action(StrEnum):
 COPYING = frozenset({Action.COPY, Action.REPLACE, Action.COPY_AS_VERSION})  # Actions that start a copy at the service
 ACTING = COPYING | {Action.ADOPT}  # Actions that make a run do anything at all
 
-_ALWAYS = {
-    Verdict.MISSING: Action.COPY,
-    Verdict.IN_SYNC: Action.SKIP,
-    Verdict.CREATING: Action.ADOPT,
-    Verdict.TARGET_AHEAD: Action.REFUSE,
-    Verdict.DIVERGED: Action.REFUSE,
-    Verdict.BLOCKED: Action.REFUSE,
-}
+_ALWAYS = {Verdict.MISSING: Action.COPY, Verdict.IN_SYNC: Action.SKIP, Verdict.CREATING: Action.ADOPT} | dict.fromkeys(
+    (Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.BLOCKED), Action.REFUSE
+)
 
-_BY_POLICY: dict[OnExisting, Action] = {
-    "refuse": Action.REFUSE,
-    "replace": Action.REPLACE,
-    "version": Action.COPY_AS_VERSION,
-}
+_BY_POLICY = {"refuse": Action.REFUSE, "replace": Action.REPLACE, "version": Action.COPY_AS_VERSION}
 
 _WHAT_IS_THERE = {
     Verdict.MISSING: "{target} does not have it",

@@ -310,10 +310,8 @@ class ContentUnderstandingClient:
     def arm(self) -> ArmClient:
         """Azure's management plane for this resource; `ArmUnavailable` if not configured, or there is only a key."""
         if self._arm is None:
-            name, what = (
-                self.resource.name,
-                "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty",
-            )
+            name = self.resource.name
+            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
             raise ArmUnavailable(f"Azure's management plane is not asked about {name}: {what}", resource=name)
         return self._arm
 

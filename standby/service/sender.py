@@ -219,15 +219,9 @@ class Sender:
             raise self._redirected(response, call)
         if not response.is_success:
             raise error_of_answer(response, call.analyzer, self._name, self._clock.now())
-        return Answer(
-            status=response.status_code,
-            headers=response.headers,
-            content=response.content,
-            resource=self._name,
-            origin=spelled(self._origin),
-            analyzer=call.analyzer,
-            retry_after=retry_after_of(response, self._clock.now()),
-        )
+        wait = retry_after_of(response, self._clock.now())
+        told = (response.status_code, response.headers, response.content)
+        return Answer(*told, self._name, spelled(self._origin), call.analyzer, wait)
 
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
         ours = str(uuid4())
