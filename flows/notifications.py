@@ -1,15 +1,19 @@
-"""The automations that notify people of failovers through Prefect's notification blocks.
+"""The automations that notify people through Prefect's notification blocks: of failovers, and of what they rely on.
 
 None of them starts a failover. When the watch is silent, people are notified and nothing else happens: it may be
 the watch that is down, or the Prefect server's own network. Where no block is configured, that is still an event of
-Prefect (`prefect.automation.triggered`), and `standby doctor` says it.
+Prefect (`prefect.automation.triggered`), and `standby doctor` says that the watch is silent.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
+from prefect.blocks import notifications as _types  # noqa: F401 - blocks of these types can then be loaded
+from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import DoNothing, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
@@ -22,6 +26,7 @@ from flows.errors import NotificationBlockUnusable
 from flows.health import SILENCE
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
+from standby.orchestrator import Health
 from standby.recovery.failover.attendance import TOLD_EVERY
 
 PREFIX = "standby tells"  # What the names of these automations begin with
@@ -183,6 +188,46 @@ def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[Automa
             within=max(within, TOLD_EVERY),
         ),
     )
+
+
+TEST_SECONDS = 20.0  # How long a block may take to send one message
+TEST = (
+    "Test of Standby's notifications",
+    "Standby can reach you here. Nothing is wrong, and nothing is to be done. Sent by standby doctor --notify.",
+)
+
+
+async def send_tests(references: Sequence[str]) -> dict[str, Health]:
+    """Send a test message by each block; say of each whether it took it, and whether the server notifies by it."""
+    async with get_client() as client:
+        saved = {each.name async for each in _ours(client) if each.enabled}
+        sent = await asyncio.gather(*(_send_test(client, name, saved) for name in references), return_exceptions=True)
+    return {name: _result(name, each) for name, each in zip(references, sent, strict=True)}
+
+
+async def _send_test(client: PrefectClient, reference: str, saved: Collection[str]) -> Health:
+    made = _automations(reference, await _block(client, reference))
+    async with asyncio.timeout(TEST_SECONDS):
+        block: Any = await Block.aload(reference)
+        with block.raise_on_failure():
+            await block.notify(TEST[1], TEST[0])
+    if {each.name for each in made} <= set(saved):
+        return Health(True, "it took the test message; see that it has arrived")
+    detail = "it took the test message, but not every automation that notifies by it is on the server and enabled"
+    return Health(
+        False, detail, "Run standby bootstrap, and enable what was disabled under Automations in the Prefect UI"
+    )
+
+
+def _result(reference: str, sent: Health | BaseException) -> Health:
+    if isinstance(sent, Health):
+        return sent
+    if isinstance(sent, NotificationBlockUnusable):
+        return Health(False, sent.cause, sent.next_action)
+    # Not in its own words: they may hold the URL, which is often a secret.
+    status = getattr(getattr(sent, "response", None), "status_code", None)
+    what = f"HTTP {status}" if status else type(sent).__name__
+    return Health(False, f"it did not take the test message ({what})", f"Correct block {reference} in the Prefect UI")
 
 
 async def _block(client: PrefectClient, reference: str) -> UUID:

@@ -140,6 +140,12 @@ class Prefect:
         saved = [*await save_what_runs_need(configuration), *await save_what_starts_runs(configuration)]
         return [*saved, *await save_automations(automations)]
 
+    async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
+        """Send a test message by each notification block."""
+        from flows.notifications import send_tests
+
+        return await send_tests(blocks)
+
     async def pause_schedules(self) -> None:
         from flows.bootstrap import pause_schedules
 

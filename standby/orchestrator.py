@@ -84,6 +84,9 @@ class Orchestrator(Protocol):
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks; give it by what it is about."""
 
+    async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
+        """Send people a test message by each notification block; say what became of it, by block."""
+
     def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:
         """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
 

@@ -161,6 +161,9 @@ _WARNS = ("!!", "yellow")
 async def command(
     context: typer.Context,
     plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="Only what this plan uses.")] = None,
+    notify: Annotated[
+        bool, typer.Option("--notify", help="Send a test message by every block under notifications.")
+    ] = False,
 ) -> Exit:
     """Check connections, permissions, models, clock and Prefect, and name the next action for each.
 
@@ -176,8 +179,9 @@ async def command(
         vault = group.create_task(_vault(configuration, plans))
         records = group.create_task(_records(configuration, plan))
         prefect = group.create_task(_prefect([configuration.plan(name) for name in plans]))
+        told = [group.create_task(_notified(configuration))] if notify else []
         workers = await asyncio.to_thread(_workers, configuration)
-    checks = [check for found in [*resources, vault, records, prefect] for check in found.result()] + workers
+    checks = [check for found in [*resources, vault, records, prefect, *told] for check in found.result()] + workers
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
@@ -224,6 +228,23 @@ async def _prefect(plans: Sequence[RecoveryPlan]) -> list[Check]:
     checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
     parts = await orchestrator.watching(plans) if health.well else {}
     return checks + [Check("prefect", name, each.well, each.detail, each.next_action) for name, each in parts.items()]
+
+
+async def _notified(configuration: Configuration) -> list[Check]:
+    """Prove that people can be told: by a test message through each block."""
+    subject, blocks = "notifications", configuration.notifications
+    if not blocks:
+        action = "Save a notification block in the Prefect UI, name it there, then run standby bootstrap"
+        return [Check(subject, "blocks", False, "the configuration names none, so nobody is told anything", action)]
+    try:
+        orchestrator = load_orchestrator()
+    except NoOrchestrator as error:
+        return [_failed(subject, "server", error)]
+    health = await orchestrator.health()
+    if not health.well:
+        return [Check(subject, "server", False, f"nothing was sent: {health.detail}", health.next_action)]
+    sent = await orchestrator.notify(blocks)
+    return [Check(subject, name, each.well, each.detail, each.next_action) for name, each in sent.items()]
 
 
 OF_AZURE = {b"AZURE_CLIENT_SECRET", b"AZURE_CLIENT_CERTIFICATE_PASSWORD"}

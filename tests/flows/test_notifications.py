@@ -151,6 +151,24 @@ async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pa
     assert len(pager.bodies) == 1
 
 
+async def test_a_test_message_goes_through_every_block_and_what_keeps_people_from_being_told_is_said(
+    make_scene: Any, block: str, pager: Receiver
+) -> None:
+    await CustomWebhookNotificationBlock(name="gone", url="http://127.0.0.1:1/secret").asave("gone", overwrite=True)
+    missing, gone = "slack-webhook/nobody-saved-it", "custom-webhook/gone"
+    unsaved = await Prefect().notify([block])
+    async with make_scene([], targets=("west",)) as scene:
+        await save_automations(await wanted_automations(telling(scene.configuration, block)))
+    sent = await Prefect().notify([block, missing, gone])
+    assert (unsaved[block].well, unsaved[block].next_action.startswith("Run standby bootstrap")) == (False, True)
+    assert [sent[name].well for name in (block, missing, gone)] == [True, False, False]
+    assert sent[missing].detail == f"The block {missing} under notifications is not on the Prefect server"
+    assert "(ConnectError)" in sent[gone].detail
+    assert "secret" not in str(sent)
+    assert len(pager.bodies) == 2
+    assert all("Nothing is wrong, and nothing is to be done" in body for body in pager.bodies)
+
+
 async def test_a_replication_that_fails_leads_to_one_message_and_its_end_to_another(
     make_scene: Any, make_analyzer: Any, block: str, pager: Receiver, until: Any, run_replicate: Any
 ) -> None:

@@ -40,6 +40,11 @@ class Prefect:
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         return {f"{name} of {plan.name}": part for plan in plans for name, part in self._parts.items()}
 
+    async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
+        return {
+            block: Health("pager" in block, "as it is", "" if "pager" in block else "Correct it") for block in blocks
+        }
+
 
 @pytest.fixture(autouse=True)
 def prefect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,3 +448,25 @@ def test_a_version_that_is_due_to_be_retired_is_warned_of_though_all_is_well(wor
     assert {check["subject"] for check in warned if check["warns"]} == {"east", "west", "north"}
     assert "was due to be retired on 2026-07-15" in warned[0]["detail"]
     assert "Set api_version: 2025-11-01 or 2026-06-01-preview for" in warned[0]["next_action"]
+
+
+def test_proves_that_people_can_be_told_by_a_message_through_each_block(workspace: Workspace) -> None:
+    workspace.edit("plans:", "notifications: [custom-webhook/pager, slack-webhook/on-call]\nplans:")
+
+    ran = workspace.run("doctor", "--notify", "--json")
+
+    assert ran.status == 1
+    assert found(ran, "notifications", "custom-webhook/pager")["well"] is True
+    failed = found(ran, "notifications", "slack-webhook/on-call")
+    assert (failed["well"], failed["next_action"]) == (False, "Correct it")
+    assert "notifications" not in workspace.run("doctor").out, "nobody is disturbed unasked"
+
+
+def test_nobody_can_be_told_without_a_block_or_a_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = found(workspace.run("doctor", "--notify", "--json"), "notifications", "blocks")
+    assert (none["well"], "nobody is told anything" in none["detail"]) == (False, True)
+    workspace.edit("plans:", "notifications: [custom-webhook/pager]\nplans:")
+    health = Health(False, "the server at http://prefect does not answer", "Start it")
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(health))
+    unsent = found(workspace.run("doctor", "--notify", "--json"), "notifications", "server")
+    assert unsent["detail"] == "nothing was sent: the server at http://prefect does not answer"
