@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeVar, assert_never
+from typing import Any, Protocol, TypeVar, assert_never
 from uuid import uuid4
 
 from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.document import Document
 from standby.fencing import Assignment, Fence
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import ActivationSink, DeferredSink
@@ -86,6 +87,14 @@ class LogEnd:
         return self.of is not None and self.of[0] is vault and self.of[1] == plan
 
 
+class RunReport(Document):
+    """What every report says first: which run of which plan it is of."""
+
+    plan: str
+    run_id: str
+    via: Via
+
+
 @dataclass(frozen=True)
 class RecoveryContext:
     """One plan, its connections, its vault and its sinks."""
@@ -116,6 +125,11 @@ class RecoveryContext:
     @property
     def clock(self) -> Clock:
         return self.run.clock
+
+    @property
+    def of_run(self) -> dict[str, Any]:
+        """What a `RunReport` of this run begins with."""
+        return {"plan": self.plan.name, "run_id": self.run_id, "via": self.via}
 
 
 def open_sinks(

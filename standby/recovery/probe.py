@@ -193,12 +193,9 @@ async def check(name: str, question: Question, limits: Limits, clock: Clock) -> 
         await asking.end()
     return Check(
         name=name,
-        ok=meaning.ok,
-        detail=meaning.detail,
+        **vars(meaning),
         seconds=max(0.0, clock.monotonic() - begun),
         tries=asking.tried,
-        code=meaning.code,
-        slow=meaning.slow,
         last_try=max(0.0, asking.last_try - begun),
     )
 

@@ -32,7 +32,7 @@ from standby.recovery.drill.cleanup import (
 )
 from standby.recovery.drill.evidence import Evidence, write_evidence
 from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Findings, inspect_analyzers, reasons_against
-from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
+from standby.recovery.drill.sandbox import SandboxSink, digests_of_production, open_sandbox
 from standby.recovery.durations import Durations, Kind, add_durations
 from standby.recovery.failover.begin import must_have_ended
 from standby.recovery.failover.failover import fail_over
@@ -99,13 +99,13 @@ async def drill(
         if fence.assignments[primary].active == to:
             raise ServesAlready(plan.name, primary, to)
         manifest = await _new_manifest(context, primary, to, scratch)
-        async with open_sandbox(context, manifest, fence, to) as sandbox:
+        async with open_sandbox(context, manifest, fence, to) as (sandbox, sink):
             if scratch:
                 await _must_not_clash(sandbox, manifest)
             facts: dict[str, JsonValue] = {"home": primary, "to": to, "scratch": scratch, "prefix": manifest.prefix}
             begun = await record_action(context, AuditAction.DRILL_BEGUN, facts)
             await drills.begin(manifest)
-            return await _Drill(context, to, manifest, sandbox, drills, begun, stages, fence.epoch).run()
+            return await _Drill(context, to, manifest, sandbox, sink, drills, begun, stages, fence.epoch).run()
 
 
 async def _new_manifest(context: RecoveryContext, primary: str, to: str, scratch: str | None) -> DrillManifest:
@@ -133,10 +133,10 @@ async def _ids_at(context: RecoveryContext, scratch: str) -> frozenset[str]:
     return frozenset(each.analyzer_id for each in listed if not each.is_prebuilt)
 
 
-async def _must_not_clash(sandbox: Sandbox, manifest: DrillManifest) -> None:
+async def _must_not_clash(sandbox: RecoveryContext, manifest: DrillManifest) -> None:
     """Let a scratch resource be used only where it has none of the ids that the drill will make there."""
-    snapshot = await open_snapshot(sandbox.context)
-    plan = await plan_restore(sandbox.context, snapshot, manifest.to, primary=manifest.primary)
+    snapshot = await open_snapshot(sandbox)
+    plan = await plan_restore(sandbox, snapshot, manifest.to, primary=manifest.primary)
     held = sorted({item.target_analyzer for item in plan.items} & manifest.found)
     if held:
         raise ScratchUnfit(manifest.to, f"it has {some_of(held, 5)} already")
@@ -147,7 +147,8 @@ class _Drill:
     context: RecoveryContext
     to: str
     manifest: DrillManifest
-    sandbox: Sandbox
+    sandbox: RecoveryContext
+    sink: SandboxSink
     drills: HeldDrills
     begun: AuditLine
     stages: Stages
@@ -189,17 +190,17 @@ class _Drill:
         reason = f"drill {manifest.run_id}"
         request = FailoverRequest(primary=manifest.primary, to=manifest.to, planned=False, reason=reason)
         self._may_have_made = True
-        report = await fail_over(sandbox.context, request, self.stages, naming=self._naming)
+        report = await fail_over(sandbox, request, self.stages, naming=self._naming)
         self._found.failover = report
         phases.times.extend(report.phases)
-        self._found.published = await sandbox.sink.published()
+        self._found.published = await self.sink.published()
         self._found.interrupted = report.interrupted
         if not report.interrupted:
-            inspect = partial(inspect_analyzers, sandbox.context, manifest, snapshot, plan)
+            inspect = partial(inspect_analyzers, sandbox, manifest, snapshot, plan)
             self._found.analyzers = await phases.run(Stage.VERIFY, f"inspect {manifest.to}", inspect)
 
     async def _planned(self) -> tuple[Snapshot, RestorePlan]:
-        context, manifest = self.sandbox.context, self.manifest
+        context, manifest = self.sandbox, self.manifest
         snapshot = await open_snapshot(context)
         plan_it = partial(plan_restore, context, snapshot, manifest.to, naming=self._naming)
         plan = await plan_it(only_missing=not manifest.prefix, primary=manifest.primary)
@@ -212,7 +213,7 @@ class _Drill:
         if not self._may_have_made:
             self._found.cleanup = CleanUp(proven=True)
             return
-        client = self.sandbox.context.connections[manifest.to]
+        client = self.sandbox.connections[manifest.to]
         work, name = partial(clean, client, manifest, clock), f"clean up {manifest.to}"
         self._found.cleanup = await self._phases.run(Stage.CLEAN_UP, name, work)
 
@@ -234,7 +235,7 @@ class _Drill:
         )
         report = await write_evidence(context, evidence)
         # Forecasts learn from the drill: it took what a failover takes.
-        measured = await Durations.read(self.sandbox.context.vault, context.plan.name)
+        measured = await Durations.read(self.sandbox.vault, context.plan.name)
         learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
         await add_durations(context.vault, context.plan.name, learnt)
         reason = reasons[0] if reasons else ""
@@ -257,9 +258,7 @@ class _Drill:
         recovery = found.failover.recovery_seconds if found.failover else None
         allowed = objective.total_seconds() if objective else None
         return DrillReport(
-            plan=context.plan.name,
-            run_id=manifest.run_id,
-            via=context.via,
+            **context.of_run,
             actor=context.actor,
             primary=manifest.primary,
             to=self.to,

@@ -10,7 +10,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.sinks import Activation
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import RecoveryContext, RunReport
 from standby.recovery.drill.cleanup import CleanUp, DrillManifest, clean_up_again
 from standby.recovery.drill.sandbox import UNKNOWN
 from standby.recovery.failover.report import FailoverReport, PhaseTime
@@ -19,7 +19,6 @@ from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.needs import Serving, Severity, check_models, models_of
-from standby.replication.report import Via
 from standby.service.models import Analyzer
 from standby.text import some_of, utc
 
@@ -53,10 +52,7 @@ class Fact(NamedTuple):
     is_wrong: bool = False
 
 
-class DrillReport(Document):
-    plan: str
-    run_id: str
-    via: Via
+class DrillReport(RunReport):
     actor: str
     primary: str = Field(alias="home")
     to: str

@@ -145,19 +145,11 @@ class SandboxSink:
             raise SinkFailed(self.name, reason) from None
 
 
-@dataclass(frozen=True)
-class Sandbox:
-    """Everything a failover works with, none of it real except the resource."""
-
-    context: RecoveryContext
-    sink: SandboxSink
-
-
 @asynccontextmanager
 async def open_sandbox(
     context: RecoveryContext, manifest: DrillManifest, fence: Fence, like: str
-) -> AsyncIterator[Sandbox]:
-    """Open the sandbox of one drill, which begins with the real fence."""
+) -> AsyncIterator[tuple[RecoveryContext, SandboxSink]]:
+    """Open the sandbox of one drill, which begins with the real fence: nothing in it is real except the resource."""
     # A scratch resource is used with the deployments of the target that it is `like`.
     folder = drill_folder(context.plan.name, manifest.run_id)
     vault = IsolatedVault(context.vault, folder)
@@ -167,18 +159,16 @@ async def open_sandbox(
         await held.write(fence)
     plans = {**context.configuration.plans, plan.name: plan}
     async with connected(context, manifest.to) as connections:
-        yield Sandbox(
-            context=replace(
-                context,
-                configuration=context.configuration.model_copy(update={"plans": plans}),
-                run=replace(context.run, recovery_plan=plan, connections=connections, vault=vault),
-                second=None if context.second is None else IsolatedVault(context.second, folder),
-                sinks=(sink,),
-                known=Known(),
-                log_end=LogEnd(),
-            ),
-            sink=sink,
+        sandbox = replace(
+            context,
+            configuration=context.configuration.model_copy(update={"plans": plans}),
+            run=replace(context.run, recovery_plan=plan, connections=connections, vault=vault),
+            second=None if context.second is None else IsolatedVault(context.second, folder),
+            sinks=(sink,),
+            known=Known(),
+            log_end=LogEnd(),
         )
+        yield sandbox, sink
 
 
 def drill_folder(plan: str, run_id: str) -> str:

@@ -318,9 +318,7 @@ class _Failback:
     async def report(self, ending: Ending) -> FailbackReport:
         context = self.context
         return FailbackReport(
-            plan=context.plan.name,
-            run_id=context.run_id,
-            via=context.via,
+            **context.of_run,
             epoch=(await read_fence(context.vault, context.plan)).epoch,
             primary=self.state.primary,
             standby=self.state.standby or "",

@@ -11,9 +11,10 @@ from pydantic import Field
 from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.seen import SinkView, told_words
+from standby.recovery.context import RunReport
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.replication.items import Status, count
-from standby.replication.report import Report, Via
+from standby.replication.report import Report
 
 Choice = Literal["home", "standby"]
 """Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
@@ -158,10 +159,7 @@ class DivergenceReport(Document):
         return f"the version at {self.primary if keep == 'home' else self.standby} is kept"
 
 
-class FailbackReport(Document):
-    plan: str
-    run_id: str
-    via: Via
+class FailbackReport(RunReport):
     epoch: int
     primary: str = Field(alias="home")
     standby: str  # what served for the primary; empty where nothing did

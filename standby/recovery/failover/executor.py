@@ -249,9 +249,7 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
     stopped = [sentence(error.cause) for error in run.stopped]
     ended: State = "activated" if is_forward(record) else "rolled_back"
     return FailoverReport(
-        plan=context.plan.name,
-        run_id=context.run_id,
-        via=context.via,
+        **context.of_run,
         epoch=fence.epoch,
         primary=record.primary,
         from_resource=asked.from_resource,

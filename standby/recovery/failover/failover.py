@@ -201,9 +201,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     failed = [sink for sink in sinks if sink.status == "failed"]
     again = f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
     return CommitReport(
-        plan=fence.plan,
-        run_id=context.run_id,
-        via=context.via,
+        **context.of_run,
         epoch=held.fence.epoch,
         committed={name: held.fence.assignments[name].active for name in waiting},
         serving=held.fence.serving,

@@ -14,10 +14,9 @@ from standby.document import Document, JsonValue
 from standby.errors import StandbyError, sentence
 from standby.recovery.activation.seen import SinkView, told_words
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.context import Stage, Stages
+from standby.recovery.context import RunReport, Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
 from standby.recovery.readiness.wording import missing_words
-from standby.replication.report import Via
 from standby.text import some_of
 from standby.vault.replica import ReplicaState
 
@@ -42,10 +41,7 @@ class Restored(Document):
     failed: dict[str, str]
 
 
-class FailoverReport(Document):
-    plan: str
-    run_id: str
-    via: Via
+class FailoverReport(RunReport):
     epoch: int
     primary: str = Field(alias="home")
     from_resource: str
@@ -110,10 +106,7 @@ _FACTS = {"primary", "to", "serving", "mode", "state", "epoch", "approval_second
 }
 
 
-class CommitReport(Document):
-    plan: str
-    run_id: str
-    via: Via
+class CommitReport(RunReport):
     epoch: int
     committed: dict[str, str]  # the resources that were waiting for it, by primary
     serving: dict[str, str] = Field(alias="sides")

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from standby.concurrency import to_its_end
-from standby.document import Document, JsonValue
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import RecoveryContext, RunReport
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.build import BuildSteps
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
@@ -18,7 +18,6 @@ from standby.replication.engine import Attempt, Engine
 from standby.replication.fingerprint import fingerprint
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
-from standby.replication.report import Via
 from standby.replication.steps import DirectSteps
 from standby.text import totals
 from standby.vault.errors import VaultError
@@ -33,10 +32,7 @@ class RestoredItem(Restorable):
     warnings: tuple[str, ...] = ()
 
 
-class RestoreReport(Document):
-    plan: str
-    run_id: str
-    via: Via
+class RestoreReport(RunReport):
     snapshot: str
     taken_at: datetime
     to: str
@@ -182,9 +178,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         """Put what has become of each analyzer so far into a report."""
         items = self.results()
         return RestoreReport(
-            plan=self._context.plan.name,
-            run_id=self._context.run_id,
-            via=self._context.via,
+            **self._context.of_run,
             snapshot=self._plan.snapshot_id,
             taken_at=self._plan.taken_at,
             to=self._plan.to,

@@ -11,14 +11,7 @@ from standby.errors import GuardRefused, sentence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot, SnapshotError
-from standby.recovery.snapshots.store import (
-    FILES_AT_ONCE,
-    Found,
-    Store,
-    index_path,
-    read_object,
-    stores_of,
-)
+from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, StoredFile, index_path, read_object, stores_of
 from standby.text import counted, utc
 
 log = logging.getLogger("standby.recovery")
@@ -100,7 +93,7 @@ async def readable_definitions(
     stores, plan = stores_of(context), context.plan.name
     entries = dict(sorted(snapshot.resources[resource].analyzers.items()))
 
-    async def read(analyzer: str) -> Found:
+    async def read(analyzer: str) -> StoredFile:
         return await read_object(stores, plan, entries[analyzer].digest)
 
     found = dict(zip(entries, await do_for_each(entries, read, FILES_AT_ONCE), strict=True))
@@ -228,9 +221,9 @@ async def _inspect_all(catalog: Catalog) -> dict[str, list[StoredManifest]]:
 
 
 async def _damaged_objects(catalog: Catalog, digests: list[str]) -> list[str]:
-    async def inspect(wanted: tuple[Store, str]) -> str:
+    async def inspect(wanted: tuple[Store, str]) -> tuple[str, ...]:
         store, digest = wanted
-        return (await store.inspect(catalog.plan, digest)).problem
+        return (await store.inspect(catalog.plan, digest)).problems
 
     wanted = [(store, digest) for store, _ in catalog.answering for digest in digests]
-    return [problem for problem in await do_for_each(wanted, inspect, FILES_AT_ONCE) if problem]
+    return [problem for problems in await do_for_each(wanted, inspect, FILES_AT_ONCE) for problem in problems]

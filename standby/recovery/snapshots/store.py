@@ -42,8 +42,9 @@ FILES_AT_ONCE = 8  # Files of one store that are read or written at the same tim
 
 @dataclass(frozen=True)
 class StoredFile:
-    content: bytes | None  # `None` where it is not there, or could not be read
-    problem: str = ""  # what is wrong with it, a sentence without its full stop that names the file
+    content: bytes | None  # `None` where it is not there, is damaged, or could not be read
+    # What is wrong with it, also at stores that were asked before: sentences without full stops that name the file.
+    problems: tuple[str, ...] = ()
     answered: bool = True
 
 
@@ -67,18 +68,10 @@ class Store:
         try:
             content = await self.read(path)
         except VaultError as error:
-            return StoredFile(None, error.cause, answered=False)
+            return StoredFile(None, (error.cause,), answered=False)
         if content is not None and digest_of(content) == digest:
             return StoredFile(content)
-        return StoredFile(content, f"{self.where(path)} {'is missing' if content is None else CHANGED}")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file as the stores have it together."""
-
-    content: bytes | None  # from the first store that has it undamaged; `None` where none has
-    problems: tuple[str, ...]  # what is wrong at the stores before that one
+        return StoredFile(None, (f"{self.where(path)} {'is missing' if content is None else CHANGED}",))
 
 
 def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
@@ -87,20 +80,20 @@ def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
     return (first,) if context.second is None else (first, Store("the second store", context.second))
 
 
-async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Found:
+async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> StoredFile:
     """Read a definition from the first store that has it undamaged, and repair it in the stores before that one."""
     problems: list[str] = []
     broken: list[Store] = []
     for store in stores:
         found = await store.inspect(plan, digest)
-        if found.content is not None and not found.problem:
+        if found.content is not None:
             for other in broken:
                 await repair(other, object_path(plan, digest), found.content)
-            return Found(found.content, tuple(problems))
-        problems.append(found.problem)
+            return StoredFile(found.content, tuple(problems))
+        problems += found.problems
         if found.answered:
             broken.append(store)
-    return Found(None, tuple(problems))
+    return StoredFile(None, tuple(problems))
 
 
 async def repair(store: Store, path: str, content: bytes) -> None:
