@@ -221,7 +221,6 @@ class ElsewhereActive:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no failover is under way."""
         return self.assignment.phase is not Phase.SWITCHING
 
     @property
@@ -242,7 +241,6 @@ class ElsewhereActive:
 
     @property
     def way_out(self) -> str:
-        """What ends it."""
         if self.is_settled:
             return f"Run standby failback {self.plan} first"
         return f"Wait until that failover ends; if it was interrupted, standby status {self.plan} says how to end it"
@@ -283,7 +281,6 @@ class OtherPlans:
     unknown: tuple[UnknownFence, ...] = ()
 
     def of(self, primary: str) -> Iterable[ElsewhereActive]:
-        """Give what other plans say of a primary."""
         return (other for other in self.active if other.primary == primary)
 
     def serving(self, resource: str, analyzer: str) -> ElsewhereActive | None:

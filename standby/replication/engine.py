@@ -31,9 +31,10 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, ServiceError) and error.transient
 
 
-async def try_again(
-    policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]], clock: Clock
-) -> T:
+WorthIt = Callable[[BaseException], bool]  # Whether a step that failed so is tried again
+
+
+async def try_again(policy: RetryPolicy, worth_it: WorthIt, step: Callable[[], Awaitable[T]], clock: Clock) -> T:
     """Run a step as often as its policy and its condition allow."""
     # The delays are the policy's own list, as Prefect takes them: stamina's would be an exponential between two bounds.
     for attempt in range(1, policy.attempts):

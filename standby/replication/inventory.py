@@ -97,7 +97,6 @@ class Inventory:
     _meanings: dict[str, Meaning] = field(default_factory=dict, repr=False, compare=False)
 
     def meaning(self, name: str, ignore: tuple[str, ...]) -> Meaning:
-        """Give what planning needs of an analyzer's definition."""
         known = self._meanings.get(name)
         if known is None or known.ignore != ignore:
             known = self._meanings[name] = meaning_of(self.analyzers[name], ignore)

@@ -104,7 +104,6 @@ class Known:
         self._shares = [part / len(seen) for part in accumulate(parts, initial=0.0)]
 
     def _reached(self, share: float) -> float:
-        """Give the second at which a share is over."""
         return _read(self._shares, self._moments, share)
 
 

@@ -76,7 +76,6 @@ class ReportItem(Document):
 
     @property
     def key(self) -> Key:
-        """That of its item in the plan."""
         return (self.source, self.target, self.analyzer)
 
 
@@ -142,7 +141,6 @@ class Report(Document):
 
     @property
     def summary(self) -> str:
-        """The result of the plan, in one sentence."""
         return f"Plan {self.plan}: {totals(self.totals)} in {self.seconds:.1f} s."
 
 

@@ -14,7 +14,7 @@ from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
 from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
-from standby.replication.engine import Receipt, is_transient, try_again
+from standby.replication.engine import Receipt, WorthIt, is_transient, try_again
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -402,15 +402,13 @@ class DirectSteps:
     context: RunContext
 
     async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        policy = self._retries.validate_deployments
-        await self._retry(policy, is_transient, lambda: add_defaults(self.context, target, additions))
+        await self._retry(self._retries.validate_deployments, lambda: add_defaults(self.context, target, additions))
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
-        return await self._retry(self._retries.authorize, is_transient, lambda: authorize(self.context, item))
+        return await self._retry(self._retries.authorize, lambda: authorize(self.context, item))
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
-        policy = self._retries.validate_deployments
-        return await self._retry(policy, is_transient, lambda: validate_deployments(self.context, item))
+        return await self._retry(self._retries.validate_deployments, lambda: validate_deployments(self.context, item))
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
         asked = 0
@@ -420,14 +418,14 @@ class DirectSteps:
             asked += 1
             return await copy(self.context, item, authorization)
 
-        receipt = await self._retry(self._retries.copy_, copy_again, ask)
+        receipt = await self._retry(self._retries.copy_, ask, copy_again)
         return replace(receipt, attempts=asked)
 
     async def poll(self, item: PlanItem, receipt: Receipt) -> Analyzer | None:
-        return await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
+        return await self._retry(self._retries.poll, lambda: poll(self.context, item, receipt))
 
     async def verify(self, item: PlanItem, found: Analyzer | None) -> Verified:
-        return await self._retry(self._retries.verify, is_transient, lambda: verify(self.context, item, found))
+        return await self._retry(self._retries.verify, lambda: verify(self.context, item, found))
 
     @property
     def _retries(self) -> StepRetries:
@@ -437,10 +435,9 @@ class DirectSteps:
         return {each.analyzer_id: each.created_at for each in await self.context.connections[target].list_readable()}
 
     async def note_begun(self, item: PlanItem, begun_at: datetime) -> None:
-        context = self.context
-        await note_begun(context.vault, context.api_version(item.source), item, begun_at)
+        await note_begun(self.context.vault, self.context.api_version(item.source), item, begun_at)
 
     async def _retry(
-        self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]
+        self, policy: RetryPolicy, step: Callable[[], Awaitable[T]], worth_it: WorthIt = is_transient
     ) -> T:
         return await try_again(policy, worth_it, step, self.context.clock)

@@ -90,7 +90,6 @@ class EntraAuth(httpx.Auth):
             return self._token
 
     async def aclose(self) -> None:
-        """Close the connections to Entra."""
         credential, self._credential, self._token = self._credential, None, None
         if credential is not None:
             await credential.close()

@@ -215,16 +215,12 @@ class Answer:
             where = one_line("; ".join(".".join(map(str, found["loc"])) for found in error.errors()))
             cause = f"An answer of {self.resource} lacks {where or 'an object'} (from {self.origin})"
         except ValueError:
-            cause = f"{self.resource} answered something that is not JSON ({self._looks}, from {self.origin})"
+            start = self.content[:1000].strip()
+            looks = "a web page" if start.startswith(b"<") else "cut off, or in a form of its own"
+            found = looks if start else "nothing at all"
+            cause = f"{self.resource} answered something that is not JSON ({found}, from {self.origin})"
         # Raised here and not above: those errors hold the body, even as a context.
         raise self.protocol_error(cause, AnswerUnreadable)
-
-    @property
-    def _looks(self) -> str:
-        start = self.content[:1000].strip()
-        if not start:
-            return "nothing at all"
-        return "a web page" if start.startswith(b"<") else "cut off, or in a form of its own"
 
     def protocol_error(self, cause: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
         """Make the error of an answer that breaks the protocol."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
@@ -120,27 +121,15 @@ class _ArmPage(Page, Generic[E]):
 class ArmClient:
     """Questions about one resource to Azure's management plane."""
 
-    def __init__(
-        self,
-        resource: Resource,
-        credentials: EntraCredentials,
-        tls: Tls,
-        retries: HttpRetries,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, resource: Resource, open_sender: Callable[..., Sender]) -> None:
         self._resource = resource
         cloud = cloud_of(resource.arm_endpoint)
-        self._sender = Sender(
+        self._sender = open_sender(
             name=f"the management plane of {resource.name}",
             endpoint=resource.arm_endpoint,
-            auth=auth_for(credentials, f"{cloud.arm}/.default", cloud),
-            tls=tls,
+            auth=auth_for(resource.credentials, f"{cloud.arm}/.default", cloud),
             connections=ARM_CONNECTIONS,
             quota=None,
-            retries=retries,
-            clock=clock,
-            transport=transport,
         )
 
     async def aclose(self) -> None:
@@ -204,23 +193,16 @@ class ContentUnderstandingClient:
         retries = retries or HttpRetries()
         if silence is not None:
             retries = replace(retries, silence=silence)
-        clock = clock or SystemClock()
-        self._sender = Sender(
+        open_sender = partial(Sender, tls=self.tls, retries=retries, clock=clock or SystemClock(), transport=transport)
+        self._sender = open_sender(
             name=resource.name,
             endpoint=resource.endpoint,
             auth=auth_for(resource.credentials, cloud.scope, cloud),
-            tls=self.tls,
             connections=min(resource.max_concurrent_copies + SPARE_CONNECTIONS, MOST_CONNECTIONS),
             quota=Quota(resource.operations_per_minute),
-            retries=retries,
-            clock=clock,
-            transport=transport,
         )
-        self._arm = (
-            ArmClient(resource, resource.credentials, self.tls, retries, clock, transport)
-            if resource.arm_endpoint and isinstance(resource.credentials, EntraCredentials)
-            else None
-        )
+        may_ask = resource.arm_endpoint and isinstance(resource.credentials, EntraCredentials)
+        self._arm = ArmClient(resource, open_sender) if may_ask else None
 
     async def __aenter__(self) -> Self:
         return self

@@ -306,7 +306,6 @@ class Operation(_Wire):
 
     @property
     def done(self) -> bool:
-        """Whether it will change no more."""
         return self.status in {"succeeded", "failed", "canceled"}
 
 

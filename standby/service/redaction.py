@@ -28,36 +28,28 @@ _GAP = "[\\s\\x00-\\x1f\\x7f-\\x9f\\xad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u
 _GAPS = re.compile(f"{_GAP}+")
 
 
-class _Secrets:
-    """What this process holds that is secret, in every usual spelling: whoever is sent it may quote it later."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, set[str]] = {}
-        self.longest_first: list[str] = []
-
-    def keep(self, secret: str) -> None:
-        """Know a secret, as the one that was used last; the one that was not used for longest is forgotten."""
-        known = self._kept.pop(secret, None)
-        self._kept[secret] = known or _spellings(secret)
-        if known is None:
-            if len(self._kept) > MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self.longest_first = sorted({each for every in self._kept.values() for each in every}, key=len)[::-1]
-
-
-_SECRETS = _Secrets()
+# What this process holds that is secret, the one that was used last at the end, with every usual spelling of it:
+# whoever is sent it may quote it later.
+_kept: dict[str, set[str]] = {}
+_longest_first: list[str] = []
 
 
 def keep_secret(secret: SecretStr | None) -> None:
     """Have it hidden from now on in whatever a service says: in messages, codes, ids, headers and links."""
-    if secret is not None and len(value := secret.get_secret_value()) >= LEAST_SECRET:
-        _SECRETS.keep(value)
+    if secret is None or len(value := secret.get_secret_value()) < LEAST_SECRET:
+        return
+    known = _kept.pop(value, None)
+    _kept[value] = known or _spellings(value)
+    if known is None:
+        if len(_kept) > MOST_KEPT:
+            del _kept[next(iter(_kept))]  # Which was not used for longest.
+        _longest_first[:] = sorted({each for every in _kept.values() for each in every}, key=len)[::-1]
 
 
 def hidden(text: str) -> str:
     """Hide in a text of a service what is secret by its looks, and every secret that it may have from us."""
     squeezed = _squeezed(text)
-    for spelling in _SECRETS.longest_first:
+    for spelling in _longest_first:
         if spelling in squeezed:
             broken = f"{_GAP}*".join(map(re.escape, spelling))
             text = re.sub(broken, HIDDEN, text, flags=re.IGNORECASE)

@@ -327,7 +327,6 @@ class Patience:
             self.silence.sent(now)
 
     def end(self, now: float, *, answered: bool) -> None:
-        """Count what an attempt took."""
         took = now - self._since
         self.in_all += took
         self._unanswered = 0.0 if answered else self._unanswered + took

@@ -117,7 +117,6 @@ class HeldDocument(Generic[M]):
 
     @property
     def where(self) -> str:
-        """Say where it is, for people."""
         return self._file.where
 
     async def write(self, document: M) -> None:

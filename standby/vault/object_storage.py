@@ -88,7 +88,6 @@ class EntraTokens:
         return {"token": self._token.token, "expires_at": datetime.now(UTC)}
 
     async def aclose(self) -> None:
-        """Close the connections to Entra."""
         await self._auth.aclose()
 
 
@@ -343,8 +342,6 @@ def _new_write() -> str:
 
 
 class _Tries:
-    """The tries of one operation."""
-
     def __init__(self, clock: Clock, waits: Waits) -> None:
         self._clock = clock
         self._pause = waits.pause

@@ -153,7 +153,6 @@ class Guarded:
             yield file
 
     async def check(self) -> None:
-        """Refuse what must not be written."""
         async with self._checking:
             if not self._checked:
                 await self._check()

@@ -205,7 +205,6 @@ def _client(endpoint: str) -> ClientConfig:
 
 
 def _hint(place: Place) -> str:
-    """Say what may be wrong with the credentials."""
     key = KEYS.get(place.scheme)
     if key and not os.environ.get(key):
         return f"; no {key} is set, so this machine's own identity was asked for"
