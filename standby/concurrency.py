@@ -1,9 +1,9 @@
 """Several things at once, none of them left behind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -19,6 +19,13 @@ async def side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
         raise errors.exceptions[0] from None
 
 
+async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do several things at once; give their results in that order."""
+    async with side_by_side() as group:
+        tasks = [group.create_task(work) for work in works]
+    return [task.result() for task in tasks]
+
+
 async def do_for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[T]], most: int) -> list[T]:
     """Do the same work for several items, at most so many at a time; give the results in the items' order."""
     gate = asyncio.Semaphore(most)
@@ -27,9 +34,7 @@ async def do_for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[T]
         async with gate:
             return await work(item)
 
-    async with side_by_side() as group:
-        tasks = [group.create_task(do(item)) for item in items]
-    return [task.result() for task in tasks]
+    return await all_of(do(item) for item in items)
 
 
 async def to_its_end(work: Awaitable[T]) -> T:

@@ -17,7 +17,7 @@ from functools import partial
 
 from pydantic import Field, ValidationError
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.errors import summary
 from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
@@ -333,9 +333,7 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
                 file != "fence.json" or listed.size
             ):
                 found.setdefault(name, set()).add(file)
-    async with side_by_side() as group:
-        tasks = [group.create_task(_read_other(storage, name, files)) for name, files in sorted(found.items())]
-    results = [task.result() for task in tasks]
+    results = await all_of(_read_other(storage, name, files) for name, files in sorted(found.items()))
     unknown = tuple(result for result in results if isinstance(result, UnknownFence))
     known = (result for result in results if not isinstance(result, UnknownFence))
     return OtherPlans(plan, active=tuple(other for result in known for other in result), unknown=unknown)

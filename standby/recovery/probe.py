@@ -12,7 +12,7 @@ import httpx
 from pydantic import AwareDatetime, Field, model_validator
 
 from standby.clock import Clock
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.plan import FreshKey
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import Document
@@ -323,9 +323,7 @@ async def _checks(
     has_defaults = client.resource.api_version != PREVIEW_2025
     first = ("defaults", client.get_defaults) if has_defaults else ("analyzer", analyzer)
     questions: list[tuple[str, Question]] = [first, ("listing", listing)]
-    async with side_by_side() as group:
-        tasks = [group.create_task(check(name, question, limits, clock)) for name, question in questions]
-    checks = [task.result() for task in tasks]
+    checks = await all_of(check(name, question, limits, clock) for name, question in questions)
     usable = (each.analyzer_id for each in page if each.status == "ready")
     own = next((name for name in usable if not name.startswith(PREBUILT)), None)
     # What fails or is slow already says enough: the look takes no longer then.
@@ -361,6 +359,4 @@ async def probe_resources(
         async with probe_client(resource, trusted, clock) as client:
             return await probe(client, observer, clock, limits, targets.get(resource.name))
 
-    async with side_by_side() as group:
-        tasks = {resource.name: group.create_task(probe_one(resource)) for resource in resources}
-    return {name: task.result() for name, task in tasks.items()}
+    return {found.resource: found for found in await all_of(probe_one(resource) for resource in resources)}

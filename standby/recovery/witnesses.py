@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of, side_by_side
 from standby.document import JsonValue
 from standby.errors import StandbyError, sentence
 from standby.fencing import (
@@ -218,11 +218,10 @@ async def collect(context: RecoveryContext) -> Evidence:
     emptied = fence is None and await vault.read(fence_path(plan)) is not None
     if fence is None or audit is None or not audit.lines:
         # The last ones that may know: they are spared the calls where the log can be asked.
-        async with side_by_side() as group:
-            pairs = {(pair.source, target) for pair in context.plan.pairs for target in pair.targets}
-            for source, target in sorted(pairs):
-                name = f"the ledger of {source} and {target}"
-                group.create_task(asked.add(name, _of_ledger(context, source, target)))
+        pairs = sorted({(pair.source, target) for pair in context.plan.pairs for target in pair.targets})
+        await all_of(
+            asked.add(f"the ledger of {one} and {other}", _of_ledger(context, one, other)) for one, other in pairs
+        )
     return Evidence(
         plan=plan,
         primaries=tuple(dict.fromkeys(pair.source for pair in context.plan.pairs)),

@@ -18,7 +18,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.document import Document, digest_of_json
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.vault.documents import Stored, parse_stored
@@ -249,18 +249,14 @@ async def publish_to_sinks(
         patience: seconds that each may take; without it, those that are not required have `OPTIONAL_SECONDS`.
     """
     outcomes = Outcomes() if into is None else into
-    async with side_by_side() as group:
-        for sink in sinks:
-            seconds = patience if patience is not None else None if sink.required else OPTIONAL_SECONDS
-            group.create_task(_publish(sink, activation, primary, outcomes, seconds))
+    seconds = {it.name: patience if patience is not None or it.required else OPTIONAL_SECONDS for it in sinks}
+    await all_of(_publish(sink, activation, primary, outcomes, seconds[sink.name]) for sink in sinks)
     return tuple(outcomes.results[sink.name] for sink in sinks)
 
 
 async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activation | SinkFailed | None, ...]:
     """Read the last map of a plan from each sink; `None` where it cannot be read."""
-    async with side_by_side() as group:
-        read = [group.create_task(_read(sink, plan)) for sink in sinks]
-    return tuple(task.result() for task in read)
+    return tuple(await all_of(_read(sink, plan) for sink in sinks))
 
 
 async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from standby.clock import Clock
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
@@ -152,8 +152,7 @@ async def gather_input(
     observer = observer_here("evaluation")
     resources, tls = [client.resource for client in clients], clients[0].tls
     seen = await probe_resources(resources, observer, context.clock, tls=tls, limits=limits)
-    async with side_by_side() as group:
-        tasks = [group.create_task(_candidate(context, request, fence, seen[name], seen[active])) for name in names]
+    found = await all_of(_candidate(context, request, fence, seen[name], seen[active]) for name in names)
     return DecisionInput(
         plan=context.plan.name,
         primary=request.primary,
@@ -171,7 +170,7 @@ async def gather_input(
         epoch=fence.epoch,
         # A decision has no use for the names of all analyzers.
         assignments={name: each.model_copy(update={"scope": None}) for name, each in fence.assignments.items()},
-        candidates=tuple(task.result() for task in tasks),
+        candidates=tuple(found),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
         rules=RULES,
     )

@@ -14,7 +14,7 @@ from functools import partial
 from pydantic import AwareDatetime, Field
 
 from standby.clock import Clock
-from standby.concurrency import side_by_side, to_its_end
+from standby.concurrency import all_of, to_its_end
 from standby.config.errors import UnknownName
 from standby.document import Document, JsonObject
 from standby.errors import GuardRefused, StandbyError
@@ -293,6 +293,4 @@ async def _delete(client: ContentUnderstandingClient, progress: _Progress) -> No
             except ServiceError as error:
                 progress.failures[analyzer] = str(error)
 
-    async with side_by_side() as group:
-        for analyzer in sorted(progress.here):
-            group.create_task(delete(analyzer))
+    await all_of(delete(analyzer) for analyzer in sorted(progress.here))

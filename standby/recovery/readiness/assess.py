@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of, side_by_side
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
@@ -77,12 +77,9 @@ async def inspect_resources(
     connections: Connections, resources: Collection[str], with_models: Collection[str], seconds: float
 ) -> Inspections:
     """Read what several resources hold, within a number of seconds; from some also the models that Azure offers."""
-    async with side_by_side() as group:
-        tasks = {
-            name: group.create_task(_inspect(connections[name], seconds, ask_models=name in with_models))
-            for name in sorted(resources)
-        }
-    return {name: task.result() for name, task in tasks.items()}
+    names = sorted(resources)
+    found = await all_of(_inspect(connections[name], seconds, ask_models=name in with_models) for name in names)
+    return dict(zip(names, found, strict=True))
 
 
 async def _inspect(
@@ -286,9 +283,8 @@ async def assess_plan(
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
     found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)
-    async with side_by_side() as group:
-        tasks = [group.create_task(_restoring(context, each, seconds)) for each in found]
-    whole = (replace(facts, restoring=task.result()) for facts, task in zip(found, tasks, strict=True))
+    restorings = await all_of(_restoring(context, each, seconds) for each in found)
+    whole = (replace(facts, restoring=restoring) for facts, restoring in zip(found, restorings, strict=True))
     return tuple(with_replica(judge_readiness(each), replica) for each in whole)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.resource import EntraCredentials, Resource, cloud_of, is_loopback
 from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.manifest import Blob, LabelledData, SnapshotError
@@ -231,9 +231,8 @@ async def _list_all(
                     listed[location] = f"The storage did not list it within {LISTING_SECONDS:.0f} s"
 
         try:
-            async with asyncio.timeout(ALL_SECONDS), side_by_side() as group:
-                for location in locations:
-                    group.create_task(inspect(location))
+            async with asyncio.timeout(ALL_SECONDS):
+                await all_of(inspect(location) for location in locations)
         except TimeoutError:
             pass  # What was not listed says so.
     return listed

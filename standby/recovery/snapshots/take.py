@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.document import Document, JsonValue, digest_of
 from standby.errors import sentence
 from standby.fencing import Fence, read_fence
@@ -80,9 +80,7 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
         except ServiceError as error:
             missing[name] = str(error)
 
-    async with side_by_side() as group:
-        for name in primaries:
-            group.create_task(read(name))
+    await all_of(read(name) for name in primaries)
     unseen = frozenset(primary for name in missing for primary in primaries[name])
     return Gathered(resources, objects, missing, unseen, unreadable, unserved)
 
