@@ -71,5 +71,5 @@ async def drill(
         good=report.passed,
         interrupted=report.interrupted,
         artifact=MarkdownArtifact(key="drill-report", markdown=drill_page(report), description=summary),
-        event=PlanEvent(DRILLED, plan, payload),
+        event=PlanEvent(DRILLED, plan, payload, "info" if report.passed else "warning"),
     ).finish()

@@ -217,7 +217,7 @@ async def _tell(vault: AbstractAsyncContextManager[Storage], plan: str, look: Lo
         kept = False
     if change:
         facts = {**change.facts(), "known": known.model_dump(mode="json"), "kept": kept}
-        PlanEvent(PROTECTION_CHANGED, plan, facts, change.severity).emit(change.summary(now))
+        PlanEvent(PROTECTION_CHANGED, plan, facts, change.severity).emit(change.summary)
 
 
 def _unusable(plan: str, error: Exception) -> Concern:

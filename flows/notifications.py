@@ -98,7 +98,8 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
             },
             match=ResourceSpecification({"prefect.resource.id": events.plan_id("*")}),
         ),
-        "{{ event.event }} of plan {{ event.resource.name }}",
+        "{{ event.payload.severity }}, plan {{ event.resource.name }}: "
+        "{{ event.event|replace('standby.', '')|replace('.', ' ') }}",
         "{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
     yield notify(

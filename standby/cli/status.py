@@ -15,6 +15,7 @@ from standby.document import JsonObject, JsonValue, write_whole
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
+from standby.recovery.concerns import Kind, read_concerns
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
@@ -27,6 +28,9 @@ from standby.replication.needs import Severity
 from standby.service.calls import ANSWER_SECONDS
 from standby.text import utc
 from standby.vault.replica import ReplicaState, replica_state
+
+UNSEEN_HERE = frozenset({Kind.ACCESS, Kind.RUNS, Kind.REPLICATION, Kind.SNAPSHOT})
+"""Concerns of which only the watch and the schedules know: what is wrong with a target is looked at anew."""
 
 _MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Severity.WARNING: ("·", "yellow")}
 
@@ -101,8 +105,11 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         sinks = await sinks_seen(recovery)
         fence = finding.evidence.fence
         told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
+        known = (await read_concerns(recovery.vault, plan)).open
+    concerns = [each for each in known if each.is_told and each.concern.kind in UNSEEN_HERE]
     shown = status_lines(plan, found, replica, verbose=output.verbose)
     words = [Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
+    words += [Line(each.words, 0, "!", "yellow", wrong=True) for each in concerns]
     output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])
     output.document(
         {
@@ -111,11 +118,17 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
             "pairs": [readiness.model_dump(mode="json") for readiness in found],
             "sinks": [view.model_dump(mode="json") for view in sinks],
             "told": {name: each.model_dump(mode="json") for name, each in told.items()},
+            "concerns": [each.concern.model_dump(mode="json") for each in concerns],
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
     ready = all(readiness.state is State.READY for readiness in found) and not (finding.problem or finding.snapshots)
-    ready = ready and not told and not any(view.is_wrong and view.required for view in sinks)
+    ready = (
+        ready
+        and not told
+        and not any(each.concern.severity == "critical" for each in concerns)
+        and not any(view.is_wrong and view.required for view in sinks)
+    )
     return Exit.DONE if ready else Exit.DIFFERENCES
 
 

@@ -12,9 +12,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from standby.config.durations import roughly
 from standby.document import Document, JsonObject
-from standby.text import sentence, some_of, some_sentences
+from standby.text import sentence, some_of, some_sentences, utc
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
@@ -95,6 +94,11 @@ class Tracked(Document):
     loudest: Severity = "info"  # how severe it was when they were
     is_told: bool = False  # whether people believe that it is so
 
+    @property
+    def words(self) -> str:
+        """Say what is so, since when, and what to do."""
+        return f"Since {utc(self.since)}: {self.concern.words}" if self.since else self.concern.words
+
     def after(self, present: Concern, now: datetime) -> tuple["Tracked", bool]:
         """Say how it is after a look that found it, and whether people are to be told."""
         after = self.model_copy(update={"concern": present, "since": self.since or now})
@@ -154,9 +158,10 @@ class Change:
         """Say what to do, each thing once."""
         return " ".join(dict.fromkeys(sentence(each.next_action) for each in self._now))
 
-    def summary(self, now: datetime) -> str:
+    @property
+    def summary(self) -> str:
         """Say what is so, what it means and what to do."""
-        going_on = (f"For {_age(now, each)} now: {each.concern.words}" for each in self.continues)
+        going_on = (each.words for each in self.continues)
         over = some_sentences([f"No longer so: {each.summary}" for each in self.ended])
         return " ".join(filter(None, [*(each.words for each in self.began), *going_on, over]))
 
@@ -239,7 +244,3 @@ def grouped(
 
 def _rank(concern: Concern) -> int:
     return _RANKS.index(concern.severity)
-
-
-def _age(now: datetime, each: Tracked) -> str:
-    return roughly(now - (each.since or now))

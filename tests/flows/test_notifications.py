@@ -147,7 +147,7 @@ async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pa
             return [body for body in pager.bodies if "unhealthy for 2m" in body]
 
         (body,) = await until(told)
-    assert "standby.failover.proposed of plan p" in body
+    assert "Standby: info, plan p: failover proposed" in body
     assert len(pager.bodies) == 1
 
 

@@ -92,8 +92,10 @@ class DrillReport(RunReport):
 
 
 def message(report: DrillReport) -> str:
-    """Say in a few sentences how a drill ended, and why it did not pass."""
-    return " ".join(map(sentence, (f"{report.title}: {report.ending}", *report.reasons)))
+    """Say in a few sentences how a drill ended, why it did not pass, and what to do then."""
+    again = f"Correct that, then run standby drill {report.plan} --to {report.to}"
+    action = report.next_action or ("" if report.passed or report.interrupted else again)
+    return " ".join(map(sentence, filter(None, (f"{report.title}: {report.ending}", *report.reasons, action))))
 
 
 def facts(report: DrillReport) -> Iterator[Fact]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from standby.recovery.concerns import Concern, Kind, Look, report_concerns
+from standby.vault.folder import LocalFolder
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
@@ -48,6 +53,20 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "  RTO 15m: no forecast. Not known yet: no failover was measured; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
     assert "· No drill has tested a failover to west yet.\n" in ran.out
+
+
+def test_says_what_only_the_watch_and_the_schedules_know(to_west: Workspace) -> None:
+    to_west.run("replicate", "invoices")
+    refused = {"kind": Kind.ACCESS, "about": "east", "summary": "east refuses the key", "next_action": "Renew it"}
+    found = Look(frozenset(), (Concern(severity="critical", **refused),))
+    began = datetime(2026, 7, 1, tzinfo=UTC)
+    asyncio.run(report_concerns(LocalFolder(to_west.folder / "vault"), "invoices", found, began))
+
+    ran = to_west.run("status", "invoices")
+
+    assert "! Since 2026-07-01 00:00:00 UTC: east refuses the key. Renew it.\n" in ran.out
+    assert ran.status == 2
+    assert to_west.run("status", "invoices", "--json").document["concerns"][0]["about"] == "east"
 
 
 def test_one_target_that_is_not_ready_is_enough_for_2(workspace: Workspace) -> None:

@@ -136,11 +136,11 @@ def test_the_same_look_again_is_no_news(history: list[Look]) -> None:
 def test_one_look_is_one_message_with_the_worst_first_and_what_to_do_once() -> None:
     known, change = decide(Concerns(), look(NORTH, WEST), BEGAN)
     assert (change.severity, change.headline) == ("critical", "readiness west and readiness north")
-    assert change.summary(BEGAN) == "west is not ready. Correct it. north is not ready. Correct it."
+    assert change.summary == "west is not ready. Correct it. north is not ready. Correct it."
     assert change.next_action == "Correct it."
     _, later = decide(known, look(NORTH), BEGAN + STEP)
     assert (later.severity, later.headline) == ("info", "over: readiness west")
-    assert later.summary(BEGAN) == "No longer so: west is not ready."
+    assert later.summary == "No longer so: west is not ready."
     assert later.facts()["ended"] == [WEST.model_dump(mode="json")]
 
 
@@ -150,7 +150,7 @@ def test_what_is_critical_is_told_again_and_a_warning_is_not() -> None:
     assert not people.see(look(NORTH, WEST), BEGAN + AGAIN - STEP)
     again = people.see(look(NORTH, WEST), BEGAN + AGAIN)
     assert [it.concern for it in again.continues] == [WEST]
-    assert again.summary(BEGAN + AGAIN) == "For 4h now: west is not ready. Correct it."
+    assert again.summary == "Since 2026-07-01 00:00:00 UTC: west is not ready. Correct it."
     assert again.severity == "critical"
 
 
