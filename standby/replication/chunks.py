@@ -1,6 +1,5 @@
 """Cuts a large plan into parts that can be done apart: of one source and one target, with all they need."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -132,11 +131,7 @@ class ChunkRequest:
 
 
 async def begin_chunk(
-    context: RunContext,
-    request: ChunkRequest,
-    steps: Steps,
-    ledger: Ledger,
-    on_progress: Callable[[Progress], None],
+    context: RunContext, request: ChunkRequest, steps: Steps, ledger: Ledger, on_progress: Callable[[Progress], None]
 ) -> Replication:
     """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run.
 
@@ -155,15 +150,9 @@ async def begin_chunk(
         targets=(chunk.target,), on_existing=request.on_existing, force=request.force, sources=(chunk.source,)
     )
     plan = await make_plan_now(context, selection, {pair: request.records})
-    limit = context.connections[chunk.target].resource.max_concurrent_copies
-    return Replication(
-        hold_to(part(plan, _with_children(plan, chunk.keys)), request.expected),
-        steps,
-        ledgers={pair: ledger},
-        slots={chunk.target: asyncio.Semaphore(limit)},
-        clock=context.clock,
-        on_progress=on_progress,
-    )
+    held = hold_to(part(plan, _with_children(plan, chunk.keys)), request.expected)
+    slots = {chunk.target: context.connections.slots(chunk.target)}
+    return Replication(held, steps, ledgers={pair: ledger}, slots=slots, clock=context.clock, on_progress=on_progress)
 
 
 def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPlan:

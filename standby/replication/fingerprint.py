@@ -56,6 +56,7 @@ class Difference:
     target: JsonValue
 
 
+Definition = Mapping[str, JsonValue]
 Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
 
 
@@ -65,9 +66,7 @@ def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return _analyzer(definition, dict[str, JsonValue])
 
 
-def writable(
-    definition: Mapping[str, JsonValue], ignore: Sequence[str] = (), text: bytes | None = None
-) -> dict[str, JsonValue]:
+def writable(definition: Definition, ignore: Sequence[str] = (), text: bytes | None = None) -> dict[str, JsonValue]:
     """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything.
 
     Args:
@@ -144,19 +143,13 @@ class Comparison:
         return _only_fills_in(self.source, self.target, "", BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS)
 
 
-def differences(
-    source: Mapping[str, JsonValue], target: Mapping[str, JsonValue], ignore: Sequence[str] = ()
-) -> tuple[Difference, ...]:
+def differences(source: Definition, target: Definition, ignore: Sequence[str] = ()) -> tuple[Difference, ...]:
     """List where two definitions differ in meaning, by JSON path, in order of path."""
     return Comparison(writable(source, ignore), writable(target, ignore)).differences()
 
 
 def is_filled_in(
-    source: Mapping[str, JsonValue],
-    target: Mapping[str, JsonValue],
-    ignore: Sequence[str] = (),
-    *,
-    as_copied: bool = False,
+    source: Definition, target: Definition, ignore: Sequence[str] = (), *, as_copied: bool = False
 ) -> bool:
     """Say of two definitions what `Comparison.is_filled_in` says of what they mean."""
     return Comparison(writable(source, ignore), writable(target, ignore)).is_filled_in(as_copied=as_copied)

@@ -160,19 +160,8 @@ def unseen_items(
     copies = {record.analyzer or copy: copy for copy, record in records.items()}
     for name in sorted(seen):
         copy = copies.get(name, name)
-        yield PlanItem(
-            source=source,
-            target=target,
-            analyzer=name,
-            target_analyzer=copy,
-            verdict=Verdict.BLOCKED,
-            action=Action.REFUSE,
-            reason=reason,
-            needs=(),
-            expected=seen[name],
-            found=None,
-            last=records.get(copy),
-        )
+        key, decided = (source, target, name, copy), (Verdict.BLOCKED, Action.REFUSE, reason)
+        yield PlanItem(*key, *decided, needs=(), expected=seen[name], found=None, last=records.get(copy))
 
 
 def blocked(item: PlanItem, cause: str) -> PlanItem:

@@ -166,8 +166,11 @@ def models_of(definition: Mapping[str, JsonValue]) -> tuple[tuple[str, str], ...
     return tuple(sorted(found))
 
 
+Models = Iterable[tuple[str, str]]  # Role and name of each model that an analyzer names
+
+
 def check_models(
-    models: Iterable[tuple[str, str]], source: Serving, target: Serving, overrides: DeploymentOverrides
+    models: Models, source: Serving, target: Serving, overrides: DeploymentOverrides
 ) -> tuple[Finding, ...]:
     """Follow every model name of an analyzer to a deployment at the target, and say what is there.
 
@@ -296,11 +299,7 @@ class JudgedModels:
 
 
 def judge_models(
-    models: Iterable[tuple[str, str]],
-    source: Serving,
-    target: Serving,
-    overrides: DeploymentOverrides,
-    missing_defaults: MissingDefaults,
+    models: Models, source: Serving, target: Serving, overrides: DeploymentOverrides, missing_defaults: MissingDefaults
 ) -> JudgedModels:
     """Say what forbids a copy and what only deserves a warning; `ignore` makes warnings of missing models."""
     checked = check_models(models, source, target, overrides)
@@ -313,11 +312,7 @@ def judge_models(
 
 
 def with_added_defaults(
-    models: Iterable[tuple[str, str]],
-    source: Serving,
-    target: Serving,
-    overrides: DeploymentOverrides,
-    missing_defaults: MissingDefaults,
+    models: Models, source: Serving, target: Serving, overrides: DeploymentOverrides, missing_defaults: MissingDefaults
 ) -> tuple[Serving, Mapping[str, str]]:
     """Add the model names that `sync` would add to a target's defaults; give the target then, and the additions."""
     if missing_defaults != "sync" or target.unread or target.resource.api_version == PREVIEW_2025:

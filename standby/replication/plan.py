@@ -8,10 +8,9 @@ from functools import cached_property
 from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
-from standby.document import JsonValue
 from standby.fencing import OtherPlans
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import Comparison, same_meaning, writable
+from standby.replication.fingerprint import Comparison, Definition, same_meaning, writable
 from standby.replication.inventory import Inventory, Meaning, is_protected, must_match, sight_as_it_is
 from standby.replication.items import (
     PlanItem,
@@ -260,7 +259,7 @@ class Pair:
         is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=True) if recorded or is_rebuilt else found
 
-    def _definition(self, name: str, target_name: str) -> Mapping[str, JsonValue]:
+    def _definition(self, name: str, target_name: str) -> Definition:
         target, there = self.target.serving.resource, self.target.definitions.get(target_name)
         return expected_definition(self.source.definitions[name], target, self.overrides, there)
 
@@ -274,9 +273,7 @@ class Pair:
         recorded = record is not None and record.source.rebuilt and record.source.created_at == seen.created_at
         return replace(seen, rebuilt=True) if listed or recorded else seen
 
-    def _sight(
-        self, there: Inventory, name: str, target_name: str, definition: Mapping[str, JsonValue] | None = None
-    ) -> Sighting:
+    def _sight(self, there: Inventory, name: str, target_name: str, definition: Definition | None = None) -> Sighting:
         """See an analyzer as it is, or as a definition describes it, so that it can be compared with its record."""
         analyzer, record, ignore = there.analyzers[name], self.records.get(target_name), self.recovery_plan.ignore
         if definition is not None or self.earlier or (record is not None and record.is_by_first_rules):
@@ -414,14 +411,14 @@ def make_plan(
 
 
 def _refuse_unknown(
-    recovery_plan: RecoveryPlan,
+    plan: RecoveryPlan,
     selection: Selection,
     inventories: Mapping[str, Inventory],
     protected: Mapping[str, Sequence[str]],
 ) -> None:
     for target in selection.targets:
-        if target not in recovery_plan.targets:
-            raise NothingSelected("target", target, list(recovery_plan.targets))
+        if target not in plan.targets:
+            raise NothingSelected("target", target, list(plan.targets))
     if not protected.keys() <= inventories.keys():
         return  # A name that is not known may be one of a source that could not be looked at.
     must_match(selection.analyzers, {name for names in protected.values() for name in names})

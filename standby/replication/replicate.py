@@ -212,17 +212,8 @@ class Replication(Engine[PlanItem, ReportItem]):
         return f"Interrupted while its copy is under way at {where}. Run again: it is not started twice."
 
     def _result(self, item: PlanItem, status: Status, reason: str, attempt: Attempt | None) -> ReportItem:
-        if attempt is None:
-            return end_of(item, status, reason)
-        return end_of(
-            item,
-            status,
-            reason,
-            seconds=self._clock.monotonic() - attempt.begun,
-            attempts=attempt.attempts,
-            operation_id=attempt.receipt.operation_id if attempt.receipt else "",
-            warnings=attempt.kept + attempt.warnings,
-        )
+        seconds = self._clock.monotonic() - attempt.begun if attempt else 0.0
+        return end_of(item, status, reason, attempt, seconds=seconds)
 
 
 def _is_recorded(item: PlanItem, ledger: Ledger) -> bool:

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from standby.config.durations import format_duration, roughly
 from standby.document import Document, JsonObject
+from standby.replication.engine import Attempt
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import GOOD, Key, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
@@ -80,16 +81,10 @@ class ReportItem(Document):
 
 
 def end_of(
-    item: PlanItem,
-    status: Status,
-    reason: str = "",
-    *,
-    seconds: float = 0.0,
-    attempts: int = 0,
-    operation_id: str = "",
-    warnings: tuple[str, ...] = (),
+    item: PlanItem, status: Status, reason: str = "", attempt: Attempt | None = None, *, seconds: float = 0.0
 ) -> ReportItem:
     """Say how an item of a plan ended; its own warnings come before those of the run."""
+    warnings = item.warnings + (attempt.kept + attempt.warnings if attempt else ())
     return ReportItem(
         source=item.source,
         target=item.target,
@@ -100,9 +95,9 @@ def end_of(
         status=status,
         reason=reason,
         seconds=round(seconds, 3),
-        attempts=attempts,
-        operation_id=operation_id,
-        warnings=tuple(dict.fromkeys(item.warnings + warnings)),
+        attempts=attempt.attempts if attempt else 0,
+        operation_id=attempt.receipt.operation_id if attempt and attempt.receipt else "",
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 

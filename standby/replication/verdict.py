@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
-from standby.replication.fingerprint import fingerprint, is_by_first_rules, same_meaning
+from standby.replication.fingerprint import Definition, fingerprint, is_by_first_rules, same_meaning
 from standby.service.models import Analyzer
 
 
@@ -162,10 +162,7 @@ def is_later(moment: datetime | None, than: datetime | None) -> bool:
 
 
 def expected_definition(
-    definition: Mapping[str, JsonValue],
-    target: Resource,
-    overrides: DeploymentOverrides,
-    there: Mapping[str, JsonValue] | None = None,
+    definition: Definition, target: Resource, overrides: DeploymentOverrides, there: Definition | None = None
 ) -> dict[str, JsonValue]:
     """Give the definition that a copy of an analyzer has at a target."""
     # Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`. That is not
@@ -179,9 +176,7 @@ def expected_definition(
     return expected
 
 
-def with_overrides(
-    there: Mapping[str, JsonValue], overrides: DeploymentOverrides, own: Mapping[str, JsonValue]
-) -> dict[str, JsonValue]:
+def with_overrides(there: Definition, overrides: DeploymentOverrides, own: Definition) -> dict[str, JsonValue]:
     """Put overridden deployments into the models of a copy where it shows the `own` ones of its analyzer, or none."""
     shown = there.get("models")
     models = dict(shown) if isinstance(shown, dict) else {}
@@ -192,7 +187,7 @@ def with_overrides(
     return {**there, "models": models}
 
 
-def sight(analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> Sighting:
+def sight(analyzer: Analyzer, definition: Definition, ignore: Sequence[str] = ()) -> Sighting:
     """Reduce an analyzer, described by a definition of it, to what is compared."""
     hashed, trained = fingerprint(definition, ignore), bool(definition.get("knowledgeSources"))
     return Sighting(hashed, analyzer.status, analyzer.created_at, analyzer.last_modified_at, trained)

@@ -15,7 +15,7 @@ from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonObject
 from standby.service import errors
 from standby.service.calls import Call
-from standby.service.client import ContentUnderstandingClient
+from standby.service.client import ContentUnderstandingClient as Client
 from standby.service.models import Analyzer, StartedOperation
 from standby.service.redaction import keep_secret
 from standby.service.retries import Repeat
@@ -35,7 +35,7 @@ class CopyAuthorization:
 
 
 async def start_copy(
-    target: ContentUnderstandingClient, authorization: CopyAuthorization, body: JsonObject, params: Mapping[str, str]
+    target: Client, authorization: CopyAuthorization, body: JsonObject, params: Mapping[str, str]
 ) -> StartedOperation:
     """Send `:copy` to a target; `CopyOutcomeUnknown` where no answer says whether it was taken."""
     analyzer = authorization.target_analyzer
@@ -62,7 +62,7 @@ class ReleasedProtocol:
 
     async def authorize(
         self,
-        source: ContentUnderstandingClient,
+        source: Client,
         analyzer: str,
         target: Resource,
         target_analyzer: str,
@@ -79,7 +79,7 @@ class ReleasedProtocol:
 
     async def copy(
         self,
-        target: ContentUnderstandingClient,
+        target: Client,
         authorization: CopyAuthorization,
         *,
         overrides: DeploymentOverrides,  # noqa: ARG002 - the target's defaults say which deployment serves
@@ -98,13 +98,7 @@ class Preview2025Protocol:
     """`:getCopyAuthorization`, then `:copy` with its token; always locked to one target analyzer."""
 
     async def authorize(
-        self,
-        source: ContentUnderstandingClient,
-        analyzer: str,
-        target: Resource,
-        target_analyzer: str,
-        *,
-        encryption: Encryption,
+        self, source: Client, analyzer: str, target: Resource, target_analyzer: str, *, encryption: Encryption
     ) -> CopyAuthorization:
         """Get a token, encrypted where that is asked for; `ProtocolError` if there is none for this target."""
         locked_to = f"{target.endpoint}{source.path(target_analyzer)}"
@@ -123,12 +117,7 @@ class Preview2025Protocol:
         return CopyAuthorization(source.resource, analyzer, target_analyzer, *of_grant, decryption_key=key)
 
     async def copy(
-        self,
-        target: ContentUnderstandingClient,
-        authorization: CopyAuthorization,
-        *,
-        overrides: DeploymentOverrides,
-        allow_replace: bool,
+        self, target: Client, authorization: CopyAuthorization, *, overrides: DeploymentOverrides, allow_replace: bool
     ) -> StartedOperation:
         """Start the copy at the target; `InvalidRequest` where it is to replace, which this protocol does not have."""
         if allow_replace:

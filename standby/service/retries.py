@@ -86,15 +86,6 @@ class DeadProxy(httpx.ProxyError):
     """No connection to the proxy came about."""
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a request should have come to its endpoint: perhaps through a proxy."""
-
-    endpoint: str
-    now: datetime
-    proxy: str = ""
-
-
 CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
 OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 """Failures of a connection that are the same whoever is called."""
@@ -103,30 +94,36 @@ OUT_OF_DATE = {9, 10}  # OpenSSL's numbers of certificates that are not yet vali
 PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody itself
 
 
-def error_of_transport(error: httpx.HTTPError, analyzer: str | None, resource: str, way: Way) -> errors.ServiceError:
-    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
-    where, what = f"{resource} ({way.endpoint})", _words(error)
+def error_of_transport(
+    error: httpx.HTTPError, analyzer: str | None, resource: str, endpoint: str, now: datetime, proxy: str
+) -> errors.ServiceError:
+    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL.
+
+    Args:
+        proxy: by which the endpoint is called, in words; empty where by none.
+    """
+    where, what = f"{resource} ({endpoint})", _words(error)
     kind: type[errors.ServiceError]
     advice = None
     causes = list(_causes(error))
     untrusted = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     refusal = str(error)[:3] if isinstance(error, httpx.ProxyError) and str(error)[:3].isdigit() else ""
     if getattr(untrusted, "verify_code", 0) in OUT_OF_DATE:
-        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not valid at {utc(way.now)}"
+        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not valid at {utc(now)}"
         advice = "Set the clock of this machine by NTP if that is not the time; else have the certificate renewed"
     elif untrusted is not None:
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
     elif isinstance(error, DeadProxy):
-        kind, cause = errors.NotFromHere, f"No connection to {way.proxy}, by which {where} is called: {what}"
+        kind, cause = errors.NotFromHere, f"No connection to {proxy}, by which {where} is called: {what}"
         advice = CORRECT_PROXY
     elif refusal and refusal not in PASSED_ON:
-        kind, cause = errors.NotFromHere, f"HTTP {refusal} of {way.proxy}, so {where} cannot be called"
+        kind, cause = errors.NotFromHere, f"HTTP {refusal} of {proxy}, so {where} cannot be called"
         advice = CORRECT_PROXY
     elif any(isinstance(each, OSError) and each.errno in OF_THIS_MACHINE for each in causes):
         kind, cause = errors.NotFromHere, f"This machine makes no connection to {where}: {what}"
         advice = "Free what this machine lacks, such as open files (ulimit -n), then run again"
     elif isinstance(error, NEVER_SENT):
-        by = f" through {way.proxy}" if way.proxy else ""
+        by = f" through {proxy}" if proxy else ""
         kind, cause = errors.NotConnected, f"No connection to {where}{by}: {what}"
     elif isinstance(error, httpx.LocalProtocolError):
         kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"

@@ -47,7 +47,6 @@ from standby.service.retries import (
     Patience,
     Quota,
     Silence,
-    Way,
     clock_skew,
     error_of_answer,
     error_of_transport,
@@ -243,8 +242,8 @@ class Sender:
             failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
             log.debug("%s %s %s: %s (%s)", self._name, call.method, _path(request), type(error).__name__, ours)
-            way = Way(self._endpoint, self._clock.now(), self._route.words)
-            failure = error_of_transport(error, call.analyzer, self._name, way)
+            way = (self._endpoint, self._clock.now(), self._route.words)
+            failure = error_of_transport(error, call.analyzer, self._name, *way)
         except TimeoutError:
             cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
             failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)

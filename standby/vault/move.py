@@ -118,10 +118,9 @@ class Move:
     async def _begin(self, own: Role | None) -> None:
         """Let nobody take the copy for a vault before it is whole."""
         known, tag = await role_and_tag(self.target)
-        if known is not None and known.kind == "unfinished":
-            return
-        history = own.history if own else (new_id(),)
-        await self._say(Role(kind="unfinished", history=history, at=self.clock.now(), of=self.source.where("")), tag)
+        if known is None or known.kind != "unfinished":
+            history, here = own.history if own else (new_id(),), self.source.where("")
+            await self._say(Role(kind="unfinished", history=history, at=self.clock.now(), of=here), tag)
 
     async def _end(self, own: Role | None) -> None:
         known, tag = await role_and_tag(self.target)

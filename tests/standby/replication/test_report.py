@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from standby.replication.engine import Attempt, Receipt
 from standby.replication.items import GOOD, Progress, ReplicationPlan, Status, count
 from standby.replication.report import Report, ReportItem, drift_document, end_of, make_report, plan_document
 from standby.replication.verdict import Action, Verdict
@@ -14,14 +15,8 @@ ITEMS = {
     "invoice": plan_item("invoice"),
     "edited": plan_item("edited", verdict=Verdict.TARGET_AHEAD, action=Action.REFUSE),
 }
-COPIED = end_of(
-    ITEMS["invoice"],
-    Status.SUCCEEDED,
-    seconds=3.14159,
-    attempts=1,
-    operation_id="op-1",
-    warnings=("w",),
-)
+ATTEMPT = Attempt(begun=0.0, asked=1, receipt=Receipt(None, "op-1"), warnings=("w",))
+COPIED = end_of(ITEMS["invoice"], Status.SUCCEEDED, attempt=ATTEMPT, seconds=3.14159)
 EDITED = end_of(
     ITEMS["edited"],
     Status.REFUSED,
