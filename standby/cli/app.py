@@ -102,13 +102,24 @@ class Commands(TyperGroup):
             found.context_settings["token_normalize_func"] = present_name
         return found
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Offer commands without importing them, and options."""
+        from typer._click.shell_completion import CompletionItem
+
+        fitting = [(name, entry) for name, entry in COMMANDS.items() if name.startswith(incomplete)]
+        options = super(TyperGroup, self).shell_complete(ctx, incomplete)
+        return [*(CompletionItem(name, help=entry.summary) for name, entry in fitting), *options]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, hoist(args))
+
     def format_commands(self, _context: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that is asked for, or the nearest one."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"There is no command {args[0]}: {nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
@@ -151,7 +162,7 @@ def _failed(kind: str, cause: str, next_action: str, *, json: bool = False, colo
 app = typer.Typer(
     name="standby",
     cls=Commands,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from standby.cli.options import PLANS
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.document import JsonValue
@@ -87,7 +88,9 @@ async def command(
     asked: Annotated[
         Literal["verify", "show"], typer.Argument(metavar="verify|show", help="Check every line, or show them.")
     ],
-    plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="A plan; verify without one checks all.")] = None,
+    plan: Annotated[
+        str | None, typer.Argument(metavar="PLAN", autocompletion=PLANS, help="A plan; verify without one checks all.")
+    ] = None,
     newest: Annotated[
         int, typer.Option("-n", "--lines", min=1, metavar="N", help="How many of the newest lines to show.")
     ] = 20,

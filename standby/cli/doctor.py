@@ -13,6 +13,7 @@ import httpx
 import typer
 from pydantic import SecretStr
 
+from standby.cli.options import PLANS
 from standby.cli.output import Line, Output, cause_of
 from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
@@ -160,7 +161,9 @@ _WARNS = ("!!", "yellow")
 
 async def command(
     context: typer.Context,
-    plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="Only what this plan uses.")] = None,
+    plan: Annotated[
+        str | None, typer.Argument(metavar="PLAN", autocompletion=PLANS, help="Only what this plan uses.")
+    ] = None,
     notify: Annotated[
         bool, typer.Option("--notify", help="Send a test message by every block under notifications.")
     ] = False,

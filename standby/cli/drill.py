@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, with_home
+from standby.cli.options import RESOURCES, PastLoss, PlanName, Primary, Reason, Via, with_home
 from standby.cli.output import Line, Output
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
@@ -24,6 +24,8 @@ from standby.recovery.drill.findings import DrillReport, facts
 from standby.recovery.loss import settle
 from standby.vault.signing import signer_for
 from standby.vault.vault import open_vault
+
+OF_A_DRILL = "drill, nothing is switched: "
 
 
 def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]:
@@ -87,12 +89,17 @@ def evidence_document(check: EvidenceCheck) -> dict[str, JsonValue]:
 async def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Resource that is to serve.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="Resource that is to serve.")
+    ] = "",
     primary: Primary = "",
     scratch: Annotated[
         str,
         typer.Option(
-            "--scratch", metavar="RESOURCE", help="Run at this resource, which no plan uses, under the real ids."
+            "--scratch",
+            metavar="RESOURCE",
+            autocompletion=RESOURCES,
+            help="Run at this resource, which no plan uses, under the real ids.",
         ),
     ] = "",
     clean: Annotated[
@@ -120,7 +127,7 @@ async def command(
         return await _check(output, configuration, plan, verify)
     if clean:
         async with open_recovery(configuration, plan) as recovery:
-            left = await clean_up(recovery, ShownStages(output))
+            left = await clean_up(recovery, ShownStages(output, OF_A_DRILL))
         output.report(clean_up_lines(left), left)
         return exit_of(complete=left.complete)
     if via == "prefect":
@@ -132,7 +139,7 @@ async def command(
             recovery = await settle(opened, [force] if force else [], reason)
             fence = await read_fence(recovery.vault, recovery.plan)
             lost = choose_primary(recovery.plan, fence, to=to, named=primary)
-            report = await drill(recovery, lost, to, ShownStages(output), scratch=scratch or None)
+            report = await drill(recovery, lost, to, ShownStages(output, OF_A_DRILL), scratch=scratch or None)
     output.report(drill_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.passed, interrupted=report.interrupted)
 

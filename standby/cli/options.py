@@ -1,32 +1,74 @@
 """The options that several commands share: one spelling, one explanation."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from standby.config.durations import parse_seconds
 from standby.config.plan import OnExisting
 from standby.document import from_home
 from standby.replication.items import Selection
 
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
+
+def of_the_configuration(section: str) -> Callable[[typer.Context, str], list[str]]:
+    """Complete a name of standby.yaml, of which nothing else has to be right, and no variable set."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from standby.config.yaml_file import read_yaml  # noqa: PLC0415 - most commands read it later, and --help never
+
+        try:
+            text = with_home(Path(context.find_root().params.get("config") or DEFAULT_FILE)).read_text(encoding="utf-8")
+        except (OSError, ValueError, typer.TyperException):
+            return []
+        data = read_yaml(text).data
+        names = data.get(section) if isinstance(data, dict) else None
+        return [name for name in names if name.startswith(incomplete)] if isinstance(names, dict) else []
+
+    return complete
+
+
+DEFAULT_FILE = "standby.yaml"
+PLANS, RESOURCES = of_the_configuration("plans"), of_the_configuration("resources")
+
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.", autocompletion=PLANS)]
 Via = Annotated[
     Literal["direct", "prefect"],
     typer.Option("--via", help="direct: run here, without Prefect; prefect: as a Prefect flow run."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Primary = Annotated[
-    str, typer.Option("--primary", metavar="RESOURCE", help="The primary that is meant, if the plan has several.")
+    str,
+    typer.Option(
+        "--primary",
+        metavar="RESOURCE",
+        autocompletion=RESOURCES,
+        help="The primary that is meant, if the plan has several.",
+    ),
 ]
 
+
+def _seconds(given: str | float) -> float:
+    try:
+        seconds = float(str(parse_seconds(given)))
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 600:
+        raise typer.BadParameter(f"{given} is no time between 0.1 and 600 seconds; 20, 20s and 2m are")
+    return seconds
+
+
 Wait = Annotated[
-    float, typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer.")
+    float,
+    typer.Option("--wait", metavar="TIME", parser=_seconds, help="How long a resource may take to answer: 20s, 2m."),
 ]
 Analyzers = Annotated[
     list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated.")
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
+    list[str] | None,
+    typer.Option("--target", metavar="RESOURCE", autocompletion=RESOURCES, help="Only this target; can be repeated."),
 ]
 Existing = Annotated[
     OnExisting | None, typer.Option("--on-existing", help="What to do with older or different analyzers at a target.")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import errno
 import io
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -212,6 +215,28 @@ class Output:
         self.document({"error": {"kind": kind, "cause": cause, "next_action": next_action}})
 
 
+PLAIN = {"→": "->", "←": "<-", "–": "-", "—": "-", "…": "...", "✓": "ok", "✗": "X", "×": "x", "·": "-", "»": ">>"}
+PLAIN |= {"≠": "!=", "≤": "<=", "≥": ">=", "━": "-", "─": "-", "│": "|", "“": '"', "”": '"', "‘": "'", "’": "'"}
+"""What stands for our signs, and for those in the texts of others, where a stream has none of them."""
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Give what a stream can write for characters that it cannot."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_plainly.__name__, _plainly)
+
+
+def _is_plain(environ: Mapping[str, str]) -> bool:
+    """Whether somebody asked for the locale that has ASCII only; Python takes UTF-8 for it."""
+    # Where only LANG says so, Python itself has set LC_CTYPE to C.UTF-8 (PEP 538).
+    chosen = environ.get("LC_ALL") or environ.get("LC_CTYPE", "C.UTF-8").replace("C.UTF-8", "") or environ.get("LANG")
+    return chosen in {"C", "POSIX"}
+
+
 class _Console(Console):
     """Prints what it is given, and goes on silently where it cannot: what the command does stays the same.
 
@@ -223,8 +248,7 @@ class _Console(Console):
 
     def __init__(self, stream: IO[str] | None, *, color: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without arrows shows question marks rather than an error.
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(encoding="ascii" if _is_plain(os.environ) else None, errors=_plainly.__name__)
         # A process can be started without one at all. None leaves the colours to the environment's NO_COLOR.
         super().__init__(file=stream or io.StringIO(), no_color=None if color else True, highlight=False, emoji=False)
         if self.width < NARROWEST or self.height < 1:
@@ -264,6 +288,20 @@ def show(console: Console, line: Line, end: str = "\n") -> None:
     if line.style and not console.no_color:
         shown.stylize(line.style, line.indent, line.indent + len(line.mark))
     console.print(shown, end=end, soft_wrap=True)
+
+
+def must_be_writable(path: Path, unwritable: Callable[[str, str], StandbyError]) -> None:
+    """Make the folder of a file, and raise what says that it cannot be written: before the work whose result it has."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.is_file() or not path.exists():
+            with TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise unwritable(str(path), reason or type(error).__name__) from None
 
 
 class NotConfirmed(GuardRefused):

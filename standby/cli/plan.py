@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
-from standby.cli.output import Line, Output, loss_lines, named, problem_lines, warning_lines
+from standby.cli.output import Line, Output, loss_lines, must_be_writable, named, problem_lines, warning_lines
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.witnesses import look
 from standby.replication import report
+from standby.replication.errors import PlanUnwritable
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
@@ -93,6 +94,9 @@ async def command(
 
     output: Output = context.obj
     configuration = output.load()
+    if out is not None:
+        configuration.plan(plan)
+        must_be_writable(out, PlanUnwritable)
     async with open_recovery(configuration, plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, asked)

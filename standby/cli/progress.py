@@ -90,9 +90,10 @@ def _work(progress: RunProgress) -> tuple[int, int]:
 
 def _words(progress: RunProgress) -> str:
     counts = dict(progress.ended)
-    bad = sum(counts[status] for status in (Status.FAILED, Status.BLOCKED, Status.REFUSED))
-    text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} copied"
-    return f"{text}, {bad} not copied" if bad else text
+    failed, beside = counts[Status.FAILED], counts[Status.BLOCKED] + counts[Status.REFUSED]
+    text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} copied{f', {failed} failed' if failed else ''}"
+    # They are not among those of which the line says how many there are.
+    return f"{text} (besides, {beside} not begun)" if beside else text
 
 
 def _rate(progress: RunProgress, seconds: float) -> str:
@@ -108,7 +109,8 @@ class ShownStages:
     """Stages without Prefect, each shown when it begins."""
 
     output: Output
+    about: str = ""  # what each is a part of, where its own name could be taken for more
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
-        self.output.say(f"… {name}")
+        self.output.say(f"… {self.about}{name}")
         return await work()

@@ -83,6 +83,8 @@ async def command(
         else:
             ended = await replicate_directly(configuration, plan, asked, approved, on_progress, past_loss)
     output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
+    if apply and all(item.action in {Action.SKIP, Action.REFUSE} for item in ended.report.items):
+        output.say(f"Nothing of {apply} was left to do: it was applied before, or the targets had all of it.")
     if ended.interrupted:
         output.say("Interrupted. Run it again to continue: no copy is started twice.")
     return exit_of(complete=ended.report.complete, interrupted=ended.interrupted)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import Analyzers, PastLoss, PlanName, Reason, Via
+from standby.cli.options import RESOURCES, Analyzers, PastLoss, PlanName, Reason, Via
 from standby.cli.output import Line, Output, failure_lines, loss_lines, named, problem_lines
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
@@ -166,13 +166,16 @@ def _item_lines(item: RestoreItem) -> Iterator[Line]:
 async def rebuild(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Resource at which they are rebuilt.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="Resource at which they are rebuilt."),
+    ],
     as_of: Annotated[
         str | None,
         typer.Option(
             "--as-of",
             metavar="TIME",
-            help="From the newest snapshot before a time such as 2026-01-31T12:00, or before 2d (two days ago).",
+            help="From the newest snapshot of a time such as 2026-01-31T12:00 (UTC), or 2d ago, or of before.",
         ),
     ] = None,
     analyzer: Analyzers = None,

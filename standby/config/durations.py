@@ -14,8 +14,9 @@ UNITS = {
     "s": timedelta(seconds=1),
 }
 
-_PARTS = r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?[wdhms])+"
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([wdhms])")
+_UNIT = r"(?:w(?:eeks?)?|d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)"
+_PARTS = rf"(?:[0-9]{{1,12}}(?:\.[0-9]{{1,6}})? ?{_UNIT}(?:\s|,|and)*)+"
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([wdhms])")
 _ISO = TypeAdapter(timedelta)
 _EXPECTED = "must be a duration such as 90s, 15m, 24h or 7d"
 
@@ -75,17 +76,26 @@ Duration = Annotated[  # A timedelta, written as 90s, 15m, 24h or 7d
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]  # Seconds, given as a number or written as a duration
 
 
+_DAYS = {"now": timedelta(), "today": timedelta(), "yesterday": timedelta(days=1)}
+
+
 def moment_of(since: str, now: datetime) -> datetime:
     """Give the moment, UTC, that a date, a date with a time or a length of time before now means; else `ValueError`."""
+    text = since.strip().removesuffix(" UTC")
+    if text in _DAYS:
+        return now - _DAYS[text]
     try:
-        return now - parse_duration(since)
+        return now - parse_duration(text.removesuffix("ago"))
     except (ValueError, OverflowError):
         pass
     try:
-        moment = datetime.fromisoformat(since.strip())
+        moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("must be a date such as 2026-01-31, or a length of time such as 30d") from None
+        raise ValueError(
+            "must be a date such as 2026-01-31, one with a time such as 2026-01-31T12:00, or a length of time before "
+            "now such as 2d"
+        ) from None
 
 
 def _is_a_moment(since: str) -> str:

@@ -7,7 +7,7 @@ finds what was edited by mistake; that nobody edited the file and its digest tog
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -117,7 +117,14 @@ def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
         if (change := _change(then.get(key), present.get(key), shown=approved.in_full))
     ]
     before, added = approved.added_defaults, now.added_defaults
-    other = [name for name in before.keys() | added.keys() if before.get(name, {}) != dict(added.get(name, {}))]
+    # What was added since, by what was applied already, is not to be added now.
+    begun = {key[1] for key in then.keys() & present.keys() if _is_applied(then[key], present[key])}
+    other = [
+        name
+        for name in before.keys() | added.keys()
+        if (had := before.get(name, {})) != (adds := dict(added.get(name, {})))
+        and not (name in begun and adds.items() <= had.items())
+    ]
     moved += [f"other defaults would be added at {target} now" for target in sorted(other)]
     if moved:
         more = [f"and {len(moved) - MOST_NAMED} more"] if len(moved) > MOST_NAMED else []
@@ -130,10 +137,10 @@ def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
     if now is None:
         return "is gone"
     unseen = sorted(set(now.warnings) - set(then.warnings))
+    if _is_applied(then, now):
+        return ""
     changes = (
-        (not same_meaning(then.expected.fingerprint, now.expected.fingerprint), "was edited at the source"),
-        (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
-        (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
+        *_at_source(then, now),
         (not (now.found.is_same(then.found) if now.found else then.found is None), "changed at the target"),
         (_action(then) != _action(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
         (then.verdict != now.verdict, f"is {now.verdict.words} now, not {then.verdict.words}: {now.reason}"),
@@ -143,6 +150,20 @@ def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
         (shown and bool(unseen), f"has a warning that was not shown: {' '.join(unseen)}"),
     )
     return next((words for changed, words in changes if changed), "")
+
+
+def _at_source(then: PlanItem, now: PlanItem) -> Sequence[tuple[bool, str]]:
+    return (
+        (not same_meaning(then.expected.fingerprint, now.expected.fingerprint), "was edited at the source"),
+        (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
+        (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
+    )
+
+
+def _is_applied(then: PlanItem, now: PlanItem) -> bool:
+    """Whether what was to be done is done already, as by a run of the same plan that was interrupted."""
+    is_done = now.is_in_sync and then.action not in {Action.SKIP, Action.REFUSE}
+    return is_done and not any(changed for changed, _ in _at_source(then, now))
 
 
 def _action(item: PlanItem) -> tuple[Action, str, tuple[str, ...]]:

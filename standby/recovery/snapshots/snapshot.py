@@ -114,7 +114,8 @@ async def readable_definitions(
 
 def _chosen(catalog: Catalog, as_of: datetime | None) -> IndexEntry:
     if as_of is not None:
-        fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
+        # As they are listed, to the second.
+        fitting = [entry for entry in catalog.listed if entry.taken_at.replace(microsecond=0) <= as_of]
         asked = f"as of {utc(as_of)}"
     else:
         fitting, asked = list(catalog.listed), ""

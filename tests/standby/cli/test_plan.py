@@ -115,6 +115,24 @@ def test_a_saved_plan_can_be_applied(workspace: Workspace, tmp_path: Path, cloud
     assert cloud.stats("west")["copies_accepted"] == {"invoice": 1}
 
 
+def test_a_saved_plan_that_was_applied_says_so_and_one_that_was_interrupted_goes_on(
+    workspace: Workspace, tmp_path: Path, cloud: Cloud
+) -> None:
+    file = str(tmp_path / "plan.json")
+    workspace.run("plan", "invoices", "--target", "west", "--out", file)
+    cloud.fault("authorize", "status", status=409, message="Busy.", analyzer="contract", times=1)
+    first = workspace.run("replicate", "invoices", "--apply", file, "--json")
+    assert (first.status, first.document["totals"]["succeeded"]) == (3, 4)
+
+    second = workspace.run("replicate", "invoices", "--apply", file, "--json")
+    third = workspace.run("replicate", "invoices", "--apply", file)
+
+    assert (second.status, second.document["totals"]["succeeded"]) == (0, 1), second.err
+    assert third.status == 0
+    assert f"Nothing of {file} was left to do: it was applied before" in third.err
+    assert sum(cloud.stats("west")["copies_accepted"].values()) == 5
+
+
 def test_a_saved_plan_is_refused_once_the_world_has_moved(workspace: Workspace, tmp_path: Path, cloud: Cloud) -> None:
     file = str(tmp_path / "plan.json")
     workspace.run("plan", "invoices", "--out", file)
@@ -191,9 +209,25 @@ def test_with_a_public_key_alone_a_plan_is_not_saved_because_nobody_could_apply_
     assert not (tmp_path / "plan.json").exists()
 
 
-def test_a_plan_that_cannot_be_saved_is_an_error_and_no_plan(workspace: Workspace, tmp_path: Path) -> None:
-    ran = workspace.run("plan", "invoices", "--out", str(tmp_path / "nowhere" / "plan.json"))
+def test_a_plan_that_cannot_be_saved_is_an_error_before_anything_is_asked(
+    workspace: Workspace, cloud: Cloud, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    wrong = {
+        ".": "Is a directory",
+        "file/plan.json": "its folder is a file",
+        "file/deeper/plan.json": "Not a directory",
+    }
+    for path, why in wrong.items():
+        ran = workspace.run("plan", "invoices", "--out", str(tmp_path / path))
+        assert ran.status == 1
+        assert ran.out == ""
+        assert f"cannot be written: {why}." in ran.err
+    assert cloud.calls() == set()
 
-    assert ran.status == 1
-    assert ran.out == ""
-    assert "cannot be written: No such file or directory" in ran.err
+
+def test_a_folder_that_a_file_is_to_be_in_is_made(workspace: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "plan.json"
+
+    assert workspace.run("plan", "invoices", "--out", str(file)).status == 2
+    assert file.is_file()

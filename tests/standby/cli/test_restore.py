@@ -117,8 +117,20 @@ def test_restores_from_an_earlier_moment(workspace: Workspace, cloud: Cloud) -> 
     assert "has no snapshot of plan invoices as of 2020-01-01 00:00:00 UTC" in ran.err
 
 
+@pytest.mark.parametrize("moment", ["now", "0.001s ago", "UTC"])
+def test_a_moment_can_be_given_as_the_help_says_and_as_it_is_listed(workspace: Workspace, moment: str) -> None:
+    taken = workspace.run("snapshot", "invoices", "--json").document["taken_at"]
+    if moment == "UTC":
+        moment = taken[:19].replace("T", " ") + " UTC"
+        assert moment in workspace.run("snapshots", "invoices").out
+
+    ran = workspace.run("restore", "invoices", "--to", "west", "--dry-run", "--as-of", moment)
+
+    assert ran.status == 2, ran.err
+
+
 def test_refuses_a_moment_that_is_none(workspace: Workspace) -> None:
-    ran = workspace.run("restore", "invoices", "--to", "west", "--as-of", "yesterday")
+    ran = workspace.run("restore", "invoices", "--to", "west", "--as-of", "last summer")
 
     assert ran.status == 1
     assert "must be a date such as 2026-01-31" in ran.err

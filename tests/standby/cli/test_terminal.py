@@ -9,13 +9,14 @@ import re
 import struct
 import termios
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from standby.cli.app import app
-from standby.cli.output import Line, Output
+from standby.cli.output import PLAIN, Line, Output
 from standby.cli.progress import show_progress
 from standby.cli.run import logging_to
 from standby.document import JsonObject
@@ -54,7 +55,7 @@ def test_shows_a_live_line_and_then_a_report_that_fits(workspace: Workspace, clo
     assert status == 3
     shown = CONTROL.sub("", written)
     live, _, report = shown.partition("east → west: ")
-    assert re.search(r"\d in flight, \d copied, 1 not .* \d/9 .*/min left: ", live)
+    assert re.search(r"\d in flight, \d copied .besides, 1 not begun. .* \d/9 .*/min left: ", live)
     lines = report.splitlines()
     assert max(len(line) for line in lines if "http" not in line) <= 80
     # A long reason is broken between words, behind its mark, and nothing of it is lost.
@@ -86,6 +87,25 @@ def test_a_reader_that_goes_away_changes_neither_work_nor_status(workspace: Work
     assert sum(cloud.stats("north")["copies_accepted"].values()) == 4
 
 
+@pytest.mark.parametrize("setting", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"PYTHONIOENCODING": "ascii"}])
+def test_where_only_ascii_is_asked_for_signs_have_a_plain_form(workspace: Workspace, setting: dict[str, str]) -> None:
+    unset = dict.fromkeys(("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING"), "")
+    workspace.environment.update(unset | setting)
+    ran = workspace.ended(workspace.start("plan", "invoices"))
+    failed = workspace.ended(workspace.start("plan", "nothing"))
+
+    assert "east -> west" in ran.out
+    assert "  -> Correct the name" in failed.err
+    assert (ran.out + failed.err).isascii()
+
+
+def test_every_sign_of_ours_has_a_plain_form() -> None:
+    printed = {char for file in Path("standby").rglob("*.py") for char in file.read_text(encoding="utf-8")}
+    drawn = set("├└")  # Of drawings in comments
+
+    assert {char for char in printed if not char.isascii()} <= PLAIN.keys() | drawn
+
+
 def test_a_stream_that_cannot_write_every_character_gets_all_the_others(workspace: Workspace) -> None:
     args = ["-c", str(workspace.file), "plan", "invoices"]
 
@@ -93,7 +113,7 @@ def test_a_stream_that_cannot_write_every_character_gets_all_the_others(workspac
     document = CliRunner(charset="ascii").invoke(app, [*args, "--json"], env=workspace.environment)
 
     assert text.exit_code == document.exit_code == 2
-    assert "east ? west" in text.stdout
+    assert "east -> west" in text.stdout
     assert json.loads(document.stdout)["plan"] == "invoices"
 
 

@@ -42,6 +42,31 @@ def test_shows_its_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"standby {__version__}\n"
 
 
+def completed(workspace: Workspace, line: str) -> list[str]:
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), "_STANDBY_COMPLETE": "complete_bash"}
+    return CliRunner().invoke(app, [], env=words, prog_name="standby").stdout.split()
+
+
+def test_commands_options_plans_and_resources_are_completed(workspace: Workspace) -> None:
+    workspace.edit("${WEST_KEY}", "${NOT_SET}")
+    config = f"-c {workspace.file}"
+
+    assert completed(workspace, "standby pl") == ["plan"]
+    assert completed(workspace, "standby ") == [*COMMANDS]
+    assert completed(workspace, "standby failover --pl") == ["--planned"]
+    assert completed(workspace, f"standby {config} status in") == ["invoices"]
+    assert completed(workspace, f"standby audit show {config} ") == ["invoices"]
+    assert completed(workspace, f"standby {config} failover invoices --to ") == ["east", "west", "north"]
+    assert completed(workspace, f"standby {config} drill invoices --scratch n") == ["north"]
+    assert completed(workspace, "standby -c nowhere.yaml plan ") == []
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_has_a_short_name(name: str) -> None:
+    asked = [name] if name else []
+    assert CliRunner().invoke(app, [*asked, "-h"]).stdout == CliRunner().invoke(app, [*asked, "--help"]).stdout
+
+
 @pytest.mark.parametrize(
     ("given", "taken"),
     [

@@ -22,6 +22,10 @@ A_CENTURY = timedelta(days=36_525)
         ("1h30m", timedelta(minutes=90)),
         ("0.5s", timedelta(milliseconds=500)),
         (" 24h ", timedelta(days=1)),
+        ("24 h", timedelta(days=1)),
+        ("2 days", timedelta(days=2)),
+        ("1 hour and 30 minutes", timedelta(minutes=90)),
+        ("1 week, 1 sec", timedelta(days=7, seconds=1)),
         ("PT24H", timedelta(days=1)),
         ("P1DT2H", timedelta(hours=26)),
     ],
@@ -30,7 +34,9 @@ def test_durations_are_read_as_people_write_them(text: str, duration: timedelta)
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "24", "h", "24 h", "1y", "-1h", "1h-30m", "P", "PT", "soon", "999999999999w"])
+@pytest.mark.parametrize(
+    "text", ["", "24", "h", "24 x", "1 month", "1y", "-1h", "1h-30m", "P", "PT", "soon", "999999999999w"]
+)
 def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="90s, 15m, 24h or 7d"):
         parse_duration(text)
