@@ -153,7 +153,8 @@ class Listener:
         if self._server is not None or self._reserved is None:
             return
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, sock=self._reserved, ssl=self._tls, backlog=BACKLOG)
+        connection = partial(_Connection, config=self._config, server_state=self._state, app_state={})
+        self._server = await loop.create_server(connection, sock=self._reserved, ssl=self._tls, backlog=BACKLOG)
         self._reserved = None
 
     async def shut(self) -> None:
@@ -182,9 +183,6 @@ class Listener:
             for connection in list(self._state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)
-
-    def _connection(self) -> asyncio.Protocol:
-        return _Connection(config=self._config, server_state=self._state, app_state={})
 
 
 def bound(port: int = 0) -> socket.socket:

@@ -263,8 +263,7 @@ async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
     published = await read_sink(sink, plan)
     if published is None:
         return None
-    endpoints = {primary: endpoint for primary, endpoint in published.sources.items() if endpoint}
-    serving = {primary: Assignment(active=endpoint.resource) for primary, endpoint in endpoints.items()}
+    serving = {primary: Assignment(active=name) for primary, name in published.serving.items() if name}
     return Witness(sink.name, published.epoch, serving, is_sink=True)
 
 

@@ -239,6 +239,9 @@ async def measure(run: FailoverRun) -> None:
         phases.problems.append(f"How long it took could not be recorded: {error}")
 
 
+_OF_THE_RECORD = {"primary", "reason", "decision_id", "started_at", "healthy_until", "unhealthy_since", "forced"}
+
+
 def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
     context, fence, asked, record = run.context, run.held.fence, run.asked, run.record
     published = run.published_at if run.ended and record.to == asked.to else None
@@ -251,20 +254,13 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
     return FailoverReport(
         **context.of_run,
         epoch=fence.epoch,
-        primary=record.primary,
-        from_resource=asked.from_resource,
-        to=asked.to,
-        mode=asked.mode,
-        reason=record.reason,
-        decision_id=record.decision_id,
-        started_at=record.started_at,
+        **record.model_dump(include=_OF_THE_RECORD),
+        **asked.model_dump(include={"from_resource", "to", "mode"}),
         phases=tuple(run.phases.times),
         sinks=run.sinks,
         seen=seen,
         restored=run.preparation.restored,
         missing=_missing(run),
-        healthy_until=record.healthy_until,
-        unhealthy_since=record.unhealthy_since,
         detection_at_least_seconds=_between(record.unhealthy_since, detected),
         detection_seconds=_between(record.healthy_until, detected),
         approval_seconds=_between(detected, record.approved_at),
@@ -275,7 +271,6 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
         rto_met=within(objective, least, most),
         serving=fence.assignments[record.primary].active,
         state=ended if run.ended else "fenced",
-        forced=record.forced,
         problems=tuple(dict.fromkeys((*run.phases.problems, *stopped))),
         interrupted=run.interrupted,
         next_action=" ".join(sentence(order) for order in _orders(run)),

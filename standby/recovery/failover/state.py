@@ -131,10 +131,7 @@ def _endpoint(context: RecoveryContext, primary: str, resource: str, record: Swi
     found = context.configuration.resource(resource)
     return ActiveEndpoint(
         resource=resource,
-        endpoint=found.endpoint,
-        region=found.region,
-        resource_id=found.resource_id,
-        api_version=found.api_version,
+        **found.model_dump(include={"endpoint", "region", "resource_id", "api_version"}),
         analyzers=record.names_at(primary, resource) if record is not None else {},
         missing=tuple(sorted(record.missing_at(primary, resource))) if record is not None else (),
     )

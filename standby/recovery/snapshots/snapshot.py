@@ -144,12 +144,8 @@ async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
     manifests = await _inspect_all(catalog)
     return tuple(
         SnapshotEntry(
-            id=entry.id,
-            taken_at=entry.taken_at,
-            resources=entry.resources,
+            **entry.model_dump(include={"id", "taken_at", "resources", "size", "signed"}),
             analyzers=sum(entry.resources.values()),
-            size=entry.size,
-            signed=entry.signed,
             problems=(
                 *(catalog.problems if entry.id in catalog.unlisted else ()),
                 *(problem for found in manifests[entry.id] for problem in found.problems),

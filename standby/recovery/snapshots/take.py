@@ -101,9 +101,7 @@ async def _read(
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
     part = ResourceSnapshot(
         primaries=primaries,
-        region=client.resource.region,
-        endpoint=client.resource.endpoint,
-        api_version=client.resource.api_version,
+        **client.resource.model_dump(include={"region", "endpoint", "api_version"}),
         seen_at=seen_at,
         defaults=inventory.serving.defaults,
         deployments=deployments and {name: DeploymentEntry(**each.model_dump()) for name, each in deployments.items()},
