@@ -210,8 +210,8 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
             is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
             found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
         elif built and at_primary and at_standby and original and _is_still_rebuilt(built, standby, plan):
-            against = Against(rebuilt=built, primary=at_primary, standby=at_standby, last=known)
-            found = with_rebuilt(found, against, primary.serving.resource.name)
+            is_own = built.origin == primary.serving.resource.name
+            found = _rebuilt_at_standby(found, built, at_primary, at_standby, known, is_own=is_own)
         paths: tuple[str, ...] = ()
         if there is not None and original is not None:
             paths = tuple(each.path for each in differences(original, standby.definitions[there], plan.ignore))
@@ -356,42 +356,6 @@ def _is_our_copy(primary: Sighting, standby: Sighting, begun_at: datetime | None
 _BOTH_HAVE_IT = CONFLICTS | {Divergence.IN_SYNC, Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
 
 
-@dataclass(frozen=True)
-class Against:
-    """A rebuilt analyzer of the standby, and its original at the primary."""
-
-    rebuilt: Rebuilt  # as it was built
-    primary: Sighting
-    standby: Sighting
-    last: CopyRecord | None  # the last verified copy, likely of an earlier incarnation
-
-    @property
-    def is_edited(self) -> bool:
-        """Whether somebody edited it after it was rebuilt."""
-        return not same_meaning(self.standby.fingerprint, self.rebuilt.fingerprint)
-
-    @property
-    def primary_is_what_was_built(self) -> bool:
-        """Whether the primary still has what was rebuilt, and did not train it again since."""
-        return self.primary_has_what_was_built and not self._primary_changed
-
-    @property
-    def primary_has_what_was_built(self) -> bool:
-        """Whether the primary's definition is the one that was rebuilt, whatever trained it since."""
-        return same_meaning(self.primary.fingerprint, self.rebuilt.fingerprint)
-
-    @property
-    def _primary_changed(self) -> bool:
-        now = self.primary
-        if is_later(now.changed_at, self.rebuilt.created_at):
-            return True
-        if self.last is None:
-            return False
-        then = self.last.source
-        is_same = now.created_at == then.created_at and same_meaning(now.fingerprint, then.fingerprint)
-        return not is_same or is_later(now.changed_at, then.changed_at)
-
-
 def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool) -> Divergence:
     """Say how an analyzer changed that was rebuilt at the primary, of which `diverge` says what was found."""
     if found not in _BOTH_HAVE_IT or not standby.has_training:
@@ -399,18 +363,37 @@ def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool
     return Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
 
 
-def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergence:
-    """Say how an analyzer changed that was rebuilt at the standby, of which `diverge` says what was found."""
+def _rebuilt_at_standby(
+    found: Divergence, built: Rebuilt, primary: Sighting, standby: Sighting, last: CopyRecord | None, *, is_own: bool
+) -> Divergence:
+    """Say how an analyzer changed that was rebuilt at the standby, of which `diverge` says what was found.
+
+    Args:
+        last: the last verified copy, likely of an earlier incarnation.
+        is_own: it was rebuilt from what the primary had.
+    """
     if found not in _BOTH_HAVE_IT:
         return found
-    if against.is_edited:
-        return Divergence.EDITED_AT_STANDBY if against.primary_is_what_was_built else found
-    if not against.rebuilt.trained:
+    has_what_was_built = same_meaning(primary.fingerprint, built.fingerprint)
+    # Or was it trained again since, under the same definition?
+    is_what_was_built = has_what_was_built and not _is_changed_since(primary, built, last)
+    is_edited = not same_meaning(standby.fingerprint, built.fingerprint)
+    if is_edited:
+        return Divergence.EDITED_AT_STANDBY if is_what_was_built else found
+    if not built.trained:
         return found
-    if against.primary_has_what_was_built:
-        return Divergence.IN_SYNC if against.primary_is_what_was_built else Divergence.EDITED_AT_PRIMARY
-    if against.rebuilt.origin != primary:
+    if has_what_was_built:
+        return Divergence.IN_SYNC if is_what_was_built else Divergence.EDITED_AT_PRIMARY
+    if not is_own:
         return found  # It has what was edited at the standby, which the primary never had.
     # An earlier version of the primary's was restored: on purpose, or was the primary's edited since?
     at_primary = found in {Divergence.EDITED_AT_BOTH, Divergence.EDITED_AT_PRIMARY}
     return Divergence.EDITED_AT_PRIMARY if at_primary else Divergence.DIFFERENT
+
+
+def _is_changed_since(now: Sighting, built: Rebuilt, last: CopyRecord | None) -> bool:
+    if is_later(now.changed_at, built.created_at):
+        return True
+    then = last.source if last else now
+    is_same = now.created_at == then.created_at and same_meaning(now.fingerprint, then.fingerprint)
+    return not is_same or is_later(now.changed_at, then.changed_at)

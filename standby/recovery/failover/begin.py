@@ -1,7 +1,6 @@
 """Whether a failover may begin, be resumed or be rolled back, and the record it begins with."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from standby.config.globs import scope_of
 from standby.errors import StandbyError
@@ -60,22 +59,7 @@ async def begin(
     return file, await begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    primary: str
-    active: str
-    to: str  # the resource that it leads to; resuming it leads there
-    back: str  # the other one, to which it can be rolled back
-    by_outage: bool
-    touched: bool
-    forced: frozenset[str]
-
-    def towards(self, resource: str) -> FailoverRequest:
-        """Ask for its end at one of the two resources."""
-        return FailoverRequest(to=resource, primary=self.primary, requested_by="outage", forced=self.forced)
-
-
-async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | None:
+async def unfinished(context: RecoveryContext, primary: str) -> SwitchRecord | None:
     """Find the failover of a primary that has not ended, and that no run carries out; `None` where there is none."""
     fence = await read_fence(context.vault, context.plan)
     if fence.assignments[primary].phase is not Phase.SWITCHING:
@@ -88,10 +72,9 @@ async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | Non
     record = await read_record(context.vault, fence.plan)
     if record is None or record.primary != primary or not record.is_of(fence):
         # What is lost may have been an operator's, and any sink may name any resource.
-        to = assignment.target or assignment.active
-        return Unfinished(primary, assignment.active, to, assignment.active, False, True, frozenset())
-    both, by_outage = (record.to, record.from_resource), record.requested_by == "outage"
-    return Unfinished(primary, assignment.active, *both, by_outage, record.touched, frozenset(record.forced))
+        request = FailoverRequest(primary=primary, to=assignment.target or assignment.active)
+        return _fresh(context, assignment, request, None, "unplanned").model_copy(update={"touched": True})
+    return record
 
 
 async def must_share(

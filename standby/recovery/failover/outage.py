@@ -36,9 +36,10 @@ from standby.recovery.failover.attendance import (
     EvaluatedElsewhere,
     attending,
 )
-from standby.recovery.failover.begin import Unfinished, unfinished
+from standby.recovery.failover.begin import unfinished
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.failover.report import FailoverReport, summary
+from standby.recovery.failover.state import SwitchRecord
 from standby.recovery.probe import Observation, observer_here, probe_resources
 from standby.recovery.witnesses import looked
 
@@ -292,22 +293,22 @@ def _not_done(primary: str, record: DecisionRecord) -> Answer:
     return Answer(primary, state, unanswered(record), what=what, record=record)
 
 
-async def _take_up(context: RecoveryContext, begun: Unfinished, means: Means) -> Answer:
+async def _take_up(context: RecoveryContext, begun: SwitchRecord, means: Means) -> Answer:
     """End what was begun: as it was decided, or by a new decision where nothing was told yet, or by its operator."""
-    primary, active = begun.primary, begun.active
-    to = begun.to if begun.to != active else begun.back
+    active, by_outage = begun.before.active, begun.requested_by == "outage"
+    to = begun.to if begun.to != active else begun.from_resource
     switch = await read_automation(context.vault)
     if not switch.on:
         return _left_to_people(context, begun, to, position_words(switch))
-    if begun.by_outage and begun.touched and to == begun.to:
+    if by_outage and begun.touched and to == begun.to:
         # Nobody serves now. Where what it leads to was lost as well, what served before is better than that.
-        lost = await _only_answers(context, begun.back, not_=to)
-        return await _resumed(context, begun, begun.back if lost else to, None, means)
-    record = await _decided(context, primary, active, to, means)
-    may_act = begun.by_outage or means.approved is not None or not record.decision.needs_approval
+        lost = await _only_answers(context, begun.from_resource, not_=to)
+        return await _resumed(context, begun, begun.from_resource if lost else to, None, means)
+    record = await _decided(context, begun.primary, active, to, means)
+    may_act = by_outage or means.approved is not None or not record.decision.needs_approval
     if record.decision.outcome is Outcome.ACT and may_act:
         return await _resumed(context, begun, to, record, means)
-    if begun.by_outage and nothing_is_wrong(record):
+    if by_outage and nothing_is_wrong(record):
         return await _resumed(context, begun, active, record, means)
     reasons = reasons_against(record.decision) or "it was begun by an operator"
     return replace(_left_to_people(context, begun, to, reasons), record=record)
@@ -320,9 +321,9 @@ async def _only_answers(context: RecoveryContext, resource: str, *, not_: str) -
     return seen[resource].healthy is True and seen[not_].healthy is False
 
 
-def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason: str) -> Answer:
+def _left_to_people(context: RecoveryContext, begun: SwitchRecord, to: str, reason: str) -> Answer:
     plan = context.plan.name
-    resume, back = (f"standby failover {plan} --to {each}" for each in (to, begun.active))
+    resume, back = (f"standby failover {plan} --to {each}" for each in (to, begun.before.active))
     text = (
         f"A failover of plan {plan} to {to} for {begun.primary} was begun and has not ended: {reason}. "
         f"Resume it with {resume}, or roll it back with {back}."
@@ -331,9 +332,9 @@ def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason
 
 
 async def _resumed(
-    context: RecoveryContext, begun: Unfinished, to: str, record: DecisionRecord | None, means: Means
+    context: RecoveryContext, begun: SwitchRecord, to: str, record: DecisionRecord | None, means: Means
 ) -> Answer:
-    request = begun.towards(to)
+    request = FailoverRequest(to=to, primary=begun.primary, requested_by="outage", forced=frozenset(begun.forced))
     if record is not None and record.decision.outcome is Outcome.ACT:
         # Whatever an operator began: what served is lost, and that is what was decided about now.
         request = as_decided(request, record)
