@@ -66,6 +66,16 @@ class Write:
         return [included, any_id], [excluded]
 
 
+PLACE_OF_ID = "{id}"  # Stands for the source's id in a plan's `target_id`
+
+
+def original_id(template: str, copy: str) -> str:
+    """Give the id at the source of what is called as a copy is; of anything else, its own."""
+    before, _, after = template.partition(PLACE_OF_ID)
+    bare = copy.removeprefix(before).removesuffix(after)
+    return bare if bare and template.replace(PLACE_OF_ID, bare) == copy else copy
+
+
 class Scope(Document):
     """Which analyzers of a primary a plan is about."""
 
@@ -92,13 +102,7 @@ class Scope(Document):
             return True
         if not self.open and resource in self.names:
             return False
-        before, _, after = self.target_id.partition("{id}")
-        return self._matches(analyzer) or (
-            len(analyzer) > len(before + after)
-            and analyzer.startswith(before)
-            and analyzer.endswith(after)
-            and self._matches(analyzer[len(before) : len(analyzer) - len(after)])
-        )
+        return self._matches(analyzer) or self._matches(original_id(self.target_id, analyzer))
 
     def shared_with(self, other: Scope) -> tuple[str, ...]:
         """Name analyzers of the primary that belong to both; where neither knows any, an example of what might."""

@@ -20,18 +20,6 @@ PREVIEW_2025_RETIRES = "2026-07-15"  # The day on which that api-version was due
 LASTING = tuple(version for version in get_args(ApiVersion) if version != PREVIEW_2025)
 """The api-versions to move to from one that is retired."""
 
-AZURE_SUFFIXES = (  # Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*)
-    ".services.ai.azure.com",
-    ".cognitiveservices.azure.com",
-    ".services.ai.azure.us",
-    ".cognitiveservices.azure.us",
-    ".services.ai.azure.cn",
-    ".cognitiveservices.azure.cn",
-)
-
-ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
-"""Hosts of Azure's management plane, whose tokens are worth much more than those of one resource."""
-
 
 @dataclass(frozen=True)
 class Cloud:
@@ -57,6 +45,14 @@ SOVEREIGN = (
     Cloud("us", "usgovcloudapi.net", "https://login.microsoftonline.us"),
     Cloud("cn", "chinacloudapi.cn", "https://login.chinacloudapi.cn"),
 )
+# Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*), and the hosts of the management
+# plane, whose tokens are worth much more than those of one resource.
+AZURE_SUFFIXES = tuple(
+    f".{service}.azure.{cloud.suffix}"
+    for cloud in (PUBLIC, *SOVEREIGN)
+    for service in ("services.ai", "cognitiveservices")
+)
+ARM_HOSTS = tuple(f"management.{cloud.management}" for cloud in (PUBLIC, *SOVEREIGN))
 
 
 def cloud_of(url: str) -> Cloud:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from standby.config.globs import original_id
 from standby.config.plan import RecoveryPlan
 from standby.replication.inventory import Inventory, is_protected
-from standby.replication.items import Records, TargetNames, original_id
+from standby.replication.items import Records, TargetNames
 from standby.replication.needs import referenced_anywhere, resolve
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import ConfigDict
 
-from standby.config.globs import LONGEST_ID
+from standby.config.globs import LONGEST_ID, PLACE_OF_ID
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.document import digest_of
 from standby.fencing import ElsewhereActive, OtherPlans
@@ -226,16 +226,6 @@ def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, follo
         return item if needs == item.needs else replace(item, needs=needs)
 
     return {name: beside_them(name, item) for name, item in own.items()}
-
-
-PLACE_OF_ID = "{id}"  # Stands for the source's id in a plan's `target_id`
-
-
-def original_id(template: str, copy: str) -> str:
-    """Give the id at the source of what is called as a copy is; of anything else, its own."""
-    before, _, after = template.partition(PLACE_OF_ID)
-    bare = copy.removeprefix(before).removesuffix(after)
-    return bare if bare and template.replace(PLACE_OF_ID, bare) == copy else copy
 
 
 def fitting_id(name: str, ending: str = "") -> str:

@@ -14,18 +14,8 @@ from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
 from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
+from standby.replication import errors
 from standby.replication.engine import Receipt, WorthIt, is_transient, try_again
-from standby.replication.errors import (
-    CopyDiffers,
-    CopyNotStarted,
-    MayBeUnderWay,
-    ModelsNotServed,
-    TargetAnalyzerFailed,
-    TargetAnalyzerGone,
-    TargetAnalyzerNotReady,
-    TargetMoved,
-    TargetUnreadable,
-)
 from standby.replication.fingerprint import differences, fingerprint, is_filled_in, same_meaning, without_access
 from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
@@ -125,7 +115,7 @@ async def make_room(context: RunContext, target: str, there: Analyzer) -> tuple[
 
 def copy_again(error: BaseException) -> bool:
     """A copy is asked for again only when it is known not to have started."""
-    return is_transient(error) or isinstance(error, CopyNotStarted)
+    return is_transient(error) or isinstance(error, errors.CopyNotStarted)
 
 
 GRANT_MARGIN = timedelta(minutes=5)  # A grant that ends sooner than this is not used
@@ -178,7 +168,7 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
     judged = judge_models(item.models, source, target, overrides, missing)
     if judged.errors:
         context.connections.forget_serving(item.target)
-        raise ModelsNotServed(judged.errors)
+        raise errors.ModelsNotServed(judged.errors)
     return judged.warnings
 
 
@@ -206,7 +196,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         if not _is_as_found(context, item, there):
             if _is_ours(context, item, there):
                 return ADOPTED
-            raise TargetMoved(item.target_analyzer, item.target)
+            raise errors.TargetMoved(item.target_analyzer, item.target)
         may_replace, saved = await make_room(context, item.target, there)
         replaced = (saved,)
     if item.expected.trained and item.source != item.target:
@@ -218,7 +208,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         )
     except CopyOutcomeUnknown:
         if not await settle(*there_is, is_ours, LATE if may_replace else SETTLING):
-            kind = MayBeUnderWay if may_replace else CopyNotStarted
+            kind = errors.MayBeUnderWay if may_replace else errors.CopyNotStarted
             raise kind(item.target_analyzer, item.target) from None
     except Conflict:
         # There is one: what is not shown, or shown as it was, may be ours that shows late.
@@ -287,11 +277,11 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
     if analyzer is None or not _is_as_planned(context, item, analyzer):
         analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
     if analyzer.status == "creating":
-        raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
+        raise errors.TargetAnalyzerNotReady(item.target_analyzer, item.target)
     if analyzer.wrong:
-        raise TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
+        raise errors.TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
     if analyzer.status != "ready":
-        raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
+        raise errors.TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
     target = sight_as_it_is(analyzer, meaning_of(analyzer, ignore))
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
@@ -306,7 +296,7 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
         there = analyzer.definition()
         places = some_of((each.path for each in differences(definition, there, ignore)), 5)
         if not is_filled_in(definition, there, ignore, as_copied=True):
-            raise CopyDiffers(item.target_analyzer, item.target, places)
+            raise errors.CopyDiffers(item.target_analyzer, item.target, places)
         warnings = (f"{item.target} filled in {places} by itself, which {item.source} does not have.",)
     return Verified(source, target, warnings)
 
@@ -329,7 +319,7 @@ async def must_find(
         if found is not None and is_shown(found):
             return found
     if found is None:
-        raise TargetAnalyzerGone(analyzer, target)
+        raise errors.TargetAnalyzerGone(analyzer, target)
     return found
 
 
@@ -355,7 +345,7 @@ async def settle(
         if context.clock.monotonic() - begun >= seconds:
             return None
     if not seen:
-        raise MayBeUnderWay(analyzer, target)
+        raise errors.MayBeUnderWay(analyzer, target)
     return None
 
 

@@ -228,10 +228,6 @@ _TRAINED_AGAIN = {  # What is there under the same definition
     Verdict.DIVERGED: "By their dates, it was trained again at {source} and at {target} since it was copied",
 }
 
-_UNUSABLE = "{target} has one of this name that is {status}, not ready"  # Equal, and behind by status
-_HOLDS_NOTHING = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
-_NEVER_FINISHED = "{target} has a copy that an earlier run began and never found good; it is overwritten"
-
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
@@ -273,9 +269,12 @@ def explain(
     """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
     words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
     if verdict is Verdict.MISSING and status in HOLDS_NOTHING:
-        words = _NEVER_FINISHED if status == UNFINISHED else _HOLDS_NOTHING
+        words = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
+        if status == UNFINISHED:
+            words = "{target} has a copy that an earlier run began and never found good; it is overwritten"
     elif verdict is Verdict.SOURCE_AHEAD and status != "ready":
-        words = _UNUSABLE
+        # An equal one can be behind the source by its status alone.
+        words = "{target} has one of this name that is {status}, not ready"
     sentence = words.format(source=source, target=target, status=status)
     advice = (_WHAT_TO_DO if in_place else _NOT_IN_PLACE).get(verdict) if action is Action.REFUSE else None
     if advice is None:

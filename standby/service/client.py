@@ -15,17 +15,9 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.resource import EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue, oddity
+from standby.service import errors
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
-from standby.service.errors import (
-    ArmUnavailable,
-    ForeignOrigin,
-    InvalidRequest,
-    NotAuthorized,
-    ProtocolError,
-    ResourceNotFound,
-    ServiceError,
-)
 from standby.service.models import (
     Account,
     Analyzer,
@@ -165,7 +157,7 @@ class ArmClient:
     def _as_reader(self) -> Iterator[None]:
         try:
             yield
-        except NotAuthorized as error:
+        except errors.NotAuthorized as error:
             if error.status is not None:  # Else Entra gave no token: a role would not help.
                 name = error.resource = self._resource.name
                 advice = f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
@@ -245,8 +237,7 @@ class ContentUnderstandingClient:
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
         """Read one analyzer; `AnalyzerNotFound` where there is none under this api-version."""
-        _, found = await self._sender.read(self._about(analyzer, "GET"), Analyzer)
-        return found
+        return (await self._sender.read(self._about(analyzer, "GET"), Analyzer))[1]
 
     async def put_analyzer(
         self, analyzer: str, definition: Mapping[str, JsonValue], *, allow_replace: bool = False
@@ -264,8 +255,7 @@ class ContentUnderstandingClient:
 
     async def get_defaults(self) -> Defaults:
         """Read which deployment serves which model name; `DefaultsNotSet` where none was set, as on a new resource."""
-        _, defaults = await self._sender.read(self._asked_first("defaults", "the defaults"), Defaults)
-        return defaults
+        return (await self._sender.read(self._asked_first("defaults", "the defaults"), Defaults))[1]
 
     async def patch_defaults(self, model_deployments: Mapping[str, str]) -> Defaults:
         """Add or change model names in the defaults; others are left as they are."""
@@ -294,7 +284,7 @@ class ContentUnderstandingClient:
         if self._arm is None:
             name = self.resource.name
             what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
-            raise ArmUnavailable(f"Azure's management plane is not asked about {name}: {what}", resource=name)
+            raise errors.ArmUnavailable(f"Azure's management plane is not asked about {name}: {what}", resource=name)
         return self._arm
 
     @property
@@ -306,7 +296,7 @@ class ContentUnderstandingClient:
         """Give the path of an analyzer, or of an action on it such as `:copy`; `InvalidRequest` if it leads away."""
         if analyzer in {"", ".", ".."}:
             cause = f"'{analyzer}' is not a valid analyzer id"
-            raise InvalidRequest(cause, resource=self.resource.name, analyzer=analyzer)
+            raise errors.InvalidRequest(cause, resource=self.resource.name, analyzer=analyzer)
         return f"{BASE}/analyzers/{quote(analyzer, safe='')}{action}"
 
     def started(self, answer: Answer, analyzer: Analyzer, warnings: tuple[str, ...] = ()) -> StartedOperation:
@@ -324,22 +314,24 @@ class ContentUnderstandingClient:
     def _about(self, analyzer: str, method: str) -> Call:
         return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
 
-    async def _listed(self, on_each: OnEach = lambda _: None) -> tuple[tuple[Analyzer, ...], ServiceError | None]:
+    async def _listed(
+        self, on_each: OnEach = lambda _: None
+    ) -> tuple[tuple[Analyzer, ...], errors.ServiceError | None]:
         """List the analyzers as far as the pages can be read, and say why that is not to their end."""
         found: dict[str, Analyzer] = {}
         pages: asyncio.Queue[_Page | None] = asyncio.Queue(PAGES_AHEAD)
-        trouble: ServiceError | None = None
+        trouble: errors.ServiceError | None = None
         async with side_by_side() as group:
             # While a page is read, the next one is on its way.
             group.create_task(_take(pages, found, on_each))
             try:
                 async for page in self._pages():
                     await pages.put(page)
-            except ServiceError as error:
+            except errors.ServiceError as error:
                 trouble = error
             await pages.put(None)
-        leads_astray = isinstance(trouble, ProtocolError | ForeignOrigin)
-        if trouble and not leads_astray and not (found and isinstance(trouble, InvalidRequest | ResourceNotFound)):
+        astray, over = errors.ProtocolError | errors.ForeignOrigin, errors.InvalidRequest | errors.ResourceNotFound
+        if trouble and not isinstance(trouble, astray) and not (found and isinstance(trouble, over)):
             raise trouble
         return tuple(found.values()), trouble
 

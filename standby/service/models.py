@@ -172,18 +172,11 @@ _WRITTEN: WeakValueDictionary[bytes, Written] = WeakValueDictionary()
 
 
 class Analyzer(_Wire):
-    """One analyzer, as far as it is read here: where something of it cannot be, its status is `UNREADABLE`.
-
-    Attributes:
-        status: lower case: creating, ready, deleting, failed, undefined, or unreadable.
-        created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
-        models: model name by role: completion, embedding.
-        warnings: one line each.
-    """
+    """One analyzer, as far as it is read here: where something of it cannot be, its status is `UNREADABLE`."""
 
     analyzer_id: str = Field(alias="analyzerId")
-    status: Annotated[str, BeforeValidator(_lower)] = "undefined"
-    created_at: Timestamp = Field(None, alias="createdAt")
+    status: Annotated[str, BeforeValidator(_lower)] = "undefined"  # one of `_STATUSES`
+    created_at: Timestamp = Field(None, alias="createdAt")  # `None` where it was not sent, or cannot be read
     last_modified_at: Timestamp = Field(None, alias="lastModifiedAt")
     description: str | None = None
     base_analyzer_id: str | None = Field(None, alias="baseAnalyzerId")

@@ -85,11 +85,10 @@ def code_of(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) and hidden(value) == value else None
 
 
-class _Silence(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return hidden(said := record.getMessage()) == said
+def _has_no_secret(record: logging.LogRecord) -> bool:
+    return hidden(said := record.getMessage()) == said
 
 
 # They log addresses, of which a signature or a token may be a part, and what servers answer in headers.
 for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
-    logging.getLogger(_name).addFilter(_Silence())
+    logging.getLogger(_name).addFilter(_has_no_secret)

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ import httpx
 
 from standby import __version__
 from standby.clock import Clock
+from standby.service import errors
 from standby.service.auth import EntraAuth, KeyAuth
 from standby.service.calls import (
     ANSWER_SECONDS,
@@ -31,15 +32,6 @@ from standby.service.calls import (
     route_to,
     spelled,
     take_in,
-)
-from standby.service.errors import (
-    AnswerUnreadable,
-    ForeignOrigin,
-    NotFromHere,
-    ServiceError,
-    StillSilent,
-    TokenUnavailable,
-    Unreachable,
 )
 from standby.service.redaction import code_of, hidden
 from standby.service.retries import (
@@ -82,61 +74,53 @@ def _by_aiohttp(tls: Tls, proxy: str | None) -> httpx.AsyncBaseTransport:
     return Transport(tls, proxy)
 
 
+@dataclass(eq=False, kw_only=True)
 class Sender:
-    """One HTTP client for one origin."""
+    """One HTTP client for one origin; nothing is opened before it is used."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        endpoint: str,
-        auth: KeyAuth | EntraAuth,
-        tls: Tls,
-        connections: int,
-        quota: Quota | None,
-        retries: HttpRetries,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        """Prepare; nothing is opened yet. The endpoint may have a path, and a quota counts every attempt."""
-        self._name = name
-        self._endpoint = endpoint
-        self._base = endpoint.rstrip("/")
-        self._origin = origin_of(httpx.URL(endpoint))
-        self._auth = auth
-        self._quota = quota
-        self._retries = retries
-        self._clock = clock
+    name: str  # of what it calls, for people
+    endpoint: str  # which may have a path
+    auth: KeyAuth | EntraAuth
+    tls: Tls
+    connections: int
+    quota: Quota | None  # counts every attempt
+    retries: HttpRetries
+    clock: Clock
+    transport: httpx.AsyncBaseTransport | None = None
+
+    def __post_init__(self) -> None:
+        self._base = self.endpoint.rstrip("/")
+        self._origin = origin_of(httpx.URL(self.endpoint))
         # Waited for here and not in httpx's pool, where the time limit of an attempt would run.
-        self._places = asyncio.Semaphore(connections)
+        self._places = asyncio.Semaphore(self.connections)
         self._silences: dict[str, Silence] = {}
-        self._route = Route() if transport is not None else route_to(endpoint, tls)
+        self._route = Route() if self.transport is not None else route_to(self.endpoint, self.tls)
         self._clock_seen = self._closed = False
-        self._transport = transport or _by_aiohttp(tls, self._route.proxy)
+        self._transport = self.transport or _by_aiohttp(self.tls, self._route.proxy)
 
     async def aclose(self) -> None:
         self._closed = True
         await self._transport.aclose()
-        if isinstance(self._auth, EntraAuth):
-            await self._auth.aclose()
+        if isinstance(self.auth, EntraAuth):
+            await self.auth.aclose()
 
     async def sign_in(self) -> None:
         """Have a token ready, where one is needed; nothing is asked of the origin."""
-        if not isinstance(self._auth, EntraAuth):
+        if not isinstance(self.auth, EntraAuth):
             return
         silence, now = self._silences.setdefault("a token", Silence(SIGN_IN_SECONDS)), asyncio.get_running_loop().time
         try:
             async with asyncio.timeout(silence.left(now())):
                 silence.sent(now())
-                await self._auth.sign_in()
+                await self.auth.sign_in()
         except TimeoutError:
-            raise TokenUnavailable(f"Entra gave no token within {SIGN_IN_SECONDS:.0f} s") from None
+            raise errors.TokenUnavailable(f"Entra gave no token within {SIGN_IN_SECONDS:.0f} s") from None
         silence.ended(now(), answered=True)
 
     async def send(self, call: Call) -> Answer:
         """Send a call, again where its `repeat` and the failure allow it; `ForeignOrigin` where nothing was sent."""
         patience = self._patience(call)
-        return await send_again(self._retries, call.repeat, lambda: self._attempt(call, patience), patience)
+        return await send_again(self.retries, call.repeat, lambda: self._attempt(call, patience), patience)
 
     async def read(self, call: Call, model: type[M], patience: Patience | None = None) -> tuple[Answer, M]:
         """Send a call that may be repeated, and read its answer: one that cannot be read is asked for again."""
@@ -146,7 +130,7 @@ class Sender:
             answer = await self._attempt(call, patient)
             return answer, answer.read(model)
 
-        return await send_again(self._retries, call.repeat, attempt, patient)
+        return await send_again(self.retries, call.repeat, attempt, patient)
 
     async def pages(self, call: Call, model: type[P], most: int = MOST_PAGES) -> AsyncIterator[tuple[Answer, P]]:
         """Read a list; `ProtocolError` or `Unreachable` where it does not end, `ForeignOrigin` where it leads away."""
@@ -159,25 +143,25 @@ class Sender:
             if page.next_link is None or page.next_link == "":
                 return
             if not isinstance(page.next_link, str):
-                cause = f"An answer of {self._name} lacks a nextLink that is text"
-                raise answer.protocol_error(cause, AnswerUnreadable)
+                cause = f"An answer of {self.name} lacks a nextLink that is text"
+                raise answer.protocol_error(cause, errors.AnswerUnreadable)
             link = self.absolute(page.next_link)
             spent, size = spent + patience.in_all, size + len(answer.content)
             if link in links:
-                raise answer.protocol_error(f"The pages of {call.kind} of {self._name} repeat")
+                raise answer.protocol_error(f"The pages of {call.kind} of {self.name} repeat")
             links.add(link)
             if len(links) >= most or size > MOST_LIST_BYTES:
-                cause = f"There is no end to {call.kind} of {self._name} after {len(links)} pages"
+                cause = f"There is no end to {call.kind} of {self.name} after {len(links)} pages"
                 raise answer.protocol_error(cause)
             if spent > ANSWER_SECONDS + PAGE_SECONDS * len(links):
-                cause = f"{self._name} gave only {len(links)} pages of {call.kind} in {spent:.0f} s"
-                raise Unreachable(cause, resource=self._name)
+                cause = f"{self.name} gave only {len(links)} pages of {call.kind} in {spent:.0f} s"
+                raise errors.Unreachable(cause, resource=self.name)
             call = replace(call, url=link, params={})
 
     def _patience(self, call: Call) -> Patience:
-        if self._retries.silence is None:
+        if self.retries.silence is None:
             return Patience(ANSWER_SECONDS)
-        most = ANSWER_SECONDS if call.first else self._retries.silence
+        most = ANSWER_SECONDS if call.first else self.retries.silence
         return Patience(ANSWER_SECONDS, self._silences.setdefault(call.kind, Silence(most)))
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
@@ -194,11 +178,11 @@ class Sender:
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
         if place is None or place.userinfo:
-            cause = f"{self._name} names a place that is no URL to follow"
-            raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
+            cause = f"{self.name} names a place that is no URL to follow"
+            raise errors.ForeignOrigin(cause, resource=self.name, analyzer=analyzer)
         if (origin := origin_of(place)) != self._origin:
-            cause = f"{self._name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"
-            raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
+            cause = f"{self.name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"
+            raise errors.ForeignOrigin(cause, resource=self.name, analyzer=analyzer)
         return place
 
     async def _attempt(self, call: Call, patience: Patience) -> Answer:
@@ -208,7 +192,7 @@ class Sender:
             try:
                 response = await self._exchange(call, patience)
                 answered = response.status_code < 500 and response.status_code != 408
-            except AnswerUnreadable:
+            except errors.AnswerUnreadable:
                 answered = True
                 raise
             finally:
@@ -217,42 +201,42 @@ class Sender:
         if response.is_redirect:
             raise self._redirected(response, call)
         if not response.is_success:
-            raise error_of_answer(response, call.analyzer, self._name, self._clock.now())
-        wait = retry_after_of(response, self._clock.now())
+            raise error_of_answer(response, call.analyzer, self.name, self.clock.now())
+        wait = retry_after_of(response, self.clock.now())
         told = (response.status_code, response.headers, response.content)
-        return Answer(*told, self._name, spelled(self._origin), call.analyzer, wait)
+        return Answer(*told, self.name, spelled(self._origin), call.analyzer, wait)
 
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
         ours = str(uuid4())
         request = self._request(call, ours)
-        started = self._clock.monotonic()
-        failure: ServiceError
+        started = self.clock.monotonic()
+        failure: errors.ServiceError
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
-            cause = f"For {patience.silence.most:.0f} s each call to {self._name} for {call.kind} has failed"
-            raise StillSilent(f"{cause}, so it was not asked again", resource=self._name, analyzer=call.analyzer)
+            cause = f"For {patience.silence.most:.0f} s each call to {self.name} for {call.kind} has failed"
+            raise errors.StillSilent(f"{cause}, so it was not asked again", resource=self.name, analyzer=call.analyzer)
         if self._route.problem:
-            cause = f"{self._name} ({self._endpoint}) cannot be called: {self._route.problem}"
-            raise NotFromHere(cause, resource=self._name, analyzer=call.analyzer)
+            cause = f"{self.name} ({self.endpoint}) cannot be called: {self._route.problem}"
+            raise errors.NotFromHere(cause, resource=self.name, analyzer=call.analyzer)
         try:
             await self.sign_in()
             response = await self._signed(request, patience)
-        except ServiceError as error:
+        except errors.ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
-            cause = f"{self._name}: {error.cause}"
-            failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
+            cause = f"{self.name}: {error.cause}"
+            failure = type(error)(cause, error.next_action, resource=self.name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
-            log.debug("%s %s %s: %s (%s)", self._name, call.method, _path(request), type(error).__name__, ours)
-            way = (self._endpoint, self._clock.now(), self._route.words)
-            failure = error_of_transport(error, call.analyzer, self._name, *way)
+            log.debug("%s %s %s: %s (%s)", self.name, call.method, _path(request), type(error).__name__, ours)
+            way = (self.endpoint, self.clock.now(), self._route.words)
+            failure = error_of_transport(error, call.analyzer, self.name, *way)
         except TimeoutError:
-            cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
-            failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)
+            cause = f"No complete answer from {self.name} within {ANSWER_SECONDS:.0f} s"
+            failure = errors.Unreachable(cause, resource=self.name, analyzer=call.analyzer)
         else:
             if log.isEnabledFor(logging.DEBUG):
                 log.debug(
                     "%s %s %s: %d in %.0f ms (%s, %s)",
-                    *(self._name, call.method, _path(request), response.status_code),
-                    (self._clock.monotonic() - started) * 1000,
+                    *(self.name, call.method, _path(request), response.status_code),
+                    (self.clock.monotonic() - started) * 1000,
                     *(ours, code_of(response.headers.get("apim-request-id")) or "-"),
                 )
             return response
@@ -278,7 +262,7 @@ class Sender:
 
     async def _signed(self, request: httpx.Request, patience: Patience) -> httpx.Response:
         """Send a request as it is signed, and once more where it is signed anew."""
-        signing = self._auth.async_auth_flow(request)
+        signing = self.auth.async_auth_flow(request)
         try:
             response = await self._in_turn(await anext(signing), patience)
             with suppress(StopAsyncIteration):
@@ -293,23 +277,23 @@ class Sender:
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.
         """
-        if self._quota is None:
+        if self.quota is None:
             return await self._within(request, patience)
-        await self._quota.acquire()
+        await self.quota.acquire()
         try:
             response = await self._within(request, patience)
         finally:
-            self._quota.give_back()
+            self.quota.give_back()
         if response.status_code == 429:
-            asked = retry_after_of(response, self._clock.now())
-            self._quota.refused(None if asked is None else min(asked, self._retries.retry_after_cap))
+            asked = retry_after_of(response, self.clock.now())
+            self.quota.refused(None if asked is None else min(asked, self.retries.retry_after_cap))
         else:
-            self._quota.let_through()
+            self.quota.let_through()
         return response
 
     async def _within(self, request: httpx.Request, patience: Patience) -> httpx.Response:
         if self._closed:
-            raise RuntimeError(f"the client of {self._name} is closed")
+            raise RuntimeError(f"the client of {self.name} is closed")
         now = asyncio.get_running_loop().time()
         patience.sent(now)
         async with asyncio.timeout_at(now + patience.left(now)):
@@ -320,14 +304,14 @@ class Sender:
 
     def _see_clock(self, response: httpx.Response) -> None:
         """Say once if the clock of this machine is wrong, by the date of an answer."""
-        skew = "" if self._clock_seen else clock_skew(response.headers.get("date"), self._clock.now())
+        skew = "" if self._clock_seen else clock_skew(response.headers.get("date"), self.clock.now())
         self._clock_seen = True
         if skew:
-            log.warning("The clock of this machine is %s that of %s: set it by NTP", skew, self._name)
+            log.warning("The clock of this machine is %s that of %s: set it by NTP", skew, self.name)
 
-    def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
+    def _redirected(self, response: httpx.Response, call: Call) -> errors.ServiceError:
         try:
             self.absolute(response.headers.get("location", ""), call.analyzer)
-        except ForeignOrigin as error:
+        except errors.ForeignOrigin as error:
             return error
-        return error_of_answer(response, call.analyzer, self._name, self._clock.now())
+        return error_of_answer(response, call.analyzer, self.name, self.clock.now())

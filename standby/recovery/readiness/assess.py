@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from standby.concurrency import all_of, side_by_side
+from standby.config.globs import PLACE_OF_ID
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
@@ -43,7 +44,7 @@ from standby.replication.inventory import (
     read_deployments,
     serving_of,
 )
-from standby.replication.items import PLACE_OF_ID, Records, Selection
+from standby.replication.items import Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.needs import Serving, models_of
 from standby.replication.plan import make_plan

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from standby.config.globs import PLACE_OF_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025
 from standby.recovery.provenance import LONG_AGO, trace
@@ -11,7 +12,7 @@ from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected
-from standby.replication.items import PLACE_OF_ID, PlanItem, Records
+from standby.replication.items import PlanItem, Records
 from standby.replication.needs import Finding, Serving, Severity, check_models, references
 from standby.replication.report import RecoveryPoint
 from standby.replication.verdict import (

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from standby.config.globs import original_id
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.replication.items import TargetNames, fitting_id, original_id
+from standby.replication.items import TargetNames, fitting_id
 from standby.replication.needs import referenced_anywhere
 
 MOST_TAGS = 10  # Tags that an analyzer may have (REFERENCE, *The analyzer*)
