@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from flows.errors import DeployFailed, NoDeploymentsFile
 from flows.events import plan_id
 from flows.forms import Choices, form
 from flows.limits import ensure_limits, limit_name
-from standby.config.configuration import Configuration
+from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
 
@@ -38,17 +38,20 @@ OF_PLAN = "plan:"  # What the tag begins with that names the plan of a run
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
 
+BEAT = 60  # Seconds between two signs of life of a run, whoever started its worker; Prefect allows no less than 30
 SHORTEST_INTERVAL = 10.0  # Seconds between two watches, at least: each is a process that takes some of them to start
 PROBES = 3  # Probe periods within which repeated unhealthy events start a failover's evaluation
 SHORTEST_WINDOW = 90.0  # Seconds that they may lie apart in any case: a watch may start late
 
 
-def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict[str, Any]:
+def wanted_deployments(
+    plans: Sequence[RecoveryPlan], file: Path = FILE, keep: KeepRuns | None = None
+) -> dict[str, Any]:
     """Give the content of a `prefect.yaml` for some plans; `NoDeploymentsFile` where no file describes it.
 
     A scheduled deployment lets one run at a time pass and cancels those that come meanwhile. That must not
     hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
-    first plan has the name in the file, any other one has its plan's name behind it.
+    first plan has the name in the file, any other one has its plan's name behind it. What names no plan is of all.
     """
     try:
         described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -57,7 +60,7 @@ def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict
     deployments = [
         {**made, "version": _version(made, file)}
         for deployment in map(_started_quickly, described["deployments"])
-        for made in (_per_plan(deployment, plans) if _starts_by_itself(deployment) else [deployment])
+        for made in (_made(deployment, plans, keep or KeepRuns()) if _starts_by_itself(deployment) else [deployment])
     ]
     return {**described, "deployments": deployments}
 
@@ -78,11 +81,18 @@ def _started_quickly(deployment: dict[str, Any]) -> dict[str, Any]:
     the run finds itself as well.
     """
     command = shlex.join(["sh", "-c", START, sys.executable, "-c", QUICKLY, "prefect.engine"])
-    return {**deployment, "work_pool": {**deployment["work_pool"], "job_variables": {"command": command}}}
+    given = {"command": command, "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT)}}
+    return {**deployment, "work_pool": {**deployment["work_pool"], "job_variables": given}}
 
 
 def _starts_by_itself(deployment: dict[str, Any]) -> bool:
     return "schedules" in deployment or "triggers" in deployment
+
+
+def _made(deployment: dict[str, Any], plans: Sequence[RecoveryPlan], keep: KeepRuns) -> Iterable[dict[str, Any]]:
+    if "plan" in deployment["parameters"]:
+        return _per_plan(deployment, plans)
+    return [{**deployment, "parameters": keep.model_dump(mode="json")}] if plans else []
 
 
 def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iterator[dict[str, Any]]:
@@ -146,7 +156,7 @@ async def save_what_runs_need(configuration: Configuration) -> list[str]:
 
 async def save_what_starts_runs(configuration: Configuration) -> list[str]:
     """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
-    wanted = wanted_deployments(list(configuration.plans.values()))
+    wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
     async with get_client() as client:
         changes = [change for pool in (WORK_POOL, RECOVERY_POOL) for change in await _work_pool(client, pool)]
         found = [(entry, await _read(client, entry)) for entry in wanted["deployments"]]

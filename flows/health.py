@@ -1,19 +1,28 @@
-"""Whether what runs by itself runs: the workers of each work pool, and the watch of each plan."""
+"""Whether what runs by itself runs: the workers of each work pool, the watch and the schedules of each plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from prefect import get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags, FlowFilter, FlowFilterName
-from prefect.client.schemas.objects import WorkPoolStatus
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import RECOVERY_POOL, TAG, WORK_POOL, probe_period
+from flows.bootstrap import BEAT, RECOVERY_POOL, TAG, WORK_POOL, probe_period
 from flows.events import last_report
+from flows.run import DEAD
 from standby.config.durations import roughly
 from standby.config.plan import RecoveryPlan
 from standby.orchestrator import Health
+from standby.recovery.concerns import Concern, Kind, Look
+from standby.text import utc
 
 WORKED_BY = {
     WORK_POOL: "copies, checks and snapshots do not run",
@@ -48,10 +57,7 @@ async def inspect_pools() -> dict[str, Health]:
 async def inspect_watches(plans: Sequence[RecoveryPlan]) -> dict[str, Health]:
     """See whether the watch of each plan is scheduled, and whether it still reports."""
     async with get_client() as client:
-        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-        flow = FlowFilter(name=FlowFilterName(any_=["watch"]))
-        found = await client.read_deployments(flow_filter=flow, deployment_filter=ours)
-        watches = {deployment.parameters.get("plan"): deployment for deployment in found}
+        watches = {found.parameters.get("plan"): found for found in await _deployments(client, ["watch"])}
     return {f"watch of {plan.name}": await _inspect(plan, watches.get(plan.name)) for plan in plans}
 
 
@@ -71,3 +77,160 @@ async def _inspect(plan: RecoveryPlan, deployment: DeploymentResponse | None) ->
         detail = f"it reported last {roughly(age)} ago, and is to report every {period:.0f} s"
         return Health(False, detail, f"Check that a worker runs, and why the last runs of {name} ended")
     return Health(True, f"it reported {max(age.total_seconds(), 0.0):.0f} s ago")
+
+
+SCHEDULED = {
+    "replicate": "the targets fall behind",
+    "check": "it is not noticed when a target is no longer ready",
+    "snapshot": "no new recovery point is made",
+    "drill": "no failover is rehearsed",
+}
+"""The scheduled flows of a plan beside its watch, and what follows where their runs stay away."""
+
+LATE = timedelta(minutes=15)  # How long a run may wait for a worker
+SEVERAL = 3  # Periods without a run, or runs in a row that were cancelled, after which a schedule does nothing
+NEWEST = 60  # Runs of a plan that are looked at
+
+
+async def inspect_runs(plans: Sequence[str]) -> dict[str, dict[str, Health]]:
+    """See for each plan and scheduled flow whether its schedule makes runs, and how the last one ended."""
+    now = datetime.now(UTC)
+    async with get_client() as client:
+        deployments = await _deployments(client, ["watch", *SCHEDULED])
+        return {plan: await _inspect_runs(client, plan, deployments, now) for plan in plans}
+
+
+async def look_at_runs(plan: str) -> Look:
+    """Look for scheduled flows of a plan that do not run; of what did not run lately it cannot tell."""
+    found = (await inspect_runs([plan]))[plan]
+    concerns = (
+        Concern(kind=Kind.RUNS, about=flow, severity="warning", summary=each.detail, next_action=each.next_action)
+        for flow, each in found.items()
+        if each.well is False
+    )
+    unsure = {(Kind.RUNS, flow) for flow, each in found.items() if each.well is None}
+    return Look(frozenset({Kind.RUNS}), tuple(concerns), frozenset(unsure))
+
+
+async def _inspect_runs(
+    client: PrefectClient, plan: str, deployments: Sequence[DeploymentResponse], now: datetime
+) -> dict[str, Health]:
+    # What is started by hand is of no plan; its runs are.
+    scheduled = {_flow_of(each): each for each in deployments if each.parameters.get("plan") == plan}
+    ours = [each for each in deployments if _flow_of(each) != "watch" and each.parameters.get("plan") in {plan, None}]
+    flow_of = {each.id: _flow_of(each) for each in ours}
+    wanted = {"deployment_id": {"any_": list(flow_of)}, "expected_start_time": {"before_": now}}
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate(wanted), sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
+    )
+    runs: dict[str, list[FlowRun]] = {flow: [] for flow in SCHEDULED}
+    for run in found:
+        if run.parameters.get("plan") == plan and run.deployment_id is not None:
+            runs[flow_of[run.deployment_id]].append(run)
+    missing = Health(False if "watch" in scheduled else None, "it is not on the server", "Run standby bootstrap")
+    return {
+        flow: judge_schedule(scheduled[flow], runs[flow], now) if flow in scheduled else missing for flow in SCHEDULED
+    }
+
+
+def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now: datetime) -> Health:
+    """Say whether a schedule makes runs that do their work, by those that were due, the newest first.
+
+    Well is `None` where none of them has ended.
+    """
+    for detail, action in _problems(deployment, runs, now):
+        return Health(False, detail, action)
+    ended = next((run for run in runs if _type(run) in ENDED), None)
+    if ended is None:
+        return Health(None, "no run has ended lately")
+    return Health(True, f"its last run was due {roughly(now - _due(ended))} ago")
+
+
+def _problems(deployment: DeploymentResponse, runs: Sequence[FlowRun], now: datetime) -> Iterator[tuple[str, str]]:
+    """Find what is wrong, the cause before what follows from it, in words that stay, each with what to do."""
+    flow = _flow_of(deployment)
+    name, meaning = f"{flow}/{deployment.name}", f"so {SCHEDULED[flow]}"
+    if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
+        yield f"{name} is paused, {meaning}", f"Resume the schedule of {name} in Prefect"
+    due = [run for run in runs if run.auto_scheduled]
+    waits = min((_due(run) for run in due if _type(run) is StateType.SCHEDULED), default=now)
+    if now - waits > LATE:
+        action = f"Run prefect worker start --pool {deployment.work_pool_name}, and keep it running"
+        yield f"a run of {name} has waited for a worker since {utc(waits)}, {meaning}", action
+    ended = next((run for run in runs if _type(run) in ENDED), None)
+    if ended is not None and _broke(ended):
+        said = f": {ended.state.message}" if ended.state is not None and ended.state.message else ""
+        how = "crashed" if _type(ended) is StateType.CRASHED else "failed"
+        action = f"See run {ended.name} in Prefect, correct what it says, and start {name} there"
+        yield f"the last run of {flow}, due {utc(_due(ended))}, {how}{said}", action
+    lately = [_type(run) for run in due[:SEVERAL]]
+    if lately == [StateType.CANCELLED] * SEVERAL and not any(_type(run) in UNDER_WAY for run in runs):
+        action = f"See in Prefect who cancelled them, or which run of {name} does not end"
+        yield f"the last {SEVERAL} runs of {name} were cancelled, {meaning}", action
+    period = max((_due(later) - _due(earlier) for later, earlier in pairwise(due[: SEVERAL + 1])), default=None)
+    if period is not None and now - _due(due[0]) > SEVERAL * period:
+        due_every = f"since {utc(_due(due[0]))}, and one is due every {roughly(period)}"
+        yield f"{name} has made no run {due_every}, {meaning}", "Check that the scheduler of the Prefect server runs"
+
+
+ENDED = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED}
+UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING}
+OF_PREFECT = {"Failed", "TimedOut"}  # How Prefect names what a flow did not end itself: ours name each of their ends
+
+
+def _broke(run: FlowRun) -> bool:
+    """Say whether a run ended before it could say itself how."""
+    return _type(run) is StateType.CRASHED or (run.state is not None and run.state.name in OF_PREFECT)
+
+
+def _type(run: FlowRun) -> StateType | None:
+    return run.state.type if run.state is not None else None
+
+
+def _due(run: FlowRun) -> datetime:
+    # Prefect's own kind of time does not go with ours.
+    return datetime.fromtimestamp(run.expected_start_time.timestamp() if run.expected_start_time else 0.0, UTC)
+
+
+async def _deployments(client: PrefectClient, flows: list[str]) -> list[DeploymentResponse]:
+    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+    wanted = FlowFilter.model_validate({"name": {"any_": flows}})
+    return await client.read_deployments(flow_filter=wanted, deployment_filter=ours)
+
+
+def _flow_of(deployment: DeploymentResponse) -> str:
+    return (deployment.entrypoint or "").rsplit(":", 1)[-1].replace("_", "-")
+
+
+MISSED = 10  # Beats of a run that stay away before it is taken for dead: a busy server loses some
+STOPPED = "standby ends runs that stopped"  # Name of the automation
+
+BEATING = ["watch", *SCHEDULED, "restore", "prune"]
+"""The flows whose dead runs Prefect ends. A failover, a failback and what waits for an approval go on without the
+server, however long it is away; and a chunk's life is followed by the run that sent it."""
+
+
+def end_of_the_dead(within: timedelta = timedelta(seconds=MISSED * BEAT)) -> AutomationCore:
+    """Give the automation that Prefect leaves to those who run its server: what stopped beating crashed.
+
+    Args:
+        within: how long nothing may be heard of a run that waits to start, runs or is being cancelled.
+    """
+    alive = ("heartbeat", "Pending", "Running", "Cancelling")
+    flow = {"prefect.resource.role": "flow", "prefect.resource.name": BEATING}
+    tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+    return AutomationCore(
+        name=STOPPED,
+        description="A run of Standby of which nothing was heard lost its worker. It keeps no later run from starting.",
+        trigger=EventTrigger(
+            after={f"prefect.flow-run.{each}" for each in alive},
+            # Any end has a name of its own.
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=[ResourceSpecification(flow), ResourceSpecification(tag)],
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            within=within,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=DEAD)],
+    )

@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from flows import events
 from flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
 from flows.errors import NotificationBlockUnusable
-from flows.health import SILENCE
+from flows.health import SILENCE, STOPPED
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.orchestrator import Health
@@ -247,6 +247,6 @@ async def _ours(client: PrefectClient) -> AsyncIterator[Automation]:
     offset = 0
     while page := await client.read_automations(limit=PAGE, offset=offset):
         for automation in page:
-            if automation.name.startswith(f"{PREFIX} "):
+            if automation.name.startswith(f"{PREFIX} ") or automation.name == STOPPED:
                 yield automation
         offset += len(page)

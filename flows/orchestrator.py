@@ -132,11 +132,12 @@ class Prefect:
         await _must_be_there()
         from blocks import register_types
         from flows.bootstrap import save_what_runs_need, save_what_starts_runs
+        from flows.health import end_of_the_dead
         from flows.notifications import save_automations, wanted_automations
 
         await register_types()
         # First of all, since a notification block that is missing is an error.
-        automations = await wanted_automations(configuration)
+        automations = [*await wanted_automations(configuration), end_of_the_dead()]
         saved = [*await save_what_runs_need(configuration), *await save_what_starts_runs(configuration)]
         return [*saved, *await save_automations(automations)]
 
@@ -160,10 +161,12 @@ class Prefect:
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks."""
-        from flows.health import inspect_pools, inspect_watches
+        from flows.health import inspect_pools, inspect_runs, inspect_watches
 
         try:
-            return {**await inspect_pools(), **await inspect_watches(plans)}
+            runs = await inspect_runs([plan.name for plan in plans])
+            schedules = {f"{flow} of {plan}": each for plan, of in runs.items() for flow, each in of.items()}
+            return {**await inspect_pools(), **await inspect_watches(plans), **schedules}
         except httpx.HTTPError as error:
             return {"watch": Health(None, f"the server does not say whether it runs ({type(error).__name__})")}
 

@@ -54,6 +54,9 @@ def hand_over(report: BaseModel) -> None:
         listener.report = report
 
 
+DEAD = "Nothing was heard of it, so its worker is taken for lost."
+"""The message of the state that Prefect gives a run without beats. A run that reads it lives, and goes on."""
+
 EVERY = 5.0  # Seconds between two checks of the state of one's own flow run
 
 
@@ -101,7 +104,7 @@ async def _until_cancelled(flow_run_id: UUID) -> None:
     while True:
         await asyncio.sleep(EVERY)
         state = await tried("a look whether the flow run was cancelled", lambda: _state(flow_run_id))
-        if state is not None and (state.is_cancelling() or state.is_final()):
+        if state is not None and (state.is_cancelling() or state.is_final()) and state.message != DEAD:
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from itertools import combinations
 from operator import eq
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from standby.config.durations import Duration
 from standby.config.errors import ConfigurationError, Problem, UnknownName, Where, dotted, explain
 from standby.config.globs import Write
 from standby.config.plan import RecoveryPlan
@@ -30,6 +32,16 @@ class GatewaySettings(Strict):
     )
 
 
+class KeepRuns(Strict):
+    """How long Prefect keeps the flow runs of Standby that have ended, with their pages; the last one stays."""
+
+    looks: Duration = Field(
+        timedelta(hours=6),
+        description="Runs of watch, thousands a day and plan, and cancelled ones of a schedule.",
+    )
+    others: Duration = Field(timedelta(days=90), description="All other runs.")
+
+
 class Configuration(Strict):
     """Resources and recovery plans by name, the vault, and where an activation is published."""
 
@@ -40,6 +52,7 @@ class Configuration(Strict):
     notifications: tuple[BlockReference, ...] = Field(
         (), description="Prefect notification blocks, type-slug/name, that get a message about each failover."
     )
+    keep_runs: KeepRuns = Field(KeepRuns(), description="How long Prefect keeps flow runs that have ended.")
     gateway: GatewaySettings | None = Field(None, description="Settings of standby gateway.")
 
     @field_validator("resources", "plans", mode="before")

@@ -82,7 +82,7 @@ def test_a_deployment_leads_to_a_flow_of_its_name_and_its_parameters_fit(deploym
     assert (FILE.parent / deployment["entrypoint"].split(":")[0]).is_file()
     for parameters in (
         deployment.get("parameters", {}),
-        *(schedule["parameters"] for schedule in deployment.get("schedules", [])),
+        *(schedule.get("parameters", {}) for schedule in deployment.get("schedules", [])),
         *(trigger["parameters"] for trigger in deployment.get("triggers", [])),
     ):
         assert parameters.keys() <= flow.parameters.properties.keys()
@@ -130,6 +130,7 @@ def test_the_deployments_of_the_contract_are_there() -> None:
         "failback/manual",
         "automation/manual",
         "drill/scheduled",
+        "prune/scheduled",
     }
 
 
