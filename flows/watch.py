@@ -134,16 +134,24 @@ async def cancel_missed(period: timedelta) -> None:
 async def tell_of(
     configuration: Configuration, plan: str, found: Watched, events: Events, sinks: asyncio.Future[Look]
 ) -> list[str]:
-    """Tell people what is wrong with the resources, and with the sinks where that is known soon; give the worst of it.
+    """Tell people what is wrong with resources and schedules, and with sinks if that is known soon.
 
     The answer to an outage may take long, and what else is wrong does not wait for it.
+
+    Returns:
+        What is critical of the resources.
     """
+    # Loaded late: the first look must not wait for it.
+    from flows.health import look_at_runs  # noqa: PLC0415
+
+    runs = asyncio.create_task(tried("the runs of what is scheduled", lambda: look_at_runs(plan), PAGE_SECONDS))
     fence = await events.fence()
     serving = None if fence is None else {each.active for each in fence.assignments.values()}
     look = protection(configuration.plan(plan), found, serving)
     await asyncio.wait({sinks}, timeout=SINKS_SECONDS)
-    both = look | sinks.result() if sinks.done() else look
-    await tell_concerns(open_vault(configuration.vault), plan, both)
+    seen = look | (await runs or Look(frozenset()))
+    seen = seen | sinks.result() if sinks.done() else seen
+    await tell_concerns(open_vault(configuration.vault), plan, seen)
     return [each.summary for each in look.found if each.severity == "critical"]
 
 

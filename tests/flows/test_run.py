@@ -12,7 +12,7 @@ from prefect import flow, get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Completed, Crashed
 from prefect.utilities.engine import capture_sigterm
 
 from flows import run as stopping
@@ -125,3 +125,34 @@ async def test_a_flow_run_that_the_server_does_not_know_is_not_cancelled(
         return "done"
 
     assert await to_its_report(work(), uuid4()) == "done"
+
+
+async def test_a_run_that_was_taken_for_dead_and_lives_goes_on(
+    prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was away for long believes that no run beats."""
+    monkeypatch.setattr(stopping, "EVERY", 0.01)
+    read = PrefectClient.read_flow_run
+    looks = 0
+
+    async def reading(self: PrefectClient, flow_run_id: UUID) -> Any:
+        nonlocal looks
+        looks += 1
+        return await read(self, flow_run_id)
+
+    monkeypatch.setattr(PrefectClient, "read_flow_run", reading)
+
+    async def work() -> str:
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run.id, Crashed(message=stopping.DEAD))
+        before = looks
+        while looks < before + 3:
+            await asyncio.sleep(0.01)
+        return "done"
+
+    @flow(persist_result=False)
+    async def long() -> State[Any]:
+        return Completed(message=await to_its_report(work(), flow_run.id))
+
+    state = await long(return_state=True)
+    assert (state.name, state.message) == ("Completed", "done")
