@@ -11,6 +11,8 @@ import typer
 from standby.cli.options import PlanName, Wait
 from standby.cli.output import Line, Output, loss_lines
 from standby.cli.run import Exit
+from standby.clock import SystemClock
+from standby.concurrency import do_for_each
 from standby.document import JsonObject, JsonValue, write_whole
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
@@ -19,7 +21,7 @@ from standby.recovery.concerns import Kind, read_concerns
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
-from standby.recovery.page import gather_content, render_page
+from standby.recovery.page import PageContent, gather_content, render_page
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
@@ -132,6 +134,9 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
     return Exit.DONE if ready else Exit.DIFFERENCES
 
 
+PLANS_AT_ONCE = 4  # Each asks all of its resources side by side
+
+
 class PageUnwritable(StandbyError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
@@ -139,30 +144,52 @@ class PageUnwritable(StandbyError):
 
 async def report(
     context: typer.Context,
-    plan: PlanName,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
+    plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="A plan; without one, all of them.")] = None,
     wait: Wait = ANSWER_SECONDS,
 ) -> Exit:
-    """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
+    """Write a page about a plan or all: what needs attention, readiness, recovery points, snapshots, timeline.
 
     It is one file that needs nothing else. It can be written while the source does not answer.
+
+    Of several plans, one that cannot be read is named on the page, and the others are there.
 
     Exit status: 0 the page is written, whatever it says.
     """
     output: Output = context.obj
-    async with open_recovery(output.load(), plan) as recovery:
-        finding = await look(recovery)
-        content = await gather_content(recovery, await sinks_seen(recovery), seconds=wait)
-    await asyncio.to_thread(_write, html, render_page(content))
+    configuration = output.load()
+
+    async def gather(name: str) -> PageContent | StandbyError:
+        try:
+            async with open_recovery(configuration, name) as recovery:
+                return await gather_content(recovery, seconds=wait)
+        except StandbyError as error:
+            if plan is not None:
+                raise
+            return error
+
+    names = list(configuration.plans) if plan is None else [plan]
+    gathered = dict(zip(names, await do_for_each(names, gather, PLANS_AT_ONCE), strict=True))
+    found = [each for each in gathered.values() if isinstance(each, PageContent)]
+    unread = {name: each for name, each in gathered.items() if isinstance(each, StandbyError)}
+    await asyncio.to_thread(_write, html, render_page(found, SystemClock().now(), unread))
     output.result(f"Written: {html}")
-    found = content.readiness
-    pairs: list[JsonValue] = [{"home": it.primary, "target": it.target, "state": it.state.value} for it in found]
-    for each in content.readiness:
-        output.result(Line(wording.state_words(each), 2))
-    output.results(loss_lines(finding))
-    document: JsonObject = {"plan": plan, "file": str(html), "pairs": pairs, "fence": finding.to_json()}
-    output.document({**document, "audit_whole": not content.audit.problems})
+    for content in found:
+        output.results(Line(wording.state_words(each), 2) for each in content.readiness)
+        output.results(loss_lines(content.finding))
+    output.results(Line(f"{name}: {error}", 0, "!", "red", wrong=True) for name, error in unread.items())
+    if plan is not None:
+        output.document({"file": str(html), **_document(found[0])})
+    else:
+        errors: JsonObject = {name: {"cause": it.cause, "next_action": it.next_action} for name, it in unread.items()}
+        output.document({"file": str(html), "plans": [_document(each) for each in found], "unread": errors})
     return Exit.DONE
+
+
+def _document(of: PageContent) -> JsonObject:
+    pairs: list[JsonValue] = [{"home": it.primary, "target": it.target, "state": it.state.value} for it in of.readiness]
+    whole = of.audit is not None and not of.audit.problems
+    return {"plan": of.plan.name, "pairs": pairs, "fence": of.finding.to_json(), "audit_whole": whole}
 
 
 def _write(path: Path, page: str) -> None:

@@ -1,40 +1,46 @@
-"""The HTML page about a plan: one file that needs nothing else; text from elsewhere is escaped."""
+"""The HTML page about one plan or several: one file that needs nothing else; text from elsewhere is escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import re
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from standby.config.durations import format_duration, roughly
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.activation.seen import SinkView, under_way_words
-from standby.recovery.audit import AuditCheck, facts_of_line, verify_audit
+from standby.recovery.audit import AuditCheck, words_of_line
+from standby.recovery.concerns import Concerns, Severity, Tracked, read_concerns
+from standby.recovery.concerns import Kind as About
 from standby.recovery.context import RecoveryContext
+from standby.recovery.failover.attendance import Told, read_told, since_then
+from standby.recovery.failover.state import sinks_seen
+from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
-from standby.recovery.readiness.document import Readiness, State
-from standby.recovery.readiness.last_runs import LatestDrills
-from standby.recovery.readiness.wording import (
-    STATES,
-    drill_result,
-    drill_words,
-    forecast_words,
-    point_words,
-    points_words,
-    serving_words,
-    span_words,
+from standby.recovery.readiness.document import (
+    Bucket,
+    LastStates,
+    Readiness,
+    Reason,
+    Sample,
+    State,
+    read_last_states,
 )
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
-from standby.replication.needs import Severity
+from standby.recovery.witnesses import Finding, look
+from standby.replication.needs import Severity as Weight
 from standby.service.calls import ANSWER_SECONDS
-from standby.text import clean
+from standby.text import clean, counted, some_sentences, utc
 from standby.vault.replica import ReplicaState, replica_state
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 
 @cache
@@ -49,9 +55,24 @@ def template(package: str, name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: clean(value) if isinstance(value, str) else value,
+        # What a macro gives was cleaned in it.
+        finalize=lambda value: clean(value) if type(value) is str else value,
     )
+    environment.filters |= {"soft": _soft, "sentence": sentence}
     return environment.get_template(name)
+
+
+SEPARATORS = re.compile(r"(?<=[-_./:])(?=\w)")
+
+
+def _soft(text: str) -> Markup:
+    """Let a long id or path be broken where its parts meet, and not within a word."""
+    from markupsafe import Markup, escape  # noqa: PLC0415 - as above
+
+    return Markup("<wbr>").join(escape(part) for part in SEPARATORS.split(clean(text)))
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,106 +80,210 @@ class PageContent:
     plan: RecoveryPlan
     made_at: datetime
     actor: str
-    regions: dict[str, str]
+    regions: Mapping[str, str]
     fence: Fence
+    finding: Finding
     readiness: tuple[Readiness, ...]
-    audit: AuditCheck
-    drills: LatestDrills
+    last: LastStates
+    concerns: tuple[Tracked, ...]
+    told: Mapping[str, Told]
     snapshots: tuple[SnapshotEntry, ...]
-    snapshots_problem: str = ""
-    replica: ReplicaState | None = None
-    sinks: tuple[SinkView, ...] = ()
+    replica: ReplicaState | None
+    sinks: tuple[SinkView, ...]
+    problems: tuple[str, ...]  # what could not be read, and is missing on the page
+
+    @property
+    def audit(self) -> AuditCheck | None:
+        return self.finding.evidence.audit
 
 
 async def gather_content(
-    context: RecoveryContext, sinks: tuple[SinkView, ...] = (), *, seconds: float = ANSWER_SECONDS
+    context: RecoveryContext, readiness: tuple[Readiness, ...] = (), *, seconds: float = ANSWER_SECONDS
 ) -> PageContent:
-    """Gather everything else that the page shows; nothing is changed. Raises as `assess_plan` does."""
+    """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does.
+
+    Args:
+        readiness: of the plan, where the caller has assessed it just now.
+        seconds: that a resource has to answer.
+    """
     plan, vault = context.plan, context.vault
-    replica = await replica_state(vault)
-    readiness = await assess_plan(context, replica, seconds=seconds)
-    snapshots: tuple[SnapshotEntry, ...] = ()
-    problem = ""
-    try:
-        snapshots = await list_snapshots(context)
-    except StandbyError as error:
+    problems: list[str] = []
+
+    async def part(reading: Awaitable[T], otherwise: T) -> T:
         # The page must be written even where a part of it is missing.
-        problem = str(error)
+        try:
+            return await reading
+        except StandbyError as error:
+            problems.append(str(error))
+            return otherwise
+
+    finding, replica = await look(context), await replica_state(vault)
+    if not readiness:
+        readiness = await assess_plan(replace(context, known=finding.known), replica, seconds=seconds)
+    told = await part(read_told(vault, plan.name), {})
     return PageContent(
         plan=plan,
         made_at=context.clock.now(),
         actor=context.actor,
         regions={name: context.configuration.resource(name).region for name in plan.resources},
         fence=await read_fence(vault, plan),
+        finding=finding,
         readiness=readiness,
-        audit=await verify_audit(vault, plan.name, context.signer),
-        drills=await LatestDrills.read(vault, plan.name),
-        snapshots=snapshots,
-        snapshots_problem=problem,
+        last=await part(read_last_states(vault, plan.name), LastStates()),
+        concerns=(await part(read_concerns(vault, plan.name), Concerns())).open,
+        told=since_then(told, finding.evidence.fence, lost=bool(finding.problem)),
+        snapshots=await part(list_snapshots(context), ()),
         replica=replica,
-        sinks=sinks,
+        sinks=await part(sinks_seen(context), ()),
+        problems=tuple(problems),
     )
 
 
-WIDTH = 720
-BOX_WIDTH = 220
-BOX_HEIGHT = 58
-GAP = 24
-MARGIN = 12
+class Matter(NamedTuple):
+    """One thing that needs attention."""
+
+    severity: Severity
+    about: str
+    text: str
+    next_action: str = ""
+    since: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Box:
-    """One resource; `x` and `y` are its upper left corner."""
-
-    name: str
-    region: str
-    x: float
-    y: float
-    role: str
-    serves: bool
+CAUSES = (About.VAULT, About.REPLICA, About.RUNS, About.ACCESS, About.RESOURCE, About.MODELS, About.REPLICATION)
+SYMPTOMS = (About.RPO, About.READINESS)
 
 
-@dataclass(frozen=True)
-class Arrow:
-    """One pair, from the right edge of its source to the left edge of its target."""
+def matters(content: PageContent) -> Iterator[Matter]:
+    """Give what needs attention, causes before symptoms."""
+    finding, audit = content.finding, content.audit
+    if finding.fence:
+        yield Matter("critical", "records", finding.fence, finding.next_action)
+    if wrong := (audit.problems if audit else ()) or tuple(filter(None, [finding.log])):
+        text = f"The audit log is damaged: {some_sentences(wrong)}"
+        compare = "Do not change it, and compare it with another copy of the vault"
+        yield Matter("critical", "audit log", text, finding.next_action or compare)
+    if finding.snapshots:
+        yield Matter("critical", "snapshots", finding.snapshots, finding.how_to_list_again)
+    for words in under_way_words(content.sinks, content.fence):
+        yield Matter("critical", "failover", words)
+    for each in content.told.values():
+        yield Matter("critical", "outage", each.text, since=each.at)
+    for problem in content.problems:
+        yield Matter("warning", "this page", f"A part of it is missing. {problem}")
+    order = (*CAUSES, *(kind for kind in About if kind not in CAUSES + SYMPTOMS), *SYMPTOMS)
+    for it in sorted(content.concerns, key=lambda it: order.index(it.concern.kind)):
+        concern = it.concern
+        yield Matter(concern.severity, concern.title, concern.summary, concern.next_action, it.since)
 
-    primary: str
-    target: str
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    label_y: float  # where its state is written: above a line that rises, below one that falls
-    state: State
+
+class ReasonGroup(NamedTuple):
+    """What is to be answered in the same way."""
+
+    weight: Weight
+    texts: tuple[str, ...]
+    next_action: str
 
 
-@dataclass(frozen=True)
-class RegionMap:
-    width: float
-    height: float
-    boxes: tuple[Box, ...]
-    arrows: tuple[Arrow, ...]
+FIRST = (
+    Bucket.RECORDS_LOST,
+    Bucket.SWITCH_UNDER_WAY,
+    Bucket.FENCED,
+    Bucket.REPLICA,
+    Bucket.PERMISSION,
+    Bucket.UNREACHABLE,
+    Bucket.SOURCE_UNREACHABLE,
+    Bucket.MODEL_MISSING,
+    Bucket.MODEL_UNKNOWN,
+    Bucket.BLOCKED,
+)
+"""Reasons that are causes of others; the order of the rest is that of `Bucket`."""
 
 
-def draw_map(readiness: Sequence[Readiness], fence: Fence, regions: Mapping[str, str]) -> RegionMap:
-    """Place every resource once; a source that is also a target stays among the sources."""
-    primaries = list(dict.fromkeys(each.primary for each in readiness))
-    targets = [name for name in dict.fromkeys(each.target for each in readiness) if name not in primaries]
-    height = max(len(primaries), len(targets)) * (BOX_HEIGHT + GAP) - GAP + 2 * MARGIN
-    places = {**_column(primaries, MARGIN, height), **_column(targets, WIDTH - MARGIN - BOX_WIDTH, height)}
-    roles = _roles(fence)
-    boxes = tuple(
-        Box(name, regions.get(name, ""), x, y, roles.get(name, "standby"), serves=name in roles)
-        for name, (x, y) in places.items()
+def grouped(reasons: Iterable[Reason]) -> list[ReasonGroup]:
+    """Put what is to be answered in the same way together, causes before symptoms."""
+    ranks = {bucket: rank for rank, bucket in enumerate((*FIRST, *(each for each in Bucket if each not in FIRST)))}
+    groups: dict[tuple[Bucket, Weight, str], dict[str, None]] = {}
+    for each in sorted(reasons, key=lambda each: (each.severity is Weight.WARNING, ranks[each.bucket])):
+        groups.setdefault((each.bucket, each.severity, each.next_action), {})[each.text] = None
+    return [ReasonGroup(weight, tuple(texts), action) for (_, weight, action), texts in groups.items()]
+
+
+def in_common(readiness: Sequence[Readiness]) -> list[Reason]:
+    """Give the reasons that are the same for every one of several targets."""
+    first, *others = readiness
+    return [each for each in first.reasons if others and all(each in other.reasons for other in others)]
+
+
+MOST_TIMES = 4  # How many times the objective the drawing is high
+WIDTH, HEIGHT = 1000.0, 100.0  # Of the drawing, which is stretched to where it is shown
+
+
+class RpoChart(NamedTuple):
+    """How far a target was behind over time, from the left to the right."""
+
+    lines: tuple[str, ...]  # the points of a line for each stretch of time in which that is known
+    unknown: tuple[tuple[float, float], ...]  # begin and width of each stretch of time in which it is not
+    missed: tuple[tuple[float, float], ...]  # where the RPO was missed
+    objective: float | None  # how high it is
+    begin: datetime
+    end: datetime
+    top: str  # what the upper edge stands for
+    words: str  # what can be seen, for who cannot see it
+
+
+def draw_rpo(samples: Sequence[Sample], rpo_seconds: float | None) -> RpoChart | None:
+    """Draw the history of one target; nothing of a single check."""
+    if len(samples) < 2 or not any(each.age is not None or each.met is not None for each in samples):
+        return None
+    begin, end = samples[0].at, samples[-1].at
+    worst = max(samples, key=lambda each: each.age or timedelta())
+    furthest = (worst.age or timedelta()).total_seconds()
+    # What is far beyond the objective goes along the upper edge: drawn in full, it would flatten all the rest.
+    highest = 1.1 * max(min(furthest, MOST_TIMES * rpo_seconds) if rpo_seconds else furthest, rpo_seconds or 0.0, 60.0)
+    span = max((end - begin).total_seconds(), 1.0)
+
+    def place(sample: Sample) -> tuple[float, float]:
+        age = min((sample.age or timedelta()).total_seconds(), highest)
+        return round((sample.at - begin).total_seconds() / span * WIDTH, 1), round(HEIGHT * (1 - age / highest), 1)
+
+    stretches: list[list[str]] = [[]]
+    unknown = []
+    for each, following in zip(samples, (*samples[1:], samples[-1]), strict=True):
+        x, y = place(each)
+        if each.age is None:
+            unknown.append((x, max(place(following)[0] - x, 4.0)))
+            stretches.append([])
+        else:
+            stretches[-1].append(f"{x},{y}")
+    missed = [each for each in samples if each.met is False]
+    return RpoChart(
+        lines=tuple(" ".join(points) for points in stretches if points),
+        unknown=tuple(unknown),
+        missed=tuple(place(each) for each in missed if each.age is not None),
+        objective=round(HEIGHT * (1 - rpo_seconds / highest), 1) if rpo_seconds else None,
+        begin=begin,
+        end=end,
+        top=f"{roughly(timedelta(seconds=highest))}{' or more' if furthest > highest else ''}",
+        words=_rpo_words(samples, worst, len(missed), rpo_seconds),
     )
-    return RegionMap(WIDTH, height, boxes, tuple(_arrow(each, places) for each in readiness))
 
 
-def _column(names: Sequence[str], x: float, height: float) -> dict[str, tuple[float, float]]:
-    tall = len(names) * (BOX_HEIGHT + GAP) - GAP
-    top = (height - tall) / 2
-    return {name: (x, top + number * (BOX_HEIGHT + GAP)) for number, name in enumerate(names)}
+def _rpo_words(samples: Sequence[Sample], worst: Sample, missed: int, rpo_seconds: float | None) -> str:
+    words = f"{counted(len(samples), 'check')} from {utc(samples[0].at)} to {utc(samples[-1].at)}"
+    furthest = (
+        "never behind the source" if not worst.age else f"at most {roughly(worst.age)} behind, at {utc(worst.at)}"
+    )
+    parts = [f"{words}: {furthest}"]
+    if rpo_seconds:
+        rpo = format_duration(timedelta(seconds=rpo_seconds))
+        parts.append(
+            f"The RPO of {rpo} was missed in {missed} of them" if missed else f"The RPO of {rpo} was never missed"
+        )
+    if unknown := sum(each.age is None for each in samples):
+        parts.append(
+            f"In {unknown} of them it was not known how far behind it was, or something could not be recovered"
+        )
+    return " ".join(map(sentence, parts))
 
 
 def _roles(fence: Fence) -> dict[str, str]:
@@ -173,26 +298,11 @@ def _roles(fence: Fence) -> dict[str, str]:
     return roles
 
 
-def _arrow(readiness: Readiness, places: Mapping[str, tuple[float, float]]) -> Arrow:
-    (x1, y1), (x2, y2) = places[readiness.primary], places[readiness.target]
-    middle = BOX_HEIGHT / 2
-    # Where both are sources, one is above the other: then the line goes along their right edges.
-    end = x2 + BOX_WIDTH if x2 <= x1 else x2
-    return Arrow(
-        primary=readiness.primary,
-        target=readiness.target,
-        x1=x1 + BOX_WIDTH,
-        y1=y1 + middle,
-        x2=end,
-        y2=y2 + middle,
-        label_y=y2 + middle + (18 if y2 > y1 else -8),
-        state=readiness.state,
-    )
-
-
 MOST_ANALYZERS = 500  # Analyzers of a pair that the page lists; `standby status --json` has all
 MOST_LINES = 100  # Newest entries of the audit log that it shows
 MOST_SNAPSHOTS = 20
+NEWEST = 8  # Entries of these that are shown at once; the others when asked for
+MOST_TEXTS = 3  # Reasons of one kind that are shown at once
 
 
 @dataclass(frozen=True)
@@ -204,30 +314,65 @@ class _Row:
     wrong: bool
 
 
-def render_page(content: PageContent) -> str:
-    states = {readiness.state for readiness in content.readiness}
-    worst = next((state for state in (State.NOT_READY, State.UNKNOWN) if state in states), State.READY)
+class _Target(NamedTuple):
+    readiness: Readiness
+    reasons: list[ReasonGroup]
+    rows: list[_Row]
+    chart: RpoChart | None
+
+
+class _View(NamedTuple):
+    """A plan as the page shows it."""
+
+    content: PageContent
+    headline: str
+    worst: State
+    matters: list[Matter]
+    common: list[ReasonGroup]
+    targets: list[_Target]
+    roles: Mapping[str, str]
+
+
+WORST_FIRST = (State.NOT_READY, State.UNKNOWN, State.READY)
+
+
+def _view(content: PageContent) -> _View:
+    worst = min((each.state for each in content.readiness), key=WORST_FIRST.index)
+    common = in_common(content.readiness)
+    targets = [
+        _Target(
+            each,
+            grouped(reason for reason in each.reasons if reason not in common),
+            list(_rows(each)),
+            draw_rpo((*content.last.samples(each), Sample.of(each)), each.rpo_seconds),
+        )
+        for each in content.readiness
+    ]
+    headline = wording.headline(content.readiness)
+    return _View(content, headline, worst, list(matters(content)), grouped(common), targets, _roles(content.fence))
+
+
+def render_page(
+    contents: Sequence[PageContent], made_at: datetime, unread: Mapping[str, StandbyError] | None = None
+) -> str:
+    """Write a page: of one plan, or of all with an overview.
+
+    Args:
+        unread: why nothing is known of other plans, by name.
+    """
     return template("standby.recovery", "report.html.j2").render(
-        content=content,
-        plan=content.plan.name,
-        states=STATES,
-        worst=worst,
-        map=draw_map(content.readiness, content.fence, content.regions),
-        box=(BOX_WIDTH, BOX_HEIGHT),
-        rows=[list(_rows(readiness)) for readiness in content.readiness],
+        views=sorted(map(_view, contents), key=lambda view: WORST_FIRST.index(view.worst)),
+        made_at=made_at,
+        unread=unread or {},
+        wording=wording,
+        words=words_of_line,
+        utc=utc,
+        counted=counted,
         most_analyzers=MOST_ANALYZERS,
-        serving=serving_words,
-        points=points_words,
-        forecast=forecast_words,
-        span=span_words,
-        drill=drill_words,
-        result=drill_result,
-        sentence=sentence,
-        under_way=under_way_words(content.sinks, content.fence),
-        lines=list(reversed(content.audit.lines[-MOST_LINES:])),
-        older=max(0, len(content.audit.lines) - MOST_LINES),
-        facts=facts_of_line,
-        snapshots=content.snapshots[:MOST_SNAPSHOTS],
+        most_lines=MOST_LINES,
+        most_snapshots=MOST_SNAPSHOTS,
+        newest=NEWEST,
+        most_texts=MOST_TEXTS,
     )
 
 
@@ -238,14 +383,14 @@ def _rows(readiness: Readiness) -> Iterator[_Row]:
     for reason in readiness.reasons:
         for analyzer in reason.analyzers:
             problems.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
-            if reason.severity is not Severity.WARNING:
+            if reason.severity is not Weight.WARNING:
                 wrong.add(analyzer)
     points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in problems))
     for point in points:
         yield _Row(
             analyzer=point.analyzer,
             target_analyzer=readiness.names.get(point.analyzer, ""),
-            point=point_words(point, readiness.assessed_at),
+            point=wording.point_words(point, readiness.assessed_at),
             problems=", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
             wrong=point.analyzer in wrong,
         )

@@ -200,6 +200,18 @@ def state_words(readiness: Readiness) -> str:
     return f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}"
 
 
+def headline(found: Sequence[Readiness]) -> str:
+    """Say in a few words which targets of a plan could take over: "west ready, north not ready"."""
+    several = len({each.primary for each in found}) > 1
+
+    def words(each: Readiness) -> str:
+        if each.is_failback:
+            return f"{each.primary} {STATES[each.state]} for a failback"
+        return f"{each.target} {STATES[each.state]}{f' for {each.primary}' if several else ''}"
+
+    return ", ".join(map(words, found))
+
+
 def plan_words(found: Iterable[Readiness]) -> str:
     counts = Counter(readiness.state for readiness in found)
     return totals({STATES[state]: counts[state] for state in State}, none="no target")

@@ -6,14 +6,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 import pytest
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
 
-VOID = {"meta", "br", "rect", "line"}
+VOID = {"meta", "br", "wbr", "rect", "line", "polyline"}
 
 
 class Checker(HTMLParser):
@@ -23,10 +22,11 @@ class Checker(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.outside: list[str] = []
-        self.words: list[str] = []
+        self.data = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.outside += [str(value) for name, value in attrs if name in {"src", "href", "action", "data"}]
+        leads = [str(value) for name, value in attrs if name in {"src", "href", "action", "data"}]
+        self.outside += [each for each in leads if not each.startswith("#")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -40,11 +40,11 @@ class Checker(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":
-            self.words += data.split()
+            self.data += data
 
     @property
     def text(self) -> str:
-        return " ".join(self.words)
+        return " ".join(self.data.split())
 
 
 def read(path: Path) -> tuple[str, Checker]:
@@ -72,27 +72,24 @@ def test_writes_one_page_that_needs_nothing_else(workspace: Workspace, page: Pat
     text, found = read(page)
     assert found.outside == []
     assert not re.search(r"url\(|@import|<script|javascript:", text)
-    assert "Readiness: not ready." in found.text
+    assert "west ready, north not ready" in found.text
     assert "claim is not at north." in found.text
     assert "snapshot.taken" in found.text
     assert "The audit log is complete: 1 entries" in found.text
     assert sorted(each.name for each in workspace.folder.glob("*.html")) == ["report.html"]
 
 
-def test_draws_every_region_and_marks_the_one_that_serves(workspace: Workspace, page: Path) -> None:
+def test_shows_every_region_and_marks_the_one_that_serves(workspace: Workspace, page: Path) -> None:
     workspace.run("report", "invoices", "--html", str(page))
 
     text, _ = read(page)
-    drawn = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
-    svg = ElementTree.fromstring(drawn)
-    told = ["".join(part.itertext()).split() for part in svg.iter("text")]
-    names = {words[0]: words[1:] for words in told}
-    assert (names["east"], names["west"]) == (["eastus"], ["westus3"])
-    serving = [rect for rect in svg.iter("rect") if rect.get("class") == "serves"]
-    assert len(serving) == 1
-    lines = list(svg.iter("line"))
-    assert [line.get("class") for line in lines] == ["not_ready", "not_ready"]
-    assert {line.get("y2") for line in lines} == {"41.0", "123.0"}
+    boxes = re.findall(r'class="box(.*?)">(.*?)</(?:div|li)>', text, re.DOTALL)
+    shown = {" ".join(re.sub("<.*?>", " ", words).split()): is_serving for is_serving, words in boxes}
+    assert shown == {
+        "east eastus serves": " serves",
+        "west westus3 standby; ✕ not ready": "",
+        "north northeurope standby; ✕ not ready": "",
+    }
 
 
 def test_words_of_others_are_escaped(workspace: Workspace, page: Path) -> None:
@@ -108,7 +105,7 @@ def test_words_of_others_are_escaped(workspace: Workspace, page: Path) -> None:
 
     text, found = read(page)
     assert "<script" not in text
-    assert "failed: <script>alert(1)</script>" in found.text
+    assert "Failed: <script>alert(1)</script>" in found.text
 
 
 def test_says_where_the_log_is_not_whole(workspace: Workspace, page: Path) -> None:
@@ -133,6 +130,24 @@ def test_is_written_while_the_source_is_dark(workspace: Workspace, cloud: Cloud,
     assert [pair["state"] for pair in ran.document["pairs"]] == ["ready", "not_ready"]
     _, found = read(page)
     assert "judged without an answer from east" in found.text
+
+
+def test_of_all_plans_one_that_cannot_be_read_costs_itself_only(workspace: Workspace, page: Path) -> None:
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    workspace.edit("plans:\n", "plans:\n  receipts:\n    pairs: [{source: east, targets: [north]}]\n")
+    fence = workspace.folder / "vault" / "recovery" / "receipts" / "fence.json"
+    fence.parent.mkdir(parents=True)
+    fence.write_text("{", encoding="utf-8")
+
+    ran = workspace.run("report", "--html", str(page), "--json")
+
+    assert ran.status == 0
+    assert [each["plan"] for each in ran.document["plans"]] == ["invoices"]
+    assert list(ran.document["unread"]) == ["receipts"]
+    _, found = read(page)
+    assert "2 plans" in found.text
+    assert "receipts: could not be read." in found.text
+    assert "invoices: west not ready" in found.text
 
 
 def test_a_place_that_cannot_be_written_is_an_error(workspace: Workspace) -> None:
