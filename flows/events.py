@@ -144,25 +144,21 @@ LAST_HEALTHY = timedelta(days=1)
 
 async def last_report(plan: str, within: timedelta) -> datetime | None:
     """Say when the watch of a plan reported last, whatever it saw; `None` where it did not in that time."""
-    now = datetime.now(UTC)
-    wanted = EventFilter(
-        event=EventNameFilter(name=[HEALTHY, DEGRADED, UNHEALTHY]),
-        related=EventRelatedFilter(id=[plan_id(plan)]),
-        occurred=EventOccurredFilter(since=now - within, until=now + within),
-    )
+    wanted = _lately([HEALTHY, DEGRADED, UNHEALTHY], within, related=EventRelatedFilter(id=[plan_id(plan)]))
     async with get_client() as client:
         page = await client.read_events(wanted, limit=1)
     return page.events[0].occurred if page.events else None
 
 
+def _lately(names: list[str], within: timedelta, now: datetime | None = None, **of: Any) -> EventFilter:
+    moment = now or datetime.now(UTC)
+    occurred = EventOccurredFilter(since=moment - within, until=moment + within)
+    return EventFilter(event=EventNameFilter(name=names), occurred=occurred, **of)
+
+
 async def told_lately(plan: str, what: str, within: timedelta) -> bool:
     """Say whether people were told the same of a plan not long ago, as far as Prefect knows that."""
-    now = datetime.now(UTC)
-    wanted = EventFilter(
-        event=EventNameFilter(name=[WAITING]),
-        resource=EventResourceFilter(id=[plan_id(plan)]),
-        occurred=EventOccurredFilter(since=now - within, until=now + within),
-    )
+    wanted = _lately([WAITING], within, resource=EventResourceFilter(id=[plan_id(plan)]))
 
     async def read() -> bool:
         async with get_client() as client:
@@ -172,7 +168,7 @@ async def told_lately(plan: str, what: str, within: timedelta) -> bool:
     return bool(await tried(f"the events of plan {plan}", read, READ_SECONDS))
 
 
-KEEP_SECONDS = 10.0  # How long the vault may take to keep what people were told
+KEEP_SECONDS = 5.0  # How long the vault may take to keep what people were told
 REMEMBERED = timedelta(days=1)  # How far back it is looked for what people were told while the vault did not answer
 
 
@@ -181,7 +177,7 @@ async def tell_concerns(vault: AbstractAsyncContextManager[Storage], plan: str, 
 
     A vault that cannot be used is a concern itself. Then the last event says what people know.
     """
-    await tried("what people are told", lambda: _tell(vault, plan, look), 2 * KEEP_SECONDS)
+    await tried("what people are told", lambda: _tell(vault, plan, look), 3 * KEEP_SECONDS)
 
 
 AT_WORK = (Held, LedgerBusy, FailoverUnderWay)  # Another run does the same, or comes first
@@ -213,7 +209,9 @@ async def _tell(vault: AbstractAsyncContextManager[Storage], plan: str, look: Lo
             known, change = await report_concerns(storage, plan, seen, now, None if kept else known)
         kept = True
     except (StandbyError, OSError) as error:
-        known, change = decide(known, replace(seen, found=(*look.found, _unusable(plan, error))), now)
+        # Only what people are told is remembered then.
+        found = [each.model_copy(update={"lasting": timedelta()}) for each in look.found]
+        known, change = decide(known, replace(seen, found=(*found, _unusable(plan, error))), now)
         kept = False
     if change:
         facts = {**change.facts(), "known": known.model_dump(mode="json"), "kept": kept}
@@ -233,12 +231,7 @@ def _unusable(plan: str, error: Exception) -> Concern:
 
 async def _last_told(plan: str) -> tuple[Concerns, bool]:
     """Give what people know by the last event, and whether the vault knows it as well."""
-    now = datetime.now(UTC)
-    wanted = EventFilter(
-        event=EventNameFilter(name=[PROTECTION_CHANGED]),
-        resource=EventResourceFilter(id=[plan_id(plan)]),
-        occurred=EventOccurredFilter(since=now - REMEMBERED, until=now + REMEMBERED),
-    )
+    wanted = _lately([PROTECTION_CHANGED], REMEMBERED, resource=EventResourceFilter(id=[plan_id(plan)]))
     async with get_client() as client:
         page = await client.read_events(wanted, limit=1)
     for event in page.events:
@@ -264,11 +257,7 @@ async def _observations(
 
     A flood of alerts hides no look: more is read then.
     """
-    wanted = EventFilter(
-        event=EventNameFilter(name=names),
-        resource=EventResourceFilter(id=[resource_id(resource)]),
-        occurred=EventOccurredFilter(since=now - within, until=now + within),
-    )
+    wanted = _lately(names, within, now, resource=EventResourceFilter(id=[resource_id(resource)]))
 
     looks: list[Observation] = []
     alerts: dict[str, Observation] = {}

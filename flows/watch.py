@@ -28,7 +28,7 @@ from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, read_fence
-from standby.recovery.concerns import Look
+from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
 from standby.recovery.watch import Watch, Watched, patience, protection
 from standby.vault.vault import open_vault
@@ -147,12 +147,16 @@ async def tell_of(
     runs = asyncio.create_task(tried("the runs of what is scheduled", lambda: look_at_runs(plan), PAGE_SECONDS))
     fence = await events.fence()
     serving = None if fence is None else {each.active for each in fence.assignments.values()}
-    look = protection(configuration.plan(plan), found, serving)
+    look = protection(configuration.plan(plan), found, serving) | Look(frozenset({Kind.FENCE}))
+    if fence is None:
+        action = f"Run standby status {plan}, which says how to go on"
+        reasons = [(problem, action) for problem in events.problems]
+        look |= Look(frozenset(), (grouped(Kind.FENCE, "", "critical", reasons),))
     await asyncio.wait({sinks}, timeout=SINKS_SECONDS)
-    seen = look | (await runs or Look(frozenset()))
+    seen = look | (await runs or Look())
     seen = seen | sinks.result() if sinks.done() else seen
     await tell_concerns(open_vault(configuration.vault), plan, seen)
-    return [each.summary for each in look.found if each.severity == "critical"]
+    return [each.summary for each in look.found if each.kind is Kind.ACCESS and each.severity == "critical"]
 
 
 @flow(name="watch", flow_run_name="watch-{plan}", persist_result=False)

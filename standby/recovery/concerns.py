@@ -40,6 +40,7 @@ class Kind(StrEnum):
     SINK = "sink"
     REPLICA = "replica"
     VAULT = "vault"
+    FENCE = "fence"  # it cannot be read, so that it is not known what serves
 
 
 Subject = tuple[Kind, str]

@@ -20,7 +20,15 @@ from flows.bootstrap import save_what_runs_need
 from flows.check import check
 from flows.commit import commit
 from flows.drill import drill
-from flows.events import DEGRADED, HEALTHY, READINESS_CHANGED, UNHEALTHY, read_observations, resource_id
+from flows.events import (
+    DEGRADED,
+    HEALTHY,
+    PROTECTION_CHANGED,
+    READINESS_CHANGED,
+    UNHEALTHY,
+    read_observations,
+    resource_id,
+)
 from flows.failback import failback
 from flows.orchestrator import Prefect
 from flows.replicate import replicate
@@ -184,6 +192,28 @@ async def test_a_resource_whose_block_cannot_be_used_costs_itself_only(
         assert "The block content-understanding-resource/west cannot be used" in str(state.message)
 
 
+async def test_a_key_that_is_rejected_is_told_at_once_and_once_and_so_is_its_end(
+    make_scene: Any, make_analyzer: Any, run: Runs, told: Any
+) -> None:
+    fault = {"kind": "status", "status": 401, "code": "PermissionDenied"}
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=SOON) as scene:
+        await run(watch, scene.configuration)  # Whatever other tests told of a plan of this name is over.
+        for call in ("list", "get_defaults"):
+            await scene.control("/faults", {"resource": "east", "call": call, "times": None, "fault": fault})
+        rejected = [await run(watch, scene.configuration) for _ in range(2)]
+        await scene.control("/reset", {})
+        well = await run(watch, scene.configuration)
+    assert [state.is_failed() for state in (*rejected, well)] == [True, True, False]
+    changes = []
+    for state in (rejected[0], well):
+        changes += await told(PROTECTION_CHANGED, str(state.state_details.flow_run_id))
+    began, over = (event["payload"] for event in changes)
+    assert (began["severity"], [each["kind"] for each in began["began"]]) == ("critical", ["access"])
+    assert "Whether east, which serves, is down cannot be told" in began["summary"]
+    assert began["next_action"] == "Run standby doctor p, which says what to correct."
+    assert (over["severity"], [each["about"] for each in over["ended"]]) == ("info", ["east"])
+
+
 @pytest.mark.parametrize(("call", "check"), [("list", "listing"), ("authorize", "grant")])
 async def test_what_fails_alone_is_told_as_degraded_and_is_no_outage(
     make_scene: Any, make_analyzer: Any, run: Runs, told: Any, call: str, check: str
@@ -284,6 +314,10 @@ async def test_an_outage_is_told_where_neither_vault_nor_fence_can_be_read(
     assert state.is_failed()
     assert "east unhealthy, west healthy" in str(state.message)
     assert "It is not known which resource serves" in str(state.message)
+    (change,) = await told(PROTECTION_CHANGED, flow_run)
+    kinds = {each["kind"] for each in change["payload"]["began"]}
+    # Of the fence the other case has told already.
+    assert "vault" in kinds if how == "hangs" else kinds == {"fence"}
     for event in (east, west):
         roles = {each["prefect.resource.id"]: each["prefect.resource.role"] for each in event["related"]}
         assert roles["standby.plan.p"] == "served-by"

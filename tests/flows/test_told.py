@@ -93,6 +93,15 @@ async def test_a_vault_that_cannot_be_used_is_told_once_silences_nothing_and_its
     assert [each.concern for each in (await read_concerns(vault, "p")).open] == [REPLICATION]
 
 
+async def test_nothing_waits_to_last_where_the_vault_cannot_keep_since_when_it_is_so(told: Told) -> None:
+    blip = Look(frozenset({Kind.REPLICATION}), (REPLICATION.model_copy(update={"lasting": timedelta(minutes=1)}),))
+    for _ in range(2):
+        await tell_concerns(NoVault(), "p", blip)
+    ((severity, summary),) = told
+    assert severity == "critical"
+    assert "It failed" in summary
+
+
 async def test_whatever_goes_wrong_with_telling_costs_only_itself(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError
