@@ -28,23 +28,15 @@ def json_answer(value: JsonValue, status: int = 200, headers: tuple[Header, ...]
     return Answer(status, encode(value), headers)
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """The service refuses a call; `inner` has code and message of the inner error, which names the cause."""
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        inner: tuple[str, str] | None = None,
-        headers: tuple[Header, ...] = (),
-    ) -> None:
-        super().__init__(status, code, message, inner)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.inner = inner
-        self.headers = headers
+    status: int
+    code: str
+    message: str
+    inner: tuple[str, str] | None = None
+    headers: tuple[Header, ...] = ()
 
     def error(self) -> JsonObject:
         """Give the error object of the answer (recording: get not found)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -21,15 +21,14 @@ OWN = ("recovery/", "audit/", "durations/", "drills/")  # Never read from the re
 KEPT = "snapshots/"  # Read from the real vault once: the newest snapshot stays the same for the whole drill
 
 
+@dataclass(frozen=True)
 class IsolatedVault:
     """A view of a vault that changes nothing in it except below one folder."""
 
-    def __init__(self, real: Storage, folder: str) -> None:
-        """Read from a vault, and write below one folder of it."""
-        self._real = real
-        self._folder = folder
-        self._written: set[str] = set()
-        self._kept: dict[str, bytes | None] = {}
+    _real: Storage
+    _folder: str
+    _written: set[str] = field(default_factory=set)
+    _kept: dict[str, bytes | None] = field(default_factory=dict)
 
     def where(self, path: str) -> str:
         return self._real.where(self._inside(path) if self._is_own(path) else path)

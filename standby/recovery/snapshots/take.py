@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
@@ -49,14 +49,16 @@ class NothingReachable(SnapshotError):
         super().__init__(cause, f"See standby doctor {plan}; earlier snapshots are unchanged")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gathered:
-    resources: Mapping[str, ResourceSnapshot]
-    objects: Mapping[str, bytes]  # their definitions as they are stored, by digest
-    missing: Mapping[str, str]
-    unseen: frozenset[str]  # the primaries that those resources serve for
-    unreadable: Mapping[str, Mapping[str, Analyzer]]  # by resource: of which something cannot be read
-    unserved: Mapping[str, ServiceError | None]  # by resource: why its defaults cannot be read
+    """What the resources hold, each by its name, as far as it was read."""
+
+    resources: dict[str, ResourceSnapshot] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)  # their definitions as they are stored, by digest
+    missing: dict[str, str] = field(default_factory=dict)  # why nothing was read
+    unseen: frozenset[str] = frozenset()  # the primaries that those resources serve for
+    unreadable: dict[str, Mapping[str, Analyzer]] = field(default_factory=dict)  # of which something cannot be read
+    unserved: dict[str, ServiceError | None] = field(default_factory=dict)  # why its defaults cannot be read
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
@@ -64,30 +66,23 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     primaries: dict[str, tuple[str, ...]] = {}
     for primary, assignment in fence.assignments.items():
         primaries[assignment.active] = (*primaries.get(assignment.active, ()), primary)
-    resources: dict[str, ResourceSnapshot] = {}
-    objects: dict[str, bytes] = {}
-    missing: dict[str, str] = {}
-    unreadable: dict[str, Mapping[str, Analyzer]] = {}
-    unserved: dict[str, ServiceError | None] = {}
+    found = Gathered()
 
     async def read(name: str) -> None:
         if name not in context.connections.clients:
-            missing[name] = f"{name} serves, but is not a resource of the plan any more"
+            found.missing[name] = f"{name} serves, but is not a resource of the plan any more"
             return
         try:
-            resources[name], found, unreadable[name], unserved[name] = await _read(context, name, primaries[name])
-            objects.update(found)
+            await _read(context, name, primaries[name], found)
         except ServiceError as error:
-            missing[name] = str(error)
+            found.missing[name] = str(error)
 
     await all_of(read(name) for name in primaries)
-    unseen = frozenset(primary for name in missing for primary in primaries[name])
-    return Gathered(resources, objects, missing, unseen, unreadable, unserved)
+    found.unseen = frozenset(primary for name in found.missing for primary in primaries[name])
+    return found
 
 
-async def _read(
-    context: RecoveryContext, name: str, primaries: tuple[str, ...]
-) -> tuple[ResourceSnapshot, dict[str, bytes], Mapping[str, Analyzer], ServiceError | None]:
+async def _read(context: RecoveryContext, name: str, primaries: tuple[str, ...], into: Gathered) -> None:
     client = context.connections[name]
     inventory = await take_inventory(client)
     deployments, seen_at = inventory.serving.deployments, context.clock.now()
@@ -99,7 +94,9 @@ async def _read(
     labelled = await see_labelled(protected, client.resource, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
-    part = ResourceSnapshot(
+    into.unreadable[name], into.unserved[name] = unreadable, inventory.serving.unread
+    into.objects |= {digest_of(content): content for content in objects.values()}
+    into.resources[name] = ResourceSnapshot(
         primaries=primaries,
         **client.resource.model_dump(include={"region", "endpoint", "api_version"}),
         seen_at=seen_at,
@@ -118,7 +115,6 @@ async def _read(
             for analyzer, definition in clean.items()
         },
     )
-    return part, {digest_of(content): content for content in objects.values()}, unreadable, inventory.serving.unread
 
 
 def _protected(
