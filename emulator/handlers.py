@@ -30,7 +30,7 @@ from emulator.definitions import (
 )
 from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, ShortGrant, Twist, VoidGrant
 from emulator.tokens import TokenGrant
-from emulator.world import GrantKey, ResourceState, World
+from emulator.world import ResourceState, World
 from standby.document import JsonObject, JsonValue
 
 
@@ -182,7 +182,7 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
     if not isinstance(call.twist, VoidGrant) and _is_in_region(world, target_id, call):
-        state.grant(GrantKey(call.api_version, call.analyzer, target_id), expires_at)
+        state.grant((call.api_version, call.analyzer, target_id), expires_at)
     named: JsonObject = {"targetAzureResourceId": target_id}
     if "targetRegion" in call.body:
         named["targetRegion"] = call.body["targetRegion"]
@@ -220,7 +220,7 @@ def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id
     if found is None:
         # A missing source is a 400 here, not a 404 (REFERENCE). Inferred: the inner code.
         raise answers.invalid_request("ModelNotFound", f"The source analyzer '{analyzer_id}' was not found.")
-    key = GrantKey(call.api_version, analyzer_id, target.place.resource_id)
+    key = call.api_version, analyzer_id, target.place.resource_id
     if source is not target and not source.has_granted(key):
         raise answers.not_granted(str(source_id), analyzer_id)
     return found

@@ -63,8 +63,7 @@ class Emulator:
 async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
     """Serve until the context is left; then all connections are dropped at once."""
     async with AsyncExitStack() as stack:
-        made = stack.enter_context(certificates()) if config.tls else None
-        tls = made.server if made else None
+        ca_file, tls = stack.enter_context(certificates()) if config.tls else (None, None)
         ports = {name: stack.enter_context(bound()) for name in config.resources}
         places = {name: _place(name, config, port_of(port), tls) for name, port in ports.items()}
         world = World(config, places)
@@ -84,7 +83,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
         await impose()
         await control.open()
         url = f"http://{HOST}:{port_of(control_port)}"
-        identity, ca_file = Identity(f"{url}/identity", world.issuer.header), made.ca_file if made else None
+        identity = Identity(f"{url}/identity", world.issuer.header)
         yield Emulator(control=url, arm=url, resources=places, identity=identity, world=world, ca_file=ca_file)
 
 
@@ -103,24 +102,16 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
     return Place(name, endpoint=endpoint, region=resource.region, resource_id=f"{RESOURCE_ID}{name}", key=key)
 
 
-@dataclass(frozen=True)
-class Certificates:
-    """An authority that nobody else knows (its PEM is `ca_file`), and a server's TLS context signed by it."""
-
-    ca_file: Path
-    server: ssl.SSLContext
-
-
 @contextmanager
-def certificates() -> Iterator[Certificates]:
-    """Make an authority and its certificate; the file is gone afterwards."""
+def certificates() -> Iterator[tuple[Path, ssl.SSLContext]]:
+    """Make an authority that nobody else knows, and a server's TLS context signed by it; its PEM is gone afterwards."""
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
     with tempfile.TemporaryDirectory(prefix="emulator-") as folder:
         ca_file = Path(folder) / "ca.pem"
         authority.cert_pem.write_to_path(str(ca_file))
-        yield Certificates(ca_file, server)
+        yield ca_file, server
 
 
 HOST = "127.0.0.1"

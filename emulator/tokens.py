@@ -17,29 +17,23 @@ API_VERSION = "2019-08-01"
 TIME = SystemClock()  # That of everything that is emulated
 
 
-@dataclass(frozen=True)
-class _Token:
-    audience: str
-    expires_on: float
-
-
 class TokenIssuer:
     def __init__(self, seconds: int) -> None:
         self.header = secrets.token_urlsafe(24)
         self.seconds = seconds
-        self._tokens: dict[str, _Token] = {}
+        self._tokens: dict[str, tuple[str, int]] = {}  # each with its audience, and the Unix time of its end
 
     def issue(self, audience: str) -> tuple[str, int]:
         """Give a new token and the Unix time of its end."""
         token = secrets.token_urlsafe(32)
         expires_on = int(TIME.now().timestamp()) + self.seconds
-        self._tokens[token] = _Token(audience.rstrip("/"), expires_on)
+        self._tokens[token] = audience.rstrip("/"), expires_on
         return token, expires_on
 
     def audience(self, token: str) -> str | None:
         """Say what a token is good for; `None` where it is unknown, revoked or over."""
-        known = self._tokens.get(token)
-        return known.audience if known is not None and TIME.now().timestamp() < known.expires_on else None
+        audience, expires_on = self._tokens.get(token, (None, 0))
+        return audience if TIME.now().timestamp() < expires_on else None
 
     def revoke_all(self) -> None:
         self._tokens.clear()

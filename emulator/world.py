@@ -83,13 +83,9 @@ class Place:
     key: str
 
 
-@dataclass(frozen=True)
-class GrantKey:
-    """What a grant of the released protocol is for; the target's id is compared by case (REFERENCE: user)."""
-
-    api_version: str
-    analyzer_id: str
-    target_resource_id: str
+GrantKey = tuple[str, str, str]
+"""The api-version, analyzer and target of a grant of the released protocol; case matters in the target's id (REFERENCE:
+user)."""
 
 
 class ResourceState:
@@ -153,7 +149,7 @@ class ResourceState:
     def remove(self, api_version: str, analyzer_id: str) -> None:
         """Forget an analyzer, and with it the grants to copy it. Inferred: that the grants go."""
         self._registrations[api_version].pop(analyzer_id, None)
-        for key in [key for key in self._grants if (key.api_version, key.analyzer_id) == (api_version, analyzer_id)]:
+        for key in [key for key in self._grants if key[:2] == (api_version, analyzer_id)]:
             del self._grants[key]
 
     def begin(
