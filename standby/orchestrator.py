@@ -48,13 +48,9 @@ class Orchestrator(Protocol):
         *,
         apply: Path | None,
         on_progress: Callable[[Progress], None],
-        past_loss: str | None = None,
+        past_loss: str | None = None,  # why it goes on although the fence or the audit log was lost
     ) -> Ended:
-        """Run the replicate flow here and now, under the orchestrator's eyes.
-
-        Args:
-            past_loss: why it goes on although the fence or the audit log was lost; `None` where it does not.
-        """
+        """Run the replicate flow here and now, under the orchestrator's eyes."""
 
     async def recover(
         self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]

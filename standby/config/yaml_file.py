@@ -88,10 +88,8 @@ def read_yaml(text: str) -> YamlFile:
         if node is not None:
             file.data = _Reader(loader, file).read(node, (), ())
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        file.problems.append(
-            Problem((), f"has a character that text cannot have, {_code(text[error.position])}, in line {line}")
-        )
+        code, line = _code(text[error.position]), text.count("\n", 0, error.position) + 1
+        file.problems.append(Problem((), f"has a character that text cannot have, {code}, in line {line}"))
     except _Excess as error:
         file.problems.append(Problem((), str(error)))
     except yaml.YAMLError as error:

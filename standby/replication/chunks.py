@@ -133,11 +133,7 @@ class ChunkRequest:
 async def begin_chunk(
     context: RunContext, request: ChunkRequest, steps: Steps, ledger: Ledger, on_progress: Callable[[Progress], None]
 ) -> Replication:
-    """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run.
-
-    Args:
-        ledger: what the chunk adds to; it has no file, which the parent writes alone.
-    """
+    """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run."""
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived the run that sent it.
@@ -218,13 +214,13 @@ def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Conf
     return configuration.model_copy(update={"resources": resources})
 
 
+@dataclass
 class Tally:
     """Adds up the progress of parts."""
 
-    def __init__(self, total: int, on_progress: Callable[[Progress], None]) -> None:
-        self._total = total
-        self._on_progress = on_progress
-        self._parts: list[Progress] = []
+    total: int
+    on_progress: Callable[[Progress], None]
+    _parts: list[Progress] = field(default_factory=list)
 
     def part(self) -> Callable[[Progress], None]:
         """Give what one more part is to report its progress to."""
@@ -236,7 +232,7 @@ class Tally:
             ended: Counter[Status] = Counter(dict.fromkeys(Status, 0))
             for one in self._parts:
                 ended.update(dict(one.ended))
-            self._on_progress(Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items())))
+            self.on_progress(Progress(self.total, sum(one.in_flight for one in self._parts), tuple(ended.items())))
 
         return show
 

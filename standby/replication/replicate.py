@@ -292,11 +292,7 @@ async def _approved_plan(
 async def make_plan_now(
     context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None = None
 ) -> ReplicationPlan:
-    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers.
-
-    Args:
-        approved: a plan that it will be compared with.
-    """
+    """Take the inventory of all resources of some pairs, and plan from it and from their ledgers, as was `approved`."""
     # A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
     names = sorted({name for pair in records for name in pair})
     inventories, failures = await look_at((context.connections[name] for name in names), context.recovery_plan.ignore)

@@ -326,11 +326,7 @@ async def must_find(
 async def settle(
     context: RunContext, target: str, analyzer: str, is_ours: Callable[[Analyzer], bool], seconds: float = SETTLING
 ) -> Analyzer | None:
-    """Find what was asked for where the answer was lost; `None` where the target does not show it for so long.
-
-    Raises:
-        MayBeUnderWay: the target cannot be looked at.
-    """
+    """Find what was asked for, its answer lost; `None` if it is not shown, `MayBeUnderWay` if nothing can be seen."""
     begun, seen = context.clock.monotonic(), False
     async for _ in looks(LATE, context.clock):
         try:

@@ -224,10 +224,5 @@ class Answer:
 
     def protocol_error(self, cause: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
         """Make the error of an answer that breaks the protocol."""
-        return kind(
-            cause,
-            status=self.status,
-            request_id=code_of(self.headers.get("apim-request-id")),
-            resource=self.resource,
-            analyzer=self.analyzer,
-        )
+        request = code_of(self.headers.get("apim-request-id"))
+        return kind(cause, status=self.status, request_id=request, resource=self.resource, analyzer=self.analyzer)

@@ -48,28 +48,19 @@ async def start_copy(
     except errors.NotConnected:
         raise
     except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
-        raise errors.CopyOutcomeUnknown(
-            error.cause,
-            status=error.status,
-            request_id=error.request_id,
-            resource=target.resource.name,
-            analyzer=analyzer,
-        ) from None
+        lost = errors.CopyOutcomeUnknown(error.cause, status=error.status, request_id=error.request_id)
+        lost.resource, lost.analyzer = target.resource.name, analyzer
+        raise lost from None
 
 
 class ReleasedProtocol:
     """`:grantCopyAuthorization`, then `:copy`; it has neither token, encryption nor deployments."""
 
     async def authorize(
-        self,
-        source: Client,
-        analyzer: str,
-        target: Resource,
-        target_analyzer: str,
-        *,
-        encryption: Encryption,  # noqa: ARG002 - there is no token to encrypt
+        self, source: Client, analyzer: str, target: Resource, target_analyzer: str, *, encryption: Encryption
     ) -> CopyAuthorization:
         """Have the source note that this target may copy this analyzer; `ProtocolError` if it granted another one."""
+        del encryption  # There is no token to encrypt.
         body: JsonObject = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
         answer, grant = await source.ask_for_grant(analyzer, ":grantCopyAuthorization", body)
         granted = grant.target_resource_id
@@ -78,14 +69,10 @@ class ReleasedProtocol:
         return CopyAuthorization(source.resource, analyzer, target_analyzer, grant.expires_at)
 
     async def copy(
-        self,
-        target: Client,
-        authorization: CopyAuthorization,
-        *,
-        overrides: DeploymentOverrides,  # noqa: ARG002 - the target's defaults say which deployment serves
-        allow_replace: bool,
+        self, target: Client, authorization: CopyAuthorization, *, overrides: DeploymentOverrides, allow_replace: bool
     ) -> StartedOperation:
         """Start the copy at the target; it is sent again only when it was certainly not taken."""
+        del overrides  # The target's defaults say which deployment serves.
         source = authorization.source
         body: JsonObject = {"sourceAnalyzerId": authorization.analyzer}
         if source.resource_id.lower() != target.resource.resource_id.lower():
@@ -121,12 +108,10 @@ class Preview2025Protocol:
     ) -> StartedOperation:
         """Start the copy at the target; `InvalidRequest` where it is to replace, which this protocol does not have."""
         if allow_replace:
-            raise errors.InvalidRequest(
-                f"api-version {target.resource.api_version} cannot replace {authorization.target_analyzer}",
-                "Use --on-existing version, or another api_version at both resources",
-                resource=target.resource.name,
-                analyzer=authorization.target_analyzer,
-            )
+            there, analyzer = target.resource, authorization.target_analyzer
+            cause = f"api-version {there.api_version} cannot replace {analyzer}"
+            action = "Use --on-existing version, or another api_version at both resources"
+            raise errors.InvalidRequest(cause, action, resource=there.name, analyzer=analyzer)
         body: JsonObject = {"source": authorization.source_url}
         if authorization.token is not None:
             body["authorizationToken"] = authorization.token.get_secret_value()

@@ -97,11 +97,7 @@ PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody 
 def error_of_transport(
     error: httpx.HTTPError, analyzer: str | None, resource: str, endpoint: str, now: datetime, proxy: str
 ) -> errors.ServiceError:
-    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL.
-
-    Args:
-        proxy: by which the endpoint is called, in words; empty where by none.
-    """
+    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
     where, what = f"{resource} ({endpoint})", _words(error)
     kind: type[errors.ServiceError]
     advice = None

@@ -37,19 +37,12 @@ class Transport(httpx.AsyncBaseTransport):
         """
         limits = request.extensions["timeout"]
         url = request.url
-        path, _, query = url.raw_path.decode("ascii").partition("?")
+        host, (path, _, query) = url.raw_host.decode("ascii"), url.raw_path.decode("ascii").partition("?")
         try:
             answer = await self._open().request(
                 request.method,
                 # Of the parts as httpx has read them, so that both mean the same host.
-                URL.build(
-                    scheme=url.scheme,
-                    host=url.raw_host.decode("ascii"),
-                    port=url.port,
-                    path=path,
-                    query_string=query,
-                    encoded=True,
-                ),
+                URL.build(scheme=url.scheme, host=host, port=url.port, path=path, query_string=query, encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
                 data=request.content or None,
                 allow_redirects=False,
