@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate, cycle, pairwise
 
@@ -115,11 +115,11 @@ def _read(places: Sequence[float], values: Sequence[float], place: float) -> flo
     return values[after - 1] + part * (values[after] - values[after - 1])
 
 
+@dataclass
 class Experience:
     """What a run knows of how long everything takes, by what it is made from, where, and kind."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, Kind], Known] = {}
+    _known: dict[tuple[str, str, Kind], Known] = field(default_factory=dict)
 
     def of(self, source: str, target: str, kind: Kind) -> Known:
         return self._known.setdefault((source, target, kind), Known(kind))

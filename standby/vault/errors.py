@@ -128,17 +128,12 @@ _NO_CONNECTION = {
 
 
 class Failed(Exception):
-    """A call failed.
-
-    Attributes:
-        kind: after `unclear` a write may have been carried out, and after `conflict` where it was not the first try.
-        reason: without anything secret; the library's messages hold addresses with their signatures.
-    """
+    """A call failed."""
 
     def __init__(self, kind: Kind, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
+        self.kind = kind  # after `unclear` a write may have been carried out, after `conflict` if not the first try
+        self.reason = reason  # without anything secret; the library's messages hold addresses with their signatures
         self.status = status
 
     @property

@@ -157,13 +157,13 @@ def outcome(write: str, before: Sight, now: Sight) -> Outcome:
     return Outcome.LOST if before.writes[-1] in now.writes else Outcome.UNRELATED
 
 
+@dataclass(eq=False)
 class ObjectStorage:
     """Objects of one container or bucket, below one folder."""
 
-    def __init__(self, connection: Connection, clock: Clock, waits: Waits) -> None:
-        self._at = connection
-        self._clock = clock
-        self._waits = waits
+    _at: Connection
+    _clock: Clock
+    _waits: Waits
 
     def where(self, path: str) -> str:
         return f"{self._at.url}{path}"
