@@ -1,13 +1,14 @@
 """Whether what runs by itself runs: the workers of each work pool, the watch and the schedules of each plan."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.actions import ChangeFlowRunState
@@ -94,10 +95,9 @@ NEWEST = 60  # Runs of a plan that are looked at
 
 async def inspect_runs(plans: Sequence[str]) -> dict[str, dict[str, Health]]:
     """See for each plan and scheduled flow whether its schedule makes runs, and how the last one ended."""
-    now = datetime.now(UTC)
     async with get_client() as client:
         deployments = await _deployments(client, ["watch", *SCHEDULED])
-        return {plan: await _inspect_runs(client, plan, deployments, now) for plan in plans}
+        return {plan: await _inspect_runs(client, plan, deployments) for plan in plans}
 
 
 async def look_at_runs(plan: str) -> Look:
@@ -113,74 +113,72 @@ async def look_at_runs(plan: str) -> Look:
 
 
 async def _inspect_runs(
-    client: PrefectClient, plan: str, deployments: Sequence[DeploymentResponse], now: datetime
+    client: PrefectClient, plan: str, deployments: Sequence[DeploymentResponse]
 ) -> dict[str, Health]:
-    # What is started by hand is of no plan; its runs are.
+    now = datetime.now(UTC)
     scheduled = {_flow_of(each): each for each in deployments if each.parameters.get("plan") == plan}
-    ours = [each for each in deployments if _flow_of(each) != "watch" and each.parameters.get("plan") in {plan, None}]
-    flow_of = {each.id: _flow_of(each) for each in ours}
-    wanted = {"deployment_id": {"any_": list(flow_of)}, "expected_start_time": {"before_": now}}
+    # What is started by hand is of no plan; its runs are.
+    flow_of: dict[UUID | None, str]
+    flow_of = {each.id: _flow_of(each) for each in deployments if each.parameters.get("plan") in {plan, None}}
+    ours = [each for each, flow in flow_of.items() if flow in SCHEDULED]
+    wanted = {"deployment_id": {"any_": ours}, "expected_start_time": {"before_": now}}
     found = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter.model_validate(wanted), sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
     )
-    runs: dict[str, list[FlowRun]] = {flow: [] for flow in SCHEDULED}
-    for run in found:
-        if run.parameters.get("plan") == plan and run.deployment_id is not None:
-            runs[flow_of[run.deployment_id]].append(run)
     missing = Health(False if "watch" in scheduled else None, "it is not on the server", "Run standby bootstrap")
-    return {
-        flow: judge_schedule(scheduled[flow], runs[flow], now) if flow in scheduled else missing for flow in SCHEDULED
-    }
+
+    def judged(flow: str) -> Health:
+        its = [each for each in found if flow_of.get(each.deployment_id) == flow and each.parameters["plan"] == plan]
+        return judge_schedule(scheduled[flow], its, now) if flow in scheduled else missing
+
+    return {flow: judged(flow) for flow in SCHEDULED}
 
 
 def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now: datetime) -> Health:
     """Say whether a schedule makes runs that do their work, by those that were due, the newest first.
 
-    Well is `None` where none of them has ended.
+    Well is `None` where none of them has ended. What is wrong is said in words that stay, the cause first.
     """
-    for detail, action in _problems(deployment, runs, now):
-        return Health(False, detail, action)
-    ended = next((run for run in runs if _type(run) in ENDED), None)
-    if ended is None:
-        return Health(None, "no run has ended lately")
-    return Health(True, f"its last run was due {roughly(now - _due(ended))} ago")
-
-
-def _problems(deployment: DeploymentResponse, runs: Sequence[FlowRun], now: datetime) -> Iterator[tuple[str, str]]:
-    """Find what is wrong, the cause before what follows from it, in words that stay, each with what to do."""
     flow = _flow_of(deployment)
     name, meaning = f"{flow}/{deployment.name}", f"so {SCHEDULED[flow]}"
     if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
-        yield f"{name} is paused, {meaning}", f"Resume the schedule of {name} in Prefect"
+        return Health(False, f"{name} is paused, {meaning}", f"Resume the schedule of {name} in Prefect")
     due = [run for run in runs if run.auto_scheduled]
     waits = min((_due(run) for run in due if _type(run) is StateType.SCHEDULED), default=now)
     if now - waits > LATE:
         action = f"Run prefect worker start --pool {deployment.work_pool_name}, and keep it running"
-        yield f"a run of {name} has waited for a worker since {utc(waits)}, {meaning}", action
+        return Health(False, f"a run of {name} has waited for a worker since {utc(waits)}, {meaning}", action)
     ended = next((run for run in runs if _type(run) in ENDED), None)
-    if ended is not None and _broke(ended):
-        said = f": {ended.state.message}" if ended.state is not None and ended.state.message else ""
-        how = "crashed" if _type(ended) is StateType.CRASHED else "failed"
+    state = ended.state if ended is not None else None
+    if ended is not None and state is not None and (how := BROKEN.get(str(state.name))):
+        said = f": {state.message}" if state.message else ""
         action = f"See run {ended.name} in Prefect, correct what it says, and start {name} there"
-        yield f"the last run of {flow}, due {utc(_due(ended))}, {how}{said}", action
-    lately = [_type(run) for run in due[:SEVERAL]]
-    if lately == [StateType.CANCELLED] * SEVERAL and not any(_type(run) in UNDER_WAY for run in runs):
+        return Health(False, f"the last run of {flow}, due {utc(_due(ended))}, {how}{said}", action)
+    return _judge_pace(name, meaning, runs, now) or (
+        Health(True, f"its last run was due {roughly(now - _due(ended))} ago")
+        if ended is not None
+        else Health(None, "no run has ended lately")
+    )
+
+
+def _judge_pace(name: str, meaning: str, runs: Sequence[FlowRun], now: datetime) -> Health | None:
+    """Say whether runs are cancelled one after another, or stay away."""
+    due = [run for run in runs if run.auto_scheduled]
+    under_way = any(_type(run) not in TERMINAL_STATES for run in runs)
+    if not under_way and [_type(run) for run in due[:SEVERAL]] == [StateType.CANCELLED] * SEVERAL:
         action = f"See in Prefect who cancelled them, or which run of {name} does not end"
-        yield f"the last {SEVERAL} runs of {name} were cancelled, {meaning}", action
+        return Health(False, f"the last {SEVERAL} runs of {name} were cancelled, {meaning}", action)
     period = max((_due(later) - _due(earlier) for later, earlier in pairwise(due[: SEVERAL + 1])), default=None)
     if period is not None and now - _due(due[0]) > SEVERAL * period:
-        due_every = f"since {utc(_due(due[0]))}, and one is due every {roughly(period)}"
-        yield f"{name} has made no run {due_every}, {meaning}", "Check that the scheduler of the Prefect server runs"
+        pace = f"since {utc(_due(due[0]))}, and one is due every {roughly(period)}"
+        action = "Check that the scheduler of the Prefect server runs"
+        return Health(False, f"{name} has made no run {pace}, {meaning}", action)
+    return None
 
 
-ENDED = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED}
-UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING}
-OF_PREFECT = {"Failed", "TimedOut"}  # How Prefect names what a flow did not end itself: ours name each of their ends
-
-
-def _broke(run: FlowRun) -> bool:
-    """Say whether a run ended before it could say itself how."""
-    return _type(run) is StateType.CRASHED or (run.state is not None and run.state.name in OF_PREFECT)
+ENDED = TERMINAL_STATES - {StateType.CANCELLED}
+BROKEN = {"Crashed": "crashed", "Failed": "failed", "TimedOut": "took too long"}
+"""How Prefect names what a flow did not end itself: ours name each of their ends."""
 
 
 def _type(run: FlowRun) -> StateType | None:

@@ -20,9 +20,8 @@ from flows.bootstrap import TAG, pause_schedules, save_what_runs_need, save_what
 from flows.health import BEATING, end_of_the_dead, inspect_runs, judge_schedule, look_at_runs
 from flows.notifications import save_automations
 from flows.run import DEAD
-from standby.recovery.concerns import Kind
+from standby.recovery.concerns import Concerns, Kind, decide
 from tests.flows.test_chunks import kill_all
-from tests.flows.test_chunks import worker as lone_worker
 from tests.flows.working import delete_deployments, worker
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -135,7 +134,6 @@ async def test_a_killed_worker_keeps_no_later_run_from_starting(
     async with make_scene([make_analyzer("a")], targets=("west",), service_time=600) as scene, get_client() as client:
         await save_what_runs_need(scene.configuration)
         await save_what_starts_runs(scene.configuration)
-        await pause_schedules()
         scheduled = await client.read_deployment_by_name("replicate/scheduled")
 
         async def reaches(run: UUID, wanted: str) -> State[Any]:
@@ -149,25 +147,33 @@ async def test_a_killed_worker_keeps_no_later_run_from_starting(
         async def copying() -> bool:
             return bool((await scene.stats("west"))["copies_accepted"])
 
-        await save_automations([end_of_the_dead(timedelta(seconds=20))])
+        await save_automations([end_of_the_dead(timedelta(seconds=10))])
         try:
-            async with lone_worker(prefect_server, "lost") as lost:
+            async with worker(prefect_server) as lost:
                 dead = await client.create_flow_run_from_deployment(scheduled.id)
                 await until(copying)
                 kill_all(lost.pid)
             state = await reaches(dead.id, "Crashed")
+            look = await look_at_runs("p")
         finally:
             await save_automations([])
         async with worker(prefect_server):
             after = await client.create_flow_run_from_deployment(scheduled.id)
             await reaches(after.id, "Running")
-            look = await look_at_runs("p")
-        health = (await inspect_runs(["p"]))["p"]
+            later = await look_at_runs("p")
+            await pause_schedules()
+            paused = (await inspect_runs(["p"]))["p"]
     assert state.message == DEAD
-    found = {concern.about: concern for concern in look.found}
-    assert found["replicate"].kind is Kind.RUNS
-    assert "paused" in found["replicate"].summary
-    assert {flow: each.well for flow, each in health.items()} == dict.fromkeys(health, False)
+    known, change = decide(Concerns(), look, NOW)
+    (told,) = change.began
+    assert (told.kind, told.about, "crashed" in told.summary, DEAD in told.summary) == (
+        Kind.RUNS,
+        "replicate",
+        True,
+        True,
+    )
+    assert not decide(known, later, NOW)[1]
+    assert {flow: each.well for flow, each in paused.items()} == dict.fromkeys(paused, False)
 
 
 async def test_where_nothing_is_deployed_nothing_is_said(prefect_server: Any) -> None:

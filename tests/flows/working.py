@@ -29,15 +29,16 @@ async def delete_deployments() -> None:
 
 
 @asynccontextmanager
-async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIterator[None]:
+async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a process worker of a Prefect server, and end with it the flow runs that it has begun."""
     environment = {**PROMPT, "PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
     process = await started("worker", "start", "--pool", pool, "--limit", str(limit), environment=environment)
     try:
-        yield
+        yield process
     finally:
         # Not killed: it ends its flow runs, which are in sessions of their own.
-        process.terminate()
+        with suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
 
 
