@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect import flow, get_client
+from prefect import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from blocks import load_what_is_usable
 from flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from flows.outcome import finish_replication
-from flows.run import ProgressArtifact, to_its_report
+from flows.run import ProgressArtifact, flow, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.replication.chunks import (

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.events import COMMITTED, PlanEvent
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
+from flows.run import flow
 from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.recovery.context import Stage

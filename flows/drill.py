@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import flow
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
@@ -11,7 +10,7 @@ from flows.events import DRILLED, PlanEvent
 from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, refused, table
 from flows.recovery import recovering
-from flows.run import to_its_report
+from flows.run import flow, to_its_report
 from standby.document import JsonObject
 from standby.errors import GuardRefused
 from standby.fencing import read_fence

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect import flow
 from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
@@ -11,7 +10,7 @@ from flows.events import FAILED_BACK, PlanEvent
 from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
+from flows.run import ProgressArtifact, flow, to_its_report
 from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_primary

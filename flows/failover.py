@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.events import REFUSED, PlanEvent
@@ -11,6 +10,7 @@ from flows.execution import execute, leave_decision
 from flows.outage import after_outage, tell_unattended
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
+from flows.run import flow
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment

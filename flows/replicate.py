@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
@@ -17,7 +16,7 @@ from flows.events import tell_concerns, told_if_failing
 from flows.limits import hold_targets
 from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
+from flows.run import ProgressArtifact, flow, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.errors import GuardRefused

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, item_table, refused
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
+from flows.run import ProgressArtifact, flow, to_its_report
 from standby.errors import GuardRefused
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle

@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 from typing import Any
 
-from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.events import tell_concerns, told_if_failing
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
+from flows.run import flow
 from standby.errors import GuardRefused, sentence
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage

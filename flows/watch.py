@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_client
+from prefect import get_client
 from prefect.artifacts import TableArtifact
 from prefect.client.schemas.filters import (
     ArtifactCollectionFilter,
@@ -23,7 +23,7 @@ from prefect.states import Cancelled
 from blocks import load_what_is_usable
 from flows.events import emit_observation, read_observations, tell_concerns
 from flows.outcome import FlowOutcome, shown
-from flows.run import hand_over
+from flows.run import flow, hand_over
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence

@@ -15,6 +15,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
+from standby import telemetry
 from standby.cli.options import with_home
 from standby.cli.output import Line, Output, show
 from standby.errors import GuardRefused, StandbyError
@@ -31,6 +32,10 @@ class Exit(IntEnum):
     PARTIAL = 3
     REFUSED = 4
     INTERRUPTED = 130
+
+
+RESULTS = {Exit.DONE: "done", Exit.PARTIAL: "partial", Exit.REFUSED: "refused", Exit.INTERRUPTED: "interrupted"}
+"""How metrics name the end of a command."""
 
 
 def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
@@ -137,6 +142,9 @@ def runnable(command: Command) -> Callable[..., None]:
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
             given = {name: with_home(each) for name, each in options.items()}
             work = _on_second(command, context, given) if output.second else command(context, **given)
+            plan = options.get("plan")
+            if isinstance(plan, str) and plan:
+                work = _measured(work, str(context.info_name), plan)
             status = _status(work, output)
         if output.stdout.failure:
             cause = f"The result could not be written to stdout: {output.stdout.failure}"
@@ -145,6 +153,14 @@ def runnable(command: Command) -> Callable[..., None]:
         raise typer.Exit(status)
 
     return run
+
+
+async def _measured(work: Coroutine[None, None, Exit], command: str, plan: str) -> Exit:
+    async with telemetry.measured(command, plan) as run:
+        status = await work
+        # That there are differences is an answer, and no failure.
+        run.result = "done" if status is Exit.DIFFERENCES else RESULTS.get(status, "failed")
+    return status
 
 
 async def _on_second(command: Command, context: typer.Context, options: Mapping[str, object]) -> Exit:

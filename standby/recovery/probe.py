@@ -11,6 +11,7 @@ from functools import partial
 import httpx
 from pydantic import AwareDatetime, Field, model_validator
 
+from standby import telemetry
 from standby.clock import Clock
 from standby.concurrency import all_of
 from standby.config.plan import FreshKey
@@ -292,7 +293,9 @@ async def probe(
     at, begun = clock.now(), clock.monotonic()
     checks = [refused] if refused is not None else await _checks(client, limits, clock, grant_to)
     seconds = max(0.0, clock.monotonic() - begun)
-    return observed(client.resource.name, observer, at, seconds, checks)
+    found = observed(client.resource.name, observer, at, seconds, checks)
+    telemetry.record(telemetry.PROBE_DURATION, seconds, found.resource, found.health)
+    return found
 
 
 async def _sign_in(client: ContentUnderstandingClient, clock: Clock) -> Check | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Generic, Protocol, Self, TypeVar
 
+from standby import telemetry
 from standby.clock import Clock
 from standby.config.plan import RetryPolicy
 from standby.errors import GuardRefused, StandbyError
@@ -77,6 +78,7 @@ class Attempt:
     receipt: Receipt | None = None  # what the service answered; `None` until it has
     warnings: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()  # what was copied beside itself before it is replaced, a sentence each
+    error: str = ""  # the kind of error with which it failed, for the metrics
 
     @property
     def attempts(self) -> int:
@@ -146,6 +148,19 @@ class Engine(ABC, Generic[ItemT, ResultT]):
 
     async def run(self) -> None:
         """Do everything the plan says; only a cancellation raises."""
+        try:
+            await self._do_all()
+        finally:
+            run = telemetry.under_way()
+            for key, item in self._items.items():
+                result, attempt = self._results.get(key), self._attempts.get(key)
+                status, error = result.status if result else Status.FAILED, attempt.error if attempt else ""
+                telemetry.record(
+                    *(telemetry.COPIES, 1, run.operation, run.plan, self._target(item), status.value),
+                    error or ("" if result else "Interrupted"),
+                )
+
+    async def _do_all(self) -> None:
         await self._prepare()
         todo = {key: item for key, item in self._items.items() if key not in self._results}
         children = {key: self._children(item).values() for key, item in todo.items()}
@@ -217,8 +232,14 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         attempt = self._attempts[item.key] = Attempt(begun=self._clock.monotonic())
         self._in_flight[item.key] = item
         self._report()
+        about = {telemetry.TARGET: target, "standby.analyzer": item.analyzer}
         try:
-            await self._make(item, attempt)
+            with telemetry.span(f"copy to {target}", about):
+                try:
+                    await self._make(item, attempt)
+                except BaseException as error:
+                    attempt.error = type(error).__name__
+                    raise
         except GuardRefused as error:
             self._end(item, Status.REFUSED, str(error), attempt)
         except StandbyError as error:
@@ -229,6 +250,8 @@ class Engine(ABC, Generic[ItemT, ResultT]):
             self._end(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.", attempt)
         else:
             self._end(item, Status.SUCCEEDED, "", attempt)
+        seconds, status = self._clock.monotonic() - attempt.begun, self._results[item.key].status
+        telemetry.record(telemetry.COPY_DURATION, seconds, telemetry.under_way().operation, target, status.value)
 
     def _interrupted(self, item: ItemT) -> ResultT:
         attempt = self._attempts.get(item.key)

@@ -107,8 +107,8 @@ class Replication(Engine[PlanItem, ReportItem]):
         self.ledgers = ledgers
         self._steps = steps
 
-    async def run(self) -> None:
-        await super().run()
+    async def _do_all(self) -> None:
+        await super()._do_all()
         await self._look_again()
 
     def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from standby import __version__
+from standby import __version__, telemetry
 from standby.clock import Clock
 from standby.service import errors
 from standby.service.auth import EntraAuth, KeyAuth
@@ -190,7 +190,7 @@ class Sender:
         async with self._places:
             patience.begin(loop.time())
             try:
-                response = await self._exchange(call, patience)
+                response = await self._measured(call, patience)
                 answered = response.status_code < 500 and response.status_code != 408
             except errors.AnswerUnreadable:
                 answered = True
@@ -205,6 +205,34 @@ class Sender:
         wait = retry_after_of(response, self.clock.now())
         told = (response.status_code, response.headers, response.content)
         return Answer(*told, self.name, spelled(self._origin), call.analyzer, wait)
+
+    async def _measured(self, call: Call, patience: Patience) -> httpx.Response:
+        """Exchange as a span that says nothing of what was sent or answered, and count it."""
+        if not telemetry.is_on():
+            return await self._exchange(call, patience)
+        started, address, status, failure = self._clock.monotonic(), self._origin[1], 0, ""
+        about: dict[str, str | int] = {
+            telemetry.METHOD: call.method,
+            telemetry.ADDRESS: address,
+            "server.port": self._origin[2],
+        }
+        about |= {telemetry.RESOURCE: self._name, "standby.analyzer": call.analyzer or "", telemetry.KIND: call.kind}
+        with telemetry.span(call.method, about, "CLIENT") as note:
+            try:
+                response = await self._exchange(call, patience)
+                status = response.status_code
+                failure = str(status) if response.is_error else ""
+                note(telemetry.STATUS, status)
+                note("azure.service.request.id", code_of(response.headers.get("apim-request-id")) or "")
+            except BaseException as error:
+                failure = type(error).__name__
+                raise
+            finally:
+                seconds, about_it = self._clock.monotonic() - started, (call.method, address, status or "", failure)
+                telemetry.record(telemetry.CALL_DURATION, seconds, self._name, *about_it)
+                if status == 429:
+                    telemetry.record(telemetry.THROTTLES, 1, self._name)
+        return response
 
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
         ours = str(uuid4())
@@ -250,6 +278,7 @@ class Sender:
             "User-Agent": USER_AGENT,
             "x-ms-client-request-id": ours,
         }
+        telemetry.pass_on(headers)
         content = None if call.body is None else json.dumps(call.body).encode()
         if content is not None:
             # The service takes merge patches only under their own type (recordings).

@@ -17,7 +17,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of
-from standby.vault.documents import Stored, Upgrade, change_document, read_document
+from standby.vault.documents import Stored, Unreadable, Upgrade, change_document, read_document
 from standby.vault.storage import Storage
 
 
@@ -320,9 +320,9 @@ def _pair(readiness: Readiness) -> str:
     return f"{readiness.primary}/{readiness.target}"
 
 
-async def read_last_states(storage: Storage, plan: str) -> LastStates:
+async def read_last_states(storage: Storage, plan: str, unreadable: Unreadable | None = None) -> LastStates:
     """Read the states at the last check; none where they cannot be read: they only prevent repeated events."""
-    return await read_document(storage, _last_states_path(plan), LastStates) or LastStates()
+    return await read_document(storage, _last_states_path(plan), LastStates, unreadable) or LastStates()
 
 
 async def remember_states(storage: Storage, plan: str, found: Sequence[Readiness]) -> None:
