@@ -312,7 +312,7 @@ async def measured(operation: str, plan: str) -> AsyncIterator[Run]:
         return
     token = _RUN.set(run)
     try:
-        with span(f"{operation} {plan}", {OPERATION: operation, PLAN: plan}) as note:
+        with span(f"{operation} {plan}".strip(), {OPERATION: operation, PLAN: plan}) as note:
             try:
                 yield run
             except BaseException as error:

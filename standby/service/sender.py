@@ -210,13 +210,13 @@ class Sender:
         """Exchange as a span that says nothing of what was sent or answered, and count it."""
         if not telemetry.is_on():
             return await self._exchange(call, patience)
-        started, address, status, failure = self._clock.monotonic(), self._origin[1], 0, ""
+        started, address, status, failure = self.clock.monotonic(), self._origin[1], 0, ""
         about: dict[str, str | int] = {
             telemetry.METHOD: call.method,
             telemetry.ADDRESS: address,
             "server.port": self._origin[2],
         }
-        about |= {telemetry.RESOURCE: self._name, "standby.analyzer": call.analyzer or "", telemetry.KIND: call.kind}
+        about |= {telemetry.RESOURCE: self.name, "standby.analyzer": call.analyzer or "", telemetry.KIND: call.kind}
         with telemetry.span(call.method, about, "CLIENT") as note:
             try:
                 response = await self._exchange(call, patience)
@@ -228,10 +228,10 @@ class Sender:
                 failure = type(error).__name__
                 raise
             finally:
-                seconds, about_it = self._clock.monotonic() - started, (call.method, address, status or "", failure)
-                telemetry.record(telemetry.CALL_DURATION, seconds, self._name, *about_it)
+                seconds, about_it = self.clock.monotonic() - started, (call.method, address, status or "", failure)
+                telemetry.record(telemetry.CALL_DURATION, seconds, self.name, *about_it)
                 if status == 429:
-                    telemetry.record(telemetry.THROTTLES, 1, self._name)
+                    telemetry.record(telemetry.THROTTLES, 1, self.name)
         return response
 
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
