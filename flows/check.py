@@ -183,7 +183,8 @@ def _reasons(each: Readiness) -> str:
     if not each.reasons:
         return ""
     shown = [
-        f"**{reason.bucket.value}** ({reason.severity}): {sentence(reason.text)} {sentence(reason.next_action)}"
+        f"**{reason.bucket.value.replace('_', ' ')}** ({reason.severity}): "
+        f"{sentence(reason.text)} {sentence(reason.next_action)}"
         for reason in each.reasons[:MOST_REASONS]
     ]
     if more := len(each.reasons) - len(shown):

@@ -5,14 +5,18 @@ import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
+from prefect import get_client
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
-from prefect.flow_runs import apause_flow_run
-from prefect.input import RunInput
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.input import RunInput, keyset_from_paused_state
+from prefect.runtime import flow_run
+from prefect.states import Paused
 from pydantic import Field
 
 from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
@@ -46,8 +50,9 @@ from standby.recovery.failover.report import FailoverReport, ending
 from standby.recovery.sync import synchronise
 from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
+from standby.text import clean, utc
 from tasks.copy import TaskSteps
-from tasks.stage import TaskStages
+from tasks.stage import TaskStages, tried
 
 LOOK = 2  # Seconds after which it is checked again whether somebody answered
 SPARE = 600  # Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself
@@ -67,15 +72,39 @@ class Approval(RunInput):
     comment: str = Field("", description="Why; it goes into the audit log.")
 
 
+HOW_TO_ANSWER = "Press Resume at the top of this run's page, tick Approve or leave it out, and submit"
+
+
 async def ask(text: str, patience: timedelta) -> Approval | None:
-    """Pause this flow run until somebody fills in the form; `None` where nobody does in time."""
-    form = Approval.with_initial_data(description=escaped(text))
-    seconds = patience.total_seconds()
-    try:
-        async with asyncio.timeout(seconds):
-            return await apause_flow_run(form, timeout=int(seconds) + SPARE, poll_interval=LOOK)
-    except TimeoutError:
-        return None
+    """Pause this flow run until somebody fills in the form; `None` where nobody does in time.
+
+    Prefect's own pause has no message, and whoever opens the run would not see what it waits for.
+    """
+    until = f"{HOW_TO_ANSWER}, until {utc(datetime.now(UTC) + patience)}; then nothing is done"
+    waiting = f"{text} {until}."
+    form = Approval.with_initial_data(description=escaped(waiting))
+    seconds, run_id = patience.total_seconds(), UUID(str(flow_run.id))
+    state: State[Any] = Paused(
+        name="WaitingForApproval",
+        message=clean(f"Waits for an approval. {waiting}"),
+        timeout_seconds=int(seconds) + SPARE,
+        pause_key="approval",
+    )
+    keyset = keyset_from_paused_state(state)
+    state.state_details.run_input_keyset = dict[str, str](**keyset)
+    async with get_client() as client:
+        paused = await client.set_flow_run_state(run_id, state)
+        if paused.status is not SetStateStatus.ACCEPT:
+            raise RuntimeError(f"The flow run cannot be paused: {paused.details}")
+        await form.asave(keyset, flow_run_id=run_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    found = await tried("a look for an answer", lambda: client.read_flow_run(run_id))
+                    if found is not None and found.state is not None and found.state.is_running():
+                        return await form.aload(keyset, flow_run_id=run_id)
+                    await asyncio.sleep(LOOK)
+    return None
 
 
 async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> State[Any]:

@@ -1,12 +1,13 @@
 """The end of a flow run, the same for every flow: its report, an artifact, an event and a final state."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from prefect.artifacts import Artifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel
 
@@ -17,7 +18,7 @@ from standby.errors import GuardRefused, sentence
 from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
-from standby.text import clean, totals
+from standby.text import alike, clean, counted, some_of, totals
 from tasks.stage import tried
 
 
@@ -38,7 +39,7 @@ class FlowOutcome:
     @property
     def state(self) -> State[Any]:
         """The final state of the run."""
-        message = clean(self.message)
+        message = clean(in_prefect(self.message))
         if self.interrupted:
             return Cancelled(message=message)
         data = self.report.model_dump(mode="json") if isinstance(self.report, BaseModel) else self.report
@@ -57,7 +58,42 @@ class FlowOutcome:
 
 def refused(error: GuardRefused) -> State[Any]:
     """Give the final state of a run that a guard refused: nothing was done, and the error is its result."""
-    return Failed(name="Refused", message=clean(str(error)), data=error)
+    return Failed(name="Refused", message=clean(in_prefect(str(error))), data=error)
+
+
+BY_HAND = {"drill", "check", "snapshot", "watch"}  # Flows whose scheduled deployment is the only one
+
+
+def in_prefect(text: str) -> str:
+    """Say where in Prefect an option is, that a sentence names without its command."""
+    flow = flow_run.flow_name
+    if flow is None or not any(" --" in part and "standby " not in part for part in text.split(". ")):
+        return text
+    where = f"{flow}/{'scheduled' if flow in BY_HAND else 'manual'}"
+    return f"{sentence(text)} Options (--…) are fields on the form of {where}, and of the command standby {flow}."
+
+
+class Ending(Protocol):
+    """How something went for one analyzer."""
+
+    @property
+    def analyzer(self) -> str: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def reason(self) -> str: ...
+
+
+MOST_CAUSES = 2  # Causes that a state message has; all are in the run's artifact
+
+
+def causes(items: Iterable[Ending]) -> list[str]:
+    """Say what went wrong and what to do next, each once, the causes before what only follows from them."""
+    wrong = sorted((item for item in items if item.status not in GOOD), key=lambda item: item.status is Status.BLOCKED)
+    said = alike((item.status.value, item.analyzer, item.reason) for item in wrong)
+    first = [f"{some_of(names)}: {sentence(text)}" for names, text in said[:MOST_CAUSES]]
+    more = f"And {counted(len(said) - MOST_CAUSES, 'other reason')}: see the artifacts of this run."
+    return [*first, *([more] if len(said) > MOST_CAUSES else [])]
 
 
 async def finish_plan(plan: ReplicationPlan) -> State[Any]:
@@ -75,10 +111,11 @@ async def finish_replication(
     """End a run that copied something, or found that nothing was to be copied."""
     report = ended.report
     unseen = map(sentence, unseen_words(report.unseen))
+    summary = f"{'The run was cancelled: ' if ended.interrupted else ''}{totals(report.totals)}."
     name = "CompletedWithSkips" if report.totals[Status.SKIPPED] else "Completed"
     return await FlowOutcome(
         name if report.complete else "PartiallyFailed",
-        " ".join([f"{'The run was cancelled: ' if ended.interrupted else ''}{totals(report.totals)}.", *unseen]),
+        " ".join([summary, *unseen, *causes(report.items)]),
         report,
         good=report.complete,
         interrupted=ended.interrupted,
@@ -109,9 +146,30 @@ NAMES = {"from": "source", "to": "target", "as": "target_analyzer"}
 def item_table(
     key: str, description: str, items: Iterable[object], columns: Sequence[str], empty: str = "none selected"
 ) -> TableArtifact:
-    """Make a table of some items, whose attributes are its columns."""
+    """Make a table of some items, whose attributes are its columns; what is the same of several is said once."""
     rows = [{column: _cell(getattr(item, NAMES.get(column, column))) for column in columns} for item in items]
+    rows = [*_grouped(rows)]
     return TableArtifact(key=key, table=rows or [{"analyzer": empty}], description=description)
+
+
+OWN = ("as", "seconds")  # Columns that differ from analyzer to analyzer, beside its id and its reason
+MOST_NAMES = 100  # Analyzers that one row names
+
+
+def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Put rows together that say the same, with a reason or a warning, of several analyzers."""
+    same: dict[object, dict[str, dict[str, Any]]] = {}
+    for number, row in enumerate(rows):
+        shared = tuple(row[column] for column in row if column not in {"analyzer", "reason", *OWN})
+        speaks = row.get("reason") or row.get("warnings")
+        same.setdefault(shared if speaks else number, {})[row["analyzer"]] = row
+    for of in same.values():
+        for names, reason in alike((None, name, row.get("reason", "")) for name, row in of.items()):
+            row = of[names[0]]
+            if len(names) > 1:
+                shown = {"analyzer": f"{len(names)} analyzers: {some_of(names, MOST_NAMES)}", "reason": reason}
+                row = {column: "" if column in OWN else shown.get(column, value) for column, value in row.items()}
+            yield row
 
 
 def _cell(value: Any) -> Any:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 import httpx
+from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
@@ -27,6 +28,8 @@ from standby.recovery.activation.sinks import (
     read_maps,
 )
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
+from standby.text import clean
+from tasks.stage import MOST_OF_A_NAME
 
 
 @asynccontextmanager
@@ -45,9 +48,22 @@ def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContex
         via="prefect",
         sinks=partial(open_sinks, variable=VariableActivation),
         # Where no deployment started it, somebody at this machine did.
-        actor=f"flow run {flow_run.name}" if deployment.id else "",
+        actor=_who_started() if deployment.id else "",
         run_id=str(flow_run.id),
     )
+
+
+NOBODY = {"AUTOMATION", "SCHEDULE", "DEPLOYMENT"}  # What starts runs and is no person, as Prefect calls it
+
+
+def _who_started() -> str:
+    """Name the person who started this run, where Prefect knows one (its Cloud does), or else the run."""
+    run = f"flow run {flow_run.name}"
+    found = FlowRunContext.get()
+    by = found.flow_run.created_by if found and found.flow_run else None
+    if by is None or not by.display_value or (by.type or "").upper() in NOBODY:
+        return run
+    return clean(f"{by.display_value}, {run}", MOST_OF_A_NAME)
 
 
 PATIENCE = 5.0  # Seconds to wait for another run that writes the same variable: it takes it a moment

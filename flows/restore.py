@@ -7,7 +7,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, item_table, refused
+from flows.outcome import FlowOutcome, causes, item_table, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, flow, to_its_report
 from standby.errors import GuardRefused
@@ -54,9 +54,10 @@ async def restore(
     except GuardRefused as error:
         return refused(error)
     items = sorted(report.items, key=lambda item: item.status in GOOD)
+    summary = f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}."
     return await FlowOutcome(
         "Completed" if report.complete else "PartiallyFailed",
-        f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}.",
+        " ".join([summary, *causes(items)]),
         report,
         good=report.complete,
         interrupted=report.interrupted,

@@ -35,7 +35,10 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
 def _step(
     name: str, named: str, worth_a_retry: Callable[[BaseException], bool]
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
-    """Make a task of which Prefect keeps nothing, whatever the server's own defaults are."""
+    """Make a task of which Prefect keeps nothing, whatever the server's own defaults are.
+
+    Its runs are named by their copy first: by name, those of one copy stand together among hundreds.
+    """
     # A grant is a secret. A receipt must not serve a later run, which reads what the target has by then.
 
     def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -52,19 +55,19 @@ def _step(
     return lambda step: as_prefect(remembered(step))
 
 
-@_step("authorize", "authorize {item.analyzer} for {item.target}", is_transient)
+@_step("authorize", "{item.analyzer} → {item.target}: authorize", is_transient)
 async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     """Ask the source for permission to copy this analyzer to this target."""
     return await steps.authorize(context, item)
 
 
-@_step("validate-deployments", "validate-deployments of {item.analyzer} at {item.target}", is_transient)
+@_step("validate-deployments", "{item.analyzer} → {item.target}: validate-deployments", is_transient)
 async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
     """Check that the target has the models of this analyzer; warnings are returned."""
     return await steps.validate_deployments(context, item)
 
 
-@_step("copy", "copy {item.analyzer} to {item.target}", copy_again)
+@_step("copy", "{item.analyzer} → {item.target}: copy", copy_again)
 async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
     """Start the copy, at most once, and return its operation."""
     receipt = await steps.copy(context, item, authorization)
@@ -72,19 +75,19 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     return replace(receipt, attempts=max(run.task_run.run_count, 1) if run else 1)
 
 
-@_step("poll", "poll {item.analyzer} at {item.target}", is_transient)
+@_step("poll", "{item.analyzer} → {item.target}: poll", is_transient)
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> Analyzer | None:
     """Wait until the service has finished this copy, and return it where the service shows all of it."""
     return await steps.poll(context, item, receipt)
 
 
-@_step("verify", "verify {item.analyzer} at {item.target}", is_transient)
+@_step("verify", "{item.analyzer} → {item.target}: verify", is_transient)
 async def verify(context: RunContext, item: PlanItem, found: Analyzer | None) -> Verified:
     """Compare the copy with its source, as polling found it or else as it is read back."""
     return await steps.verify(context, item, found)
 
 
-@_step("add-defaults", "add-defaults of {target}", is_transient)
+@_step("add-defaults", "{target}: add-defaults", is_transient)
 async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
     """Add model names that are missing in the target's defaults; the others are not changed."""
     await steps.add_defaults(context, target, additions)

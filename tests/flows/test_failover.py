@@ -346,7 +346,7 @@ async def test_a_plan_is_brought_back_with_what_was_edited_meanwhile(stage: Stag
     assert (again.name, again.is_completed()) == ("AtHome", True)
     assert (await told(FAILED_BACK, report.run_id))["payload"]["home"] == "east"
     names = [run.name for run in await task_runs(report.run_id, 3)]
-    assert "copy invoice to east" in names, names
+    assert "invoice → east: copy" in names, names
 
 
 async def test_a_drill_passes_and_leaves_nothing_behind(stage: Stage, told: Any) -> None:
@@ -404,7 +404,8 @@ async def proposed(scene: Scene, until: Any) -> AsyncIterator[tuple[UUID, asynci
 
 async def answer(flow_run_id: UUID, **form: Any) -> str:
     async with get_client() as client:
-        return str((await client.resume_flow_run(flow_run_id, run_input=form)).status.value)
+        answered = await client.resume_flow_run(flow_run_id, run_input=form)
+        return str(answered.status.value)
 
 
 async def deeds(scene: Scene) -> list[tuple[str, Any]]:
@@ -420,6 +421,8 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
 ) -> None:
     async with stage() as scene, proposed(scene, until) as (flow_run_id, running):
         event = await told(PROPOSED, flow_run_id)
+        async with get_client() as client:
+            waiting = (await client.read_flow_run(flow_run_id)).state
         second = await outage(scene)
         assert await answer(flow_run_id, comment="no decision in it") == "REJECT"
         assert await answer(flow_run_id, approve=True, comment="seen it myself") == "ACCEPT"
@@ -427,6 +430,15 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
         assert (await active(scene))["resource"] == "west"
         done = await deeds(scene)
     assert "The proposal is that west serves instead" in event["payload"]["summary"]
+    assert waiting is not None
+    assert waiting.name == "WaitingForApproval"
+    for words in (
+        "No edit is known that would be lost",
+        "Press Resume",
+        "tick Approve",
+        " UTC; then nothing is done",
+    ):
+        assert words in str(waiting.message)
     assert (second.name, second.is_failed()) == ("Waiting", True)
     assert f"waits for its approval in flow run {flow_run_id}" in str(second.message)
     assert state.name == "Activated", state.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,24 @@ from prefect.artifacts import TableArtifact
 from flows.check import readiness_page
 from flows.events import every_text
 from flows.execution import failover_page, outcome_of
-from flows.outcome import FlowOutcome, bullets, page, refused, seconds, shown, table
+from flows.outcome import (
+    FlowOutcome,
+    bullets,
+    causes,
+    in_prefect,
+    item_table,
+    page,
+    refused,
+    seconds,
+    shown,
+    table,
+)
 from standby.errors import GuardRefused
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
+from standby.replication.items import Status
 from standby.replication.needs import Severity
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
@@ -181,3 +194,54 @@ def test_messages_and_events_are_lines_of_text_at_any_depth() -> None:
 )
 def test_seconds_are_written_as_people_read_them(value: float | None, text: str) -> None:
     assert seconds(value) == text
+
+
+@dataclass(frozen=True)
+class Ended:
+    analyzer: str
+    status: Status
+    reason: str
+    target: str = "west"
+    warnings: tuple[str, ...] = ()
+    seconds: float = 1.0
+
+
+EDITED = "It was edited at west since it was copied. Copy the edit to east first, or overwrite it with --force {}."
+
+
+def test_a_state_message_has_each_cause_once_before_what_follows_from_it() -> None:
+    ends = [Ended("mailroom", Status.BLOCKED, "It needs a0, which failed.")]
+    ends += [Ended(f"a{number}", Status.REFUSED, EDITED.format(f"a{number}")) for number in range(85)]
+    ends += [Ended("done", Status.SUCCEEDED, "")]
+    assert causes(ends) == [
+        f"a0, a1, a2 and 82 more: {EDITED.format('ANALYZER')}",
+        "mailroom: It needs a0, which failed.",
+    ]
+    more = [*ends, Ended("x", Status.FAILED, "No answer"), Ended("y", Status.FAILED, "Gone")]
+    assert causes(more)[-1] == "And 2 other reasons: see the artifacts of this run."
+    assert causes(ends[-1:]) == []
+
+
+def test_a_table_says_the_same_of_many_analyzers_in_one_row_and_never_cuts_off_what_to_do() -> None:
+    call = f"Fix it with az cognitiveservices {'deployment create ' * 50}--name end."
+    ends = [Ended(f"a{number}", Status.REFUSED, EDITED.format(f"a{number}")) for number in range(12)]
+    ends += [Ended("b", Status.FAILED, call), Ended("c", Status.SUCCEEDED, ""), Ended("d", Status.SUCCEEDED, "")]
+    made: Any = shown(item_table("t", "Plan", ends, ("analyzer", "to", "status", "reason", "seconds", "warnings")))
+    edited, broken, *good = made.table
+    assert edited["analyzer"].startswith("12 analyzers: a0, a1, a2")
+    assert edited["analyzer"].endswith("and a11")
+    assert "--force ANALYZER" in edited["reason"]
+    assert edited["seconds"] == ""
+    assert broken["reason"] == call
+    assert [row["analyzer"] for row in good] == ["c", "d"]
+
+
+@pytest.mark.parametrize(("flow", "form"), [("replicate", "replicate/manual"), ("drill", "drill/scheduled")])
+def test_an_option_without_its_command_says_where_it_is_on_a_form(
+    flow: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited, whole = EDITED.format("a"), "It was never drilled. Run standby drill p --to west."
+    assert in_prefect(edited) == edited  # No flow runs here.
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__FLOW_NAME", flow)
+    assert in_prefect(edited).endswith(f"are fields on the form of {form}, and of the command standby {flow}.")
+    assert in_prefect(whole) == whole

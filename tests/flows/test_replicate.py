@@ -64,7 +64,7 @@ async def test_what_is_trained_is_kept_by_tasks_before_what_was_rebuilt_replaces
     [kept] = copies.keys() - {"taught"}
     assert copies == {"taught": 2, kept: 1}
     assert kept.startswith("taught_kept_")
-    assert sorted(run.name for run in runs if run.name.startswith("copy")) == ["copy taught to west"] * 2
+    assert [run.name for run in runs if run.name.endswith("copy")] == ["taught → west: copy"] * 2
 
 
 @pytest.mark.parametrize("api_version", ["2025-11-01", "2025-05-01-preview"])
@@ -83,15 +83,15 @@ async def test_analyzers_are_copied_by_tasks_children_first(
     assert len(names) == 6 * len(STEPS)
     for target in ("west", "north"):
         expected = {
-            f"authorize invoice for {target}",
-            f"validate-deployments of invoice at {target}",
-            f"copy invoice to {target}",
-            f"poll invoice at {target}",
-            f"verify invoice at {target}",
+            f"invoice → {target}: authorize",
+            f"invoice → {target}: validate-deployments",
+            f"invoice → {target}: copy",
+            f"invoice → {target}: poll",
+            f"invoice → {target}: verify",
         }
         assert expected <= names.keys()
-        verified = names[f"verify invoice at {target}"].end_time
-        parent = names[f"authorize mailroom for {target}"].start_time
+        verified = names[f"invoice → {target}: verify"].end_time
+        parent = names[f"mailroom → {target}: authorize"].start_time
         assert verified is not None
         assert parent is not None
         assert verified <= parent
@@ -182,7 +182,7 @@ async def test_a_step_is_retried_as_the_plan_says(
         state = await run_replicate(scene.configuration)
     assert state.name == "Completed", state.message
     runs = await task_runs(state.state_details.flow_run_id, len(STEPS))
-    counts = {run.name.split(" ")[0]: run.run_count for run in runs}
+    counts = {run.name.rpartition(" ")[2]: run.run_count for run in runs}
     assert counts == {"authorize": 2, "validate-deployments": 1, "copy": 1, "poll": 1, "verify": 1}
 
 

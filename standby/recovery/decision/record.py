@@ -25,6 +25,7 @@ from standby.recovery.decision.guards import decide, withheld
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
 from standby.recovery.witnesses import looked
+from standby.text import some_of, utc
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
 from standby.vault.signing import Signer
@@ -285,8 +286,24 @@ def proposal(record: DecisionRecord) -> str:
     lasted = f" for {roughly(given.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
     return (
         f"{given.active} has been unhealthy{lasted}. The proposal is that {decision.to} serves instead{without}. "
-        "Approve it, name another target, or reject it. Everything is checked once more before anything is done."
+        f"{expected_loss(record)} Approve it, name another target, or reject it. "
+        "Everything is checked once more before anything is done."
     )
+
+
+def expected_loss(record: DecisionRecord) -> str:
+    """Say which edits the proposed target does not have, as far as that is known."""
+    chosen = (each for each in record.given.candidates if each.resource == record.decision.to)
+    fitness = next((each.fitness for each in chosen), None)
+    serving = [] if fitness is None else [it for it in fitness.copies if it.analyzer not in record.decision.left_out]
+    verified = [copy.verified_at for copy in serving if copy.verified_at]
+    if not verified:
+        return "Which edits would be lost is not known."
+    behind = [copy.analyzer for copy in serving if copy.source_changed]
+    newest = f"the copies there were last verified between {utc(min(verified))} and {utc(max(verified))}"
+    if behind:
+        return f"The latest edits of {some_of(behind)} would be lost, and later ones of the others: {newest}."
+    return f"No edit is known that would be lost, but later ones would: {newest}."
 
 
 def not_approved(record: DecisionRecord, *, answered: bool, comment: str) -> str:
