@@ -72,7 +72,7 @@ class Approval(RunInput):
     comment: str = Field("", description="Why; it goes into the audit log.")
 
 
-HOW_TO_ANSWER = "Press Resume at the top of this run's page, tick Approve or leave it out, and submit"
+HOW_TO_ANSWER = "Press Resume at the top of this run's page, switch Approve on or leave it off, and submit."
 
 
 async def ask(text: str, patience: timedelta) -> Approval | None:
@@ -80,13 +80,14 @@ async def ask(text: str, patience: timedelta) -> Approval | None:
 
     Prefect's own pause has no message, and whoever opens the run would not see what it waits for.
     """
-    until = f"{HOW_TO_ANSWER}, until {utc(datetime.now(UTC) + patience)}; then nothing is done"
-    waiting = f"{text} {until}."
-    form = Approval.with_initial_data(description=escaped(waiting))
+    until = f"until {utc(datetime.now(UTC) + patience)}"
+    # The page shows the first sixty characters, and the rest when asked.
+    waiting = f"Waits for an approval {until}. {HOW_TO_ANSWER} {text}"
+    form = Approval.with_initial_data(description=escaped(f"{text} An answer counts {until}."))
     seconds, run_id = patience.total_seconds(), UUID(str(flow_run.id))
     state: State[Any] = Paused(
         name="WaitingForApproval",
-        message=clean(f"Waits for an approval. {waiting}"),
+        message=clean(waiting),
         timeout_seconds=int(seconds) + SPARE,
         pause_key="approval",
     )

@@ -18,6 +18,7 @@ from standby.errors import GuardRefused, sentence
 from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
+from standby.replication.verdict import Action
 from standby.text import alike, clean, counted, some_of, totals
 from tasks.stage import tried
 
@@ -65,12 +66,19 @@ BY_HAND = {"drill", "check", "snapshot", "watch"}  # Flows whose scheduled deplo
 
 
 def in_prefect(text: str) -> str:
-    """Say where in Prefect an option is, that a sentence names without its command."""
+    """Say where in Prefect an option is, that a text names without its command."""
+    where = where_options_are([text])
+    return f"{sentence(text)} {where}" if where else text
+
+
+def where_options_are(texts: Iterable[str]) -> str:
+    """Say on which form the options are that some texts name without their command; nothing where there are none."""
     flow = flow_run.flow_name
-    if flow is None or not any(" --" in part and "standby " not in part for part in text.split(". ")):
-        return text
+    parts = (part for text in texts for part in text.split(". "))
+    if flow is None or not any(" --" in part and "standby " not in part for part in parts):
+        return ""
     where = f"{flow}/{'scheduled' if flow in BY_HAND else 'manual'}"
-    return f"{sentence(text)} Options (--…) are fields on the form of {where}, and of the command standby {flow}."
+    return f"Options (--…) are fields on the form of {where}, and of the command standby {flow}."
 
 
 class Ending(Protocol):
@@ -149,11 +157,23 @@ def item_table(
     """Make a table of some items, whose attributes are its columns; what is the same of several is said once."""
     rows = [{column: _cell(getattr(item, NAMES.get(column, column))) for column in columns} for item in items]
     rows = [*_grouped(rows)]
-    return TableArtifact(key=key, table=rows or [{"analyzer": empty}], description=description)
+    # A page breaks no line within a table, so that the end of a long reason is out of sight there.
+    said = [f"{row['analyzer']}: {row['reason']}" for row in rows if row.get("reason") and not _good(row)]
+    more = [f"and {len(said) - MOST_REASONS} other reasons, in the table"] if len(said) > MOST_REASONS else []
+    lines = "\n".join(f"- {clean(line)}" for line in (*said[:MOST_REASONS], *more))
+    return TableArtifact(
+        key=key, table=rows or [{"analyzer": empty}], description=page(description, lines, where_options_are(said))
+    )
+
+
+MOST_REASONS = 20  # Reasons above a table
+
+
+def _good(row: dict[str, Any]) -> bool:
+    return row.get("status") in GOOD or row.get("action") == Action.SKIP
 
 
 OWN = ("as", "seconds")  # Columns that differ from analyzer to analyzer, beside its id and its reason
-MOST_NAMES = 100  # Analyzers that one row names
 
 
 def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -167,8 +187,9 @@ def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for names, reason in alike((None, name, row.get("reason", "")) for name, row in of.items()):
             row = of[names[0]]
             if len(names) > 1:
-                shown = {"analyzer": f"{len(names)} analyzers: {some_of(names, MOST_NAMES)}", "reason": reason}
-                row = {column: "" if column in OWN else shown.get(column, value) for column, value in row.items()}
+                said = {"analyzer": some_of(names), "reason": reason}
+                row = {column: "" if column in OWN else said.get(column, value) for column, value in row.items()}
+                row["analyzers"] = ", ".join(names)
             yield row
 
 
@@ -187,9 +208,10 @@ def escaped(text: str) -> str:
 def shown(artifact: Artifact) -> Artifact:
     """Give an artifact as it may be shown: Prefect renders description and cells as Markdown, and HTML in them.
 
-    What is in a page is escaped where it is written.
+    What is in a page is escaped where it is written, and what is in a line of a description has no line end.
     """
-    changes: dict[str, Any] = {"description": escaped(artifact.description or "")}
+    lines = map(escaped, (artifact.description or "").split("\n"))
+    changes: dict[str, Any] = {"description": "\n".join(lines)}
     if isinstance(artifact, TableArtifact):
         changes["table"] = every_text(artifact.table, escaped)
     if isinstance(artifact, MarkdownArtifact):

@@ -134,7 +134,13 @@ class Resource(Strict):
     arm_endpoint: str = Field(
         PUBLIC.arm, description="Azure management endpoint; empty to skip the checks that need it."
     )
-    max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
+    max_concurrent_copies: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Copies in flight into this resource, of the one run that copies into it at a time "
+        "(that is what the concurrency limit of 1 in Prefect counts: runs, not copies).",
+    )
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
     allow_host: bool = Field(False, description="Accept an endpoint that is not a known Azure host.")
 

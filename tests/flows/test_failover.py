@@ -435,8 +435,8 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
     for words in (
         "No edit is known that would be lost",
         "Press Resume",
-        "tick Approve",
-        " UTC; then nothing is done",
+        "switch Approve on",
+        "Waits for an approval until 2",
     ):
         assert words in str(waiting.message)
     assert (second.name, second.is_failed()) == ("Waiting", True)

@@ -94,7 +94,7 @@ async def test_a_check_tells_drift_and_readiness(
     assert "1 missing" in str(drifted.message)
     assert '"invoice"' in str(before["drift"].data)
     assert "**not ready**" in str(before["readiness"].data)
-    assert "missing_analyzer" in str(before["readiness"].data)
+    assert "missing analyzer" in str(before["readiness"].data)
     assert in_sync.name == "Completed", in_sync.message
     run_ids = [str(state.state_details.flow_run_id) for state in (drifted, in_sync)]
     changes = [await told(READINESS_CHANGED, run_id) for run_id in run_ids]
