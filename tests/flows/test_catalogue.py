@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from prefect.cli.deploy._models import (
     RawScheduleConfig,
     WorkPoolConfig,
 )
+from prefect.events.schemas.automations import EventTrigger
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.server.schemas.schedules import CronSchedule
 from pydantic import BaseModel
@@ -28,6 +30,8 @@ from pydantic import BaseModel
 from flows.bootstrap import FILE, RECOVERY_POOL, TAG, WORK_POOL, full_name, wanted_deployments
 from flows.errors import NoDeploymentsFile
 from flows.events import SERVED_BY, UNHEALTHY, plan_id
+from flows.health import end_of_the_dead
+from standby.config.configuration import KeepRuns
 from standby.config.plan import RecoveryPlan
 
 CONTENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -230,6 +234,23 @@ def test_a_flow_begins_with_few_modules(flow: str) -> None:
     assert len(ours) <= MODULES[flow], ours
     assert not HEAVY & {name.split(".")[0] for name in imported}
     assert not [name for name in ours if name.startswith(("standby.cli", "standby.gateway"))]
+
+
+def test_every_run_beats_whoever_started_its_worker_and_is_dead_after_some_missed_beats() -> None:
+    for entry in wanted_deployments([plan("invoices")])["deployments"]:
+        beat = int(entry["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        trigger = end_of_the_dead().trigger
+        assert isinstance(trigger, EventTrigger)
+        assert beat >= 30, "Prefect beats no faster"
+        assert trigger.within >= 5 * timedelta(seconds=beat)
+
+
+def test_runs_are_kept_as_the_configuration_says_and_pruned_once_for_all_plans() -> None:
+    keep = KeepRuns(looks=timedelta(hours=1), others=timedelta(days=7))
+    made = wanted_deployments([plan("invoices"), plan("contracts")], keep=keep)["deployments"]
+    (pruning,) = [entry for entry in made if full_name(entry).startswith("prune/")]
+    assert pruning["parameters"] == {"looks": "1h", "others": "1w"}
+    flow_of(pruning).validate_parameters(pruning["parameters"])
 
 
 def test_a_configuration_without_plans_starts_nothing_by_itself() -> None:
