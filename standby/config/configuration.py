@@ -30,6 +30,15 @@ class GatewaySettings(Strict):
     token: SecretStr = Field(
         min_length=16, description="Bearer token, or the token parameter of the URL, of every delivery."
     )
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="Bearer token of scrapes of /metrics; without it nothing is served there."
+    )
+
+    @model_validator(mode="after")
+    def _scrapers_report_no_outages(self) -> Self:
+        if self.metrics_token == self.token:
+            raise ValueError("metrics_token must differ from token, by which outages can be reported")
+        return self
 
 
 class KeepRuns(Strict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +23,7 @@ from standby.gateway.azure_monitor import read_alert
 from standby.gateway.body import read_json
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
 from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
+from standby.gateway.metrics import Scrapes
 from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving
 from standby.service.redaction import one_line
 from standby.vault.storage import Storage
@@ -32,14 +34,15 @@ SCHEME = "bearer"
 class Doorkeeper:
     """Compares tokens by their digests, so that the time it takes reveals nothing, not even the length."""
 
-    def __init__(self, token: SecretStr) -> None:
+    def __init__(self, token: SecretStr, *, by_query: bool = True) -> None:
+        self._by_query = by_query
         self._digest = _digest(token.get_secret_value())
 
     def admits(self, request: Request) -> bool:
         """Say whether a request has the token: as a bearer token, or as the parameter `token` of its URL."""
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         given = [bearer.strip()] if scheme.lower() == SCHEME else []
-        given += request.query_params.getlist("token")
+        given += request.query_params.getlist("token") if self._by_query else []
         # Not `any`, which would stop at the first that is right.
         right = [hmac.compare_digest(_digest(each), self._digest) for each in given[:2]]
         return True in right
@@ -117,7 +120,9 @@ def make_app(
     """Make the application; `post` posts all events or none (`NotPosted`), and `vault` has the fences of the plans."""
     if configuration.gateway is None:
         raise NoGatewayToken
-    clock = clock or SystemClock()
+    clock, metrics_token = clock or SystemClock(), configuration.gateway.metrics_token
+    # Of its own: whoever scrapes need not be able to report an outage.
+    scrapers = None if metrics_token is None else Doorkeeper(metrics_token, by_query=False)
     gateway = _Gateway(
         doorkeeper=Doorkeeper(configuration.gateway.token),
         configuration=configuration,
@@ -127,11 +132,14 @@ def make_app(
         duplicates=Duplicates(clock),
         pace=Pace(PER_MINUTE, clock),
         strangers=Pace(STRANGERS_PER_MINUTE, clock),
+        scrapers=scrapers,
+        scrapes=None if vault is None else Scrapes(configuration, vault, clock),
     )
     app = Starlette(
         routes=[
             Route("/azure-monitor", gateway.azure_monitor, methods=["POST"]),
             Route("/event-grid", gateway.event_grid, methods=["POST", "OPTIONS"]),
+            Route("/metrics", gateway.metrics, methods=["GET"]),
             Route("/healthz", lambda _: JSONResponse({"status": "ok"}), methods=["GET"]),
         ],
         exception_handlers={Refused: gateway.refused, HTTPException: gateway.not_served},
@@ -151,6 +159,15 @@ class _Gateway:
     duplicates: Duplicates
     pace: Pace
     strangers: Pace
+    scrapers: Doorkeeper | None
+    scrapes: Scrapes | None
+
+    async def metrics(self, request: Request) -> Response:
+        if self.scrapers is None or self.scrapes is None:
+            raise HTTPException(404)
+        if not self.scrapers.admits(request):
+            raise NotAllowed
+        return Response(await self.scrapes.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def azure_monitor(self, request: Request) -> Response:
         self._admit(request)

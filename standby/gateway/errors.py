@@ -68,6 +68,11 @@ class NotPosted(Refused):
         super().__init__(f"The Prefect server did not accept the events: {reason}", next_action)
 
 
+class PartUnreadable(GatewayError):
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where} cannot be read: {reason}", "See standby status, which says what that means")
+
+
 class NoGatewayToken(GatewayError):
     def __init__(self) -> None:
         cause = "The configuration has no gateway.token, and without one anybody could report an outage"

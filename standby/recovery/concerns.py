@@ -14,7 +14,7 @@ from pydantic import AwareDatetime
 
 from standby.document import Document, JsonObject
 from standby.text import sentence, some_of, some_sentences, utc
-from standby.vault.documents import Stored, Unreadable, change_document, read_document
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
 Severity = Literal["info", "warning", "critical"]
@@ -208,9 +208,9 @@ def concerns_path(plan: str) -> str:
     return f"recovery/{plan}/concerns.json"
 
 
-async def read_concerns(storage: Storage, plan: str, unreadable: Unreadable | None = None) -> Concerns:
+async def read_concerns(storage: Storage, plan: str) -> Concerns:
     """Read the concerns of a plan; none where they cannot be understood: they are found again."""
-    return await read_document(storage, concerns_path(plan), Concerns, unreadable) or Concerns()
+    return await read_document(storage, concerns_path(plan), Concerns) or Concerns()
 
 
 async def report_concerns(

@@ -17,7 +17,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of
-from standby.vault.documents import Stored, Unreadable, Upgrade, change_document, read_document
+from standby.vault.documents import Stored, Upgrade, change_document, read_document
 from standby.vault.storage import Storage
 
 
@@ -320,16 +320,16 @@ def _pair(readiness: Readiness) -> str:
     return f"{readiness.primary}/{readiness.target}"
 
 
-async def read_last_states(storage: Storage, plan: str, unreadable: Unreadable | None = None) -> LastStates:
+async def read_last_states(storage: Storage, plan: str) -> LastStates:
     """Read the states at the last check; none where they cannot be read: they only prevent repeated events."""
-    return await read_document(storage, _last_states_path(plan), LastStates, unreadable) or LastStates()
+    return await read_document(storage, last_states_path(plan), LastStates) or LastStates()
 
 
 async def remember_states(storage: Storage, plan: str, found: Sequence[Readiness]) -> None:
     """Keep what a check found, for the next one and for the history."""
-    path = _last_states_path(plan)
+    path = last_states_path(plan)
     await change_document(storage, path, LastStates, lambda known: (known or LastStates()).after(found))
 
 
-def _last_states_path(plan: str) -> str:
+def last_states_path(plan: str) -> str:
     return f"recovery/{plan}/readiness.json"

@@ -1,0 +1,196 @@
+"""What the gateway serves to Prometheus: what the vault says as it is asked, bounded in time and kept for a moment.
+
+What cannot be read costs itself only: it is left out, and `standby.vault.readable` says so. Missing is not zero.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from itertools import chain
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+
+from standby import telemetry
+from standby.clock import Clock
+from standby.concurrency import do_for_each
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+from standby.errors import StandbyError
+from standby.fencing import read_fence
+from standby.gateway.errors import PartUnreadable
+from standby.recovery.concerns import Concerns, Kind, concerns_path
+from standby.recovery.durations import Durations
+from standby.recovery.readiness.document import LastStates, State, last_states_path
+from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.snapshots.manifest import parse_index
+from standby.recovery.snapshots.store import index_path
+from standby.replication.forecast import Spread
+from standby.telemetry import Metric
+from standby.vault.documents import read_document
+from standby.vault.replica import replica_state
+from standby.vault.storage import Storage
+
+KEPT = 15.0  # Seconds for which what was read is served again
+SECONDS = 8.0  # For reading everything: a scrape of Prometheus waits for 10 s by default
+AT_ONCE = 8  # Parts that are read at the same time
+SEVERITIES = ("info", "warning", "critical")
+
+Sample = tuple[Metric, float, tuple[str, ...]]
+Part = Callable[[], Awaitable[Iterable[Sample]]]
+
+
+class Scrapes:
+    """Answers scrapes; several at once share one reading of the vault."""
+
+    def __init__(self, configuration: Configuration, vault: Storage, clock: Clock) -> None:
+        self._plans = tuple(configuration.plans.values())
+        self._vault = vault
+        self._clock = clock
+        self._reading = asyncio.Lock()
+        self._page = b""
+        self._read_at = float("-inf")
+
+    async def page(self) -> bytes:
+        """Give the page in Prometheus' text format."""
+        async with self._reading:
+            if self._clock.monotonic() - self._read_at >= KEPT:
+                self._page = exposition(await self._read())
+                self._read_at = self._clock.monotonic()
+            return self._page
+
+    async def _read(self) -> list[Sample]:
+        begun = self._clock.monotonic()
+        parts: list[tuple[str, str, Part]] = [("", "replica", self._replica)]
+        for plan in self._plans:
+            for name, read in _PARTS.items():
+                parts.append((plan.name, name, partial(read, self._vault, plan, self._clock.now())))
+        end = asyncio.get_running_loop().time() + SECONDS
+
+        async def read_part(part: tuple[str, str, Part]) -> list[Sample]:
+            plan, name, work = part
+            try:
+                async with asyncio.timeout_at(end):
+                    found = list(await work())
+            except (StandbyError, OSError, TimeoutError):
+                return [(telemetry.READABLE, 0, (plan, name))]
+            return [*found, (telemetry.READABLE, 1, (plan, name))]
+
+        found = list(chain.from_iterable(await do_for_each(parts, read_part, AT_ONCE)))
+        return [*found, (telemetry.READ_DURATION, self._clock.monotonic() - begun, ())]
+
+    async def _replica(self) -> list[Sample]:
+        state = await replica_state(self._vault, SECONDS)
+        if state is None:
+            return []
+        if state.behind is None:
+            raise PartUnreadable(state.where, state.problem or "it does not say how far it is behind")
+        since = state.since or self._clock.now()
+        lag = max(0.0, (self._clock.now() - since).total_seconds()) if state.behind else 0.0
+        return [(telemetry.REPLICA_BEHIND, state.behind, ()), (telemetry.REPLICA_LAG, lag, ())]
+
+
+async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> Iterator[Sample]:
+    found = await read_document(vault, last_states_path(plan.name), LastStates, PartUnreadable) or LastStates()
+    return _of_targets(plan, found, now)
+
+
+def _of_targets(plan: RecoveryPlan, found: LastStates, now: datetime) -> Iterator[Sample]:
+    if plan.objectives.rpo is not None:
+        yield telemetry.RPO_OBJECTIVE, plan.objectives.rpo.total_seconds(), (plan.name,)
+    for pair, state in found.states.items():
+        about = (plan.name, *pair.split("/", 1))
+        for each in State:
+            yield telemetry.READINESS, float(each is state), (*about, each.value)
+    for pair, samples in found.history.items():
+        about = (plan.name, *pair.split("/", 1))
+        if samples and samples[-1].oldest_point is not None:
+            yield telemetry.RPO_AGE, max(0.0, (now - samples[-1].oldest_point).total_seconds()), about
+    if checks := [samples[-1].at for samples in found.history.values() if samples]:
+        yield telemetry.LAST_SUCCESS, min(checks).timestamp(), ("check", plan.name)
+
+
+async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    found = await read_document(vault, concerns_path(plan.name), Concerns, PartUnreadable)
+    if found is None:
+        return []
+    there = [(each.concern.kind, each.concern.severity) for each in found.open]
+    return [
+        (telemetry.CONCERNS, there.count((kind, severity)), (plan.name, kind.value, severity))  # type: ignore[arg-type]
+        for kind in Kind
+        for severity in SEVERITIES
+    ]
+
+
+async def _fence(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    fence = await read_fence(vault, plan)
+    serving = [
+        (telemetry.SERVING, 1.0, (plan.name, primary, each.active, each.phase.value))
+        for primary, each in fence.assignments.items()
+    ]
+    return [(telemetry.EPOCH, fence.epoch, (plan.name,)), *serving]
+
+
+async def _replications(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    found = await read_document(vault, LastRuns.place.format(plan=plan.name), LastRuns, PartUnreadable) or LastRuns()
+    pairs = [found.of(pair.source, target).listed_at for pair in plan.pairs for target in pair.targets]
+    seen = [at.timestamp() for at in pairs if at is not None]
+    return [(telemetry.LAST_SUCCESS, min(seen), ("replicate", plan.name))] if seen and len(seen) == len(pairs) else []
+
+
+async def _drills(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    path = LatestDrills.place.format(plan=plan.name)
+    found = await read_document(vault, path, LatestDrills, PartUnreadable) or LatestDrills()
+    passed = [each.ended_at.timestamp() for each in found.drills.values() if each.passed]
+    return [(telemetry.LAST_SUCCESS, max(passed), ("drill", plan.name))] if passed else []
+
+
+async def _snapshots(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    path = index_path(plan.name)
+    found = parse_index(vault.where(path), await vault.read(path))
+    if found.damaged:
+        raise PartUnreadable(vault.where(path), "lines of it are damaged")
+    taken = [each.taken_at.timestamp() for each in found.entries]
+    return [(telemetry.LAST_SUCCESS, max(taken), ("snapshot", plan.name))] if taken else []
+
+
+async def _durations(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+    found = await read_document(vault, Durations.place.format(plan=plan.name), Durations, PartUnreadable) or Durations()
+    spreads = {kind.value: Spread.of(seconds) for kind, seconds in found.seconds.items() if seconds}
+    return [
+        (telemetry.MEASURED, value, (plan.name, kind, statistic))
+        for kind, spread in spreads.items()
+        for statistic, value in (("median", spread.median), ("slowest_tenth", spread.high))
+    ]
+
+
+_PARTS: dict[str, Callable[[Storage, RecoveryPlan, datetime], Awaitable[Iterable[Sample]]]] = {
+    "readiness": _readiness,
+    "concerns": _concerns,
+    "fence": _fence,
+    "runs": _replications,
+    "drills": _drills,
+    "snapshots": _snapshots,
+    "durations": _durations,
+}
+
+
+class _Collected:
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = list(samples)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for metric in telemetry.OF_THE_GATEWAY:
+            names = [name.replace(".", "_") for name in metric.attributes]
+            family = GaugeMetricFamily(metric.exposed, metric.description, labels=names)
+            for found, value, values in self._samples:
+                if found is metric:
+                    family.add_metric(values, value)
+            if family.samples:
+                yield family
+
+
+def exposition(samples: Iterable[Sample]) -> bytes:
+    """Write samples in Prometheus' text format; a metric without any is left out."""
+    return generate_latest(_Collected(samples))
