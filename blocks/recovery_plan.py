@@ -81,6 +81,7 @@ class RecoveryPlan(SchemaKept, Block):
     second_tenant_id: str = Field("", description="Directory (tenant) id, for entra.")
     second_client_id: str = Field("", description="Application id, for entra.")
     second_secret: SecretStr | None = Field(None, description="Key, shared access signature or client secret.")
+    vault_report: bool = same_as(VaultSettings, "report")
     signing: Literal["none", "hmac", "ed25519"] = Field("none", description="How snapshots and evidence are signed.")
     signing_key: SecretStr | None = Field(
         None, description="Shared key of hmac, or the private key of ed25519: 32 bytes in base64."
@@ -123,7 +124,8 @@ class RecoveryPlan(SchemaKept, Block):
             raise ValueError("needs vault_path or vault_url")
         second = self._place("second")
         replica = second if second["path"] or second["url"] else None
-        return valid(VaultSettings, **self._place("vault"), second=replica, signing=self._signing())
+        given = {"second": replica, "signing": self._signing(), "report": self.vault_report}
+        return valid(VaultSettings, **self._place("vault"), **given)
 
     def to_sinks(self) -> tuple[Sink, ...]:
         try:
@@ -144,6 +146,7 @@ class RecoveryPlan(SchemaKept, Block):
             encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
             **_place_fields("vault", vault),
             **_place_fields("second", vault.second),
+            vault_report=vault.report,
             **_signing_fields(vault.signing),
             activation=sink_forms(sinks),
             webhook_keys=webhook_keys(sinks),

@@ -1,11 +1,13 @@
 """Compare the copies of a plan with their sources, and say whether the targets could take over."""
 
+import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-from prefect.artifacts import MarkdownArtifact, TableArtifact
+from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import READINESS_CHANGED, PlanEvent, tell_concerns, told_if_failing
@@ -15,13 +17,14 @@ from flows.run import flow
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.errors import sentence
+from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.concerns import Concern, Kind, Look, Severity, Subject, grouped
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.state import sinks_seen
+from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, read_last_states, remember_states
@@ -33,7 +36,9 @@ from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.vault.replica import replica_state
-from tasks.stage import tried
+from tasks.stage import SHOWN_SECONDS, tried
+
+log = logging.getLogger("standby.flows")
 
 MOST_REASONS = 20  # Reasons of one target that the page shows; the worst come first
 
@@ -54,6 +59,7 @@ async def check(plan: str) -> State[dict[str, Any]]:
             await publish_readiness(context, found, await sinks_seen(context))
             look = protection(found, context.plan) | await snapshot_age(context)
         await tell_concerns(nullcontext(context.vault), plan, look)
+        await publish_report(context, found)
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
@@ -76,6 +82,25 @@ async def publish_readiness(
     for each in last.changed(found):
         _emit(each, last.before(each))
     await remember_states(context.vault, plan, found)
+
+
+async def publish_report(context: RecoveryContext, found: Sequence[Readiness]) -> None:
+    """Keep the report page in the vault where the configuration asks for that, and say where it is."""
+    settings, path = context.configuration.vault, f"report/{context.plan.name}.html"
+    if not settings.report:
+        return
+    try:
+        async with asyncio.timeout(SHOWN_SECONDS):
+            content = await gather_content(context, tuple(found))
+            await context.vault.write(path, render_page([content], content.made_at).encode())
+    except (StandbyError, TimeoutError) as error:
+        log.warning("The report page could not be kept in the vault: %s", str(error) or "it took too long")
+        return
+    text = f"Report of plan {context.plan.name}: {wording.headline(found)}"
+    where, address = context.vault.where(path), settings.address(path)
+    in_words = MarkdownArtifact(key="report", markdown=f"{escaped(text)}\n\n{escaped(where)}", description=text)
+    link = LinkArtifact(key="report", link=address, link_text=text, description=text)
+    await tried("the link to the report page", shown(link if address else in_words).acreate)
 
 
 def _emit(each: Readiness, before: TargetState | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, field_validator, model_validator
@@ -97,6 +97,13 @@ class Place(Strict):
             return Path(url2pathname(urlsplit(self.url).path))
         return self.path
 
+    def address(self, path: str) -> str:
+        """Give the URL at which a browser finds a file in object storage; empty for a folder."""
+        if self.url is None or self.scheme == "file":
+            return ""
+        default = {"s3": "https://s3.amazonaws.com", "gs": "https://storage.cloud.google.com"}
+        return f"{self.endpoint or default[self.scheme]}/{self.url.partition('://')[2].rstrip('/')}/{quote(path)}"
+
     def relative_to(self, folder: Path) -> Self:
         """Take a relative path as seen from a folder."""
         return self if self.path is None else self.model_copy(update={"path": folder / self.path})
@@ -160,6 +167,7 @@ class VaultSettings(Place):
 
     second: SecondPlace | None = Field(None, description="A replica of all of it, written after the first.")
     signing: Signing | None = Field(None, description="How snapshots, plans and evidence are signed.")
+    report: bool = Field(False, description="Whether each check keeps the report page here, as report/PLAN.html.")
     _promotion: Promotion | None = PrivateAttr(None)
 
     @model_validator(mode="after")

@@ -246,6 +246,8 @@ class ObjectStorage:
             raise Failed("refused", TOO_LARGE)
         seconds = self._waits.call + len(content) / BYTES_PER_SECOND
         store, full, attributes = self._at.writing(seconds), self._full(path), {WRITES: ",".join(writes)}
+        if path.endswith(".html"):
+            attributes["Content-Type"] = "text/html; charset=utf-8"  # A browser would else keep it, not show it.
         result = await self._once(
             lambda: obstore.put(store, full, content, mode=mode, attributes=attributes, use_multipart=False)
         )

@@ -85,8 +85,10 @@ async def test_a_check_tells_drift_and_readiness(
     make_scene: Any, make_analyzer: Any, run: Runs, run_replicate: Any, told: Any
 ) -> None:
     async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
-        drifted = await run(check, scene.configuration)
+        vault = scene.configuration.vault.model_copy(update={"report": True})
+        drifted = await run(check, scene.configuration.model_copy(update={"vault": vault}))
         before = await artifacts_of(drifted)
+        page = (vault.folder / "report" / "p.html").read_text(encoding="utf-8")
         await run_replicate(scene.configuration)
         in_sync = await run(check, scene.configuration)
         await run(check, scene.configuration)
@@ -95,6 +97,8 @@ async def test_a_check_tells_drift_and_readiness(
     assert '"invoice"' in str(before["drift"].data)
     assert "**not ready**" in str(before["readiness"].data)
     assert "missing analyzer" in str(before["readiness"].data)
+    assert "west not ready" in page
+    assert "report/p.html" in str(before["report"].data)
     assert in_sync.name == "Completed", in_sync.message
     run_ids = [str(state.state_details.flow_run_id) for state in (drifted, in_sync)]
     changes = [await told(READINESS_CHANGED, run_id) for run_id in run_ids]

@@ -60,6 +60,32 @@ async def test_what_was_written_is_read(place: Place) -> None:
         assert await storage.read("recovery/a.json") == b"two"
 
 
+async def test_a_page_is_shown_by_a_browser_at_its_address(azurite: Azurite, blob_container: str) -> None:
+    place = azurite.place(blob_container)
+    async with open_place(place) as storage, httpx.AsyncClient() as browser:
+        await storage.write("report/p.html", b"<!doctype html>")
+        answer = await browser.get(f"{place.address('report/p.html')}?{signature('r')}")
+
+    assert (answer.status_code, answer.text) == (200, "<!doctype html>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [
+        (
+            {"url": "az://c/f", "endpoint": "https://a.blob.core.windows.net"},
+            "https://a.blob.core.windows.net/c/f/a%20b",
+        ),
+        ({"url": "s3://c/f/"}, "https://s3.amazonaws.com/c/f/a%20b"),
+        ({"url": "gs://c"}, "https://storage.cloud.google.com/c/a%20b"),
+        ({"path": "vault"}, ""),
+    ],
+)
+def test_a_file_in_object_storage_has_an_address(place: dict[str, str], address: str) -> None:
+    assert Place.model_validate(place).address("a b") == address
+
+
 async def test_what_was_never_written_is_not_there(place: Place) -> None:
     async with open_place(place) as storage:
         assert await storage.read("a.json") is None
