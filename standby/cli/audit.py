@@ -10,7 +10,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line
+from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line, words_of_line
 from standby.recovery.chain import AuditLine
 from standby.recovery.context import open_recovery
 from standby.recovery.witnesses import verify_by_witnesses
@@ -37,17 +37,17 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
             yield Line(sentence(HOW_TO_GO_ON), 2, "→", wrong=True)
 
 
-def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
-    """Show the newest lines of a log, oldest first."""
+def show_lines(check: AuditCheck, newest: int, *, verbose: bool = False) -> Iterator[Line]:
+    """Show the newest lines of a log, oldest first; with the facts as they were written, where asked."""
     shown = check.lines[-newest:]
     if len(shown) < len(check.lines):
         yield Line(f"Of {len(check.lines)} lines, the newest {len(shown)} (-n shows more):")
     for line in shown:
         epoch = "" if line.epoch is None else f", epoch {line.epoch}"
-        yield Line(f"{line.sequence}  {line.at:%Y-%m-%d %H:%M:%S}Z  {line.action}{epoch}")
-        yield Line(f"by {line.actor} ({line.via}), run {line.run_id}", 4)
-        if facts := facts_of_line(line):
-            yield Line(facts, 4)
+        yield Line(f"{line.sequence}  {line.at:%Y-%m-%d %H:%M:%S}Z  {sentence(words_of_line(line))}")
+        yield Line(f"by {line.actor} ({line.via}), run {line.run_id}{epoch}", 4)
+        if verbose and (facts := facts_of_line(line)):
+            yield Line(f"{line.action}: {facts}", 4)
 
 
 def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, JsonValue]:
@@ -115,7 +115,7 @@ async def command(
     refused = replica is not None and replica.refused
     whole = not refused and not any(check.problems for check in checks.values())
     if asked == "show":
-        output.results(line for check in checks.values() for line in show_lines(check, newest))
+        output.results(line for check in checks.values() for line in show_lines(check, newest, verbose=output.verbose))
     output.results(verify_lines(checks, signer.key_id if signer else ""))
     if replica is not None and refused:
         output.result(Line(replica.words, mark="✗", style="red", wrong=True))

@@ -198,10 +198,10 @@ async def _decided(
         present = [Line(sentence(present_words(fence, decided.primary)))]
         if fence.is_under_way:
             present.append(Line(sentence(told_words(await sinks_seen(recovery), decided.primary, fence.epoch))))
+        reasons = [] if output.shows_results else reasons
         if decided.action == "roll back":
-            reasons = await _lost_lines(recovery, decided)
-        elif output.shows_results:
-            reasons = []
+            why = f"The failover to {decided.active} is not committed, so to name {decided.to} is to roll it back."
+            reasons = [Line(why, 2), *await _lost_lines(recovery, decided)]
         what: JsonObject = {"home": decided.primary, "from": decided.active, "to": decided.to, "reason": decided.reason}
         order = "rollback" if decided.action == "roll back" else "failover"
         await ask(output, recovery, _question(recovery.plan.name, decided), order, what, [*present, *reasons])

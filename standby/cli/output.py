@@ -24,8 +24,8 @@ from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
 from standby.document import JsonValue, json_text
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.replication.items import GOOD, Status
-from standby.text import clean, some_of
+from standby.replication.items import GOOD
+from standby.text import alike, clean, counted, some_of
 
 if TYPE_CHECKING:
     # What a command does not need it does not wait for.
@@ -79,23 +79,33 @@ def named(item: PlanItem | ReportItem | RestoreItem | RestoredItem) -> str:
 
 def failure_lines(items: Iterable[ReportItem | RestoredItem], *, verbose: bool) -> Iterator[Line]:
     """Say each reason once, with the analyzers it is about; with all of their names, where asked."""
-    same: dict[tuple[Status, str], list[str]] = {}
-    for item in items:
-        if item.status not in GOOD:
-            same.setdefault((item.status, item.reason), []).append(named(item))
-    for (status, reason), names in same.items():
+    bad = {named(item): item for item in items if item.status not in GOOD}
+    for names, reason in alike((item.status, name, item.reason) for name, item in bad.items()):
         for subject in names if verbose else [some_of(names)]:
-            yield Line(f"{subject} {status}: {reason}", 2, "!", "red", wrong=True)
+            yield Line(f"{subject} {bad[names[0]].status}: {reason}", 2, "!", "red", wrong=True)
 
 
 def warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]:
     """Say each warning once, with the analyzers it is about: the same one often goes for many."""
-    analyzers: dict[str, list[str]] = {}
-    for analyzer, warnings in warned:
-        for warning in warnings:
-            analyzers.setdefault(warning, []).append(analyzer)
-    for warning, names in analyzers.items():
+    for names, warning in alike(("", analyzer, each) for analyzer, warnings in warned for each in warnings):
         yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
+
+
+Shown = tuple[str, str, bool, tuple[str, ...]]  # Mark, style, whether it is wrong, and what stands below
+MOST_IN_LINE = 3  # Names that stand before what is said of them; more have a line of their own
+
+
+def grouped_lines(said: Iterable[tuple[Shown, str, str]]) -> Iterator[Line]:
+    """Say once what is the same of several analyzers, with all of their names."""
+    shown = [*said]
+    looks = {name: look for look, name, _ in shown}
+    for names, text in alike(shown):
+        mark, style, wrong, below = looks[names[0]]
+        subject = counted(len(names), "analyzer") if len(names) > MOST_IN_LINE else some_of(names)
+        yield Line(f"{subject}: {text}", 2, mark, style, wrong=wrong)
+        if len(names) > MOST_IN_LINE:
+            yield Line(", ".join(names), 6, wrong=wrong)
+        yield from (Line(each, 6, wrong=wrong) for each in below)
 
 
 def loss_lines(finding: Finding) -> Iterator[Line]:

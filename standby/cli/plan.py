@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
-from standby.cli.output import Line, Output, loss_lines, must_be_writable, named, problem_lines, warning_lines
+from standby.cli.output import (
+    Line,
+    Output,
+    grouped_lines,
+    loss_lines,
+    must_be_writable,
+    named,
+    problem_lines,
+    warning_lines,
+)
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
 from standby.recovery.durations import Durations, Kind
@@ -69,11 +78,15 @@ def under_pair(pair: tuple[str, str], lines: Sequence[Line]) -> Iterator[Line]:
 def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     for name, deployment in plan.added_defaults.get(target, {}).items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, *MARKS[Action.COPY])
-    for item in items:
-        if verbose or item.action is not Action.SKIP:
-            wrong = item.action is Action.REFUSE
-            yield Line(f"{named(item)}: {item.reason}", 2, *MARKS[item.action], wrong=wrong)
-            yield from (Line(path, 6) for path in item.differences if verbose)
+    yield from grouped_lines(
+        (
+            (*MARKS[item.action], item.action is Action.REFUSE, item.differences if verbose else ()),
+            named(item),
+            item.reason,
+        )
+        for item in items
+        if verbose or item.action is not Action.SKIP
+    )
     yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 
@@ -130,15 +143,19 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
 
 
 def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
-    for item in items:
-        if item.is_in_sync:
-            continue
-        words = "serving elsewhere" if item.verdict is Verdict.IN_SYNC else item.verdict.words
-        yield Line(f"{named(item)}: {words}. {item.reason}", 2, "≠", "yellow", wrong=True)
-        paths = item.differences if verbose else item.differences[:MOST_PATHS]
-        yield from (Line(path, 6, wrong=True) for path in paths)
-        if len(paths) < len(item.differences):
-            yield Line(f"and {len(item.differences) - len(paths)} more (-v shows all)", 6, wrong=True)
+    def below(item: PlanItem) -> tuple[str, ...]:
+        shown = item.differences if verbose else item.differences[:MOST_PATHS]
+        left = len(item.differences) - len(shown)
+        return (*shown, f"and {left} more (-v shows all)") if left else shown
+
+    def words(item: PlanItem) -> str:
+        return "serving elsewhere" if item.verdict is Verdict.IN_SYNC else item.verdict.words
+
+    yield from grouped_lines(
+        (("≠", "yellow", True, below(item)), named(item), f"{words(item)}. {item.reason}")
+        for item in items
+        if not item.is_in_sync
+    )
     yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 

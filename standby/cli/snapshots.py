@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import RESOURCES, Analyzers, PastLoss, PlanName, Reason, Via
-from standby.cli.output import Line, Output, failure_lines, loss_lines, named, problem_lines
+from standby.cli.output import (
+    Line,
+    Output,
+    Shown,
+    failure_lines,
+    grouped_lines,
+    loss_lines,
+    named,
+    problem_lines,
+    warning_lines,
+)
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
@@ -26,7 +36,7 @@ from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, o
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.recovery.witnesses import look
 from standby.replication.items import GOOD, Status
-from standby.text import counted, some_of, utc
+from standby.text import counted, some_of, totals, utc
 
 
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
@@ -106,6 +116,7 @@ async def show(
 
 
 _MARKS = {RestoreAction.CREATE: ("+", "green"), RestoreAction.KEEP: ("=", ""), RestoreAction.REFUSE: ("!", "red")}
+_DOES = {RestoreAction.CREATE: "to build", RestoreAction.KEEP: "there", RestoreAction.REFUSE: "to leave alone"}
 _MEANINGS = {
     Fidelity.EXACT: "exact: a verified copy is there",
     Fidelity.EQUIVALENT: "equivalent: the same definition, rebuilt",
@@ -119,15 +130,16 @@ def proposal_lines(plan: RestorePlan, forecast: Part | str | None) -> Iterator[L
     yield from problem_lines(plan.problems)
     for name, deployment in plan.added_defaults.items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, "+", "green")
-    for item in plan.items:
-        yield from _item_lines(item)
+    yield from grouped_lines((_shown(item), named(item), f"{item.fidelity}. {item.reason}") for item in plan.items)
+    yield from warning_lines((named(item), item.warnings) for item in plan.items)
     counts = Counter(item.fidelity for item in plan.items)
     for fidelity in Fidelity:
         if counts[fidelity]:
             yield Line(f"{counts[fidelity]} {_MEANINGS[fidelity]}", 2)
     if forecast is not None:
         yield Line(forecast if isinstance(forecast, str) else f"It takes about {forecast.words}.", 2)
-    yield Line("")
+    done = totals({_DOES[action]: sum(item.action is action for item in plan.items) for action in RestoreAction})
+    yield Line(f"{counted(len(plan.items), 'analyzer')}: {done}." if plan.items else "No analyzer is selected.")
 
 
 async def _forecast(recovery: RecoveryContext, plan: RestorePlan) -> Part | str | None:
@@ -154,13 +166,10 @@ def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[
     yield Line(report.summary, wrong=not report.complete)
 
 
-def _item_lines(item: RestoreItem) -> Iterator[Line]:
-    mark, style = _MARKS[item.action]
-    wrong = item.action is not RestoreAction.CREATE and not item.met
-    text = f"{named(item)}: {item.fidelity}. {item.reason}"
-    yield Line(text, 2, "!" if wrong else mark, "red" if wrong else style, wrong)
-    for warning in item.warnings:
-        yield Line(warning, 6, "?", "yellow")
+def _shown(item: RestoreItem) -> Shown:
+    if item.action is not RestoreAction.CREATE and not item.met:
+        return "!", "red", True, ()
+    return *_MARKS[item.action], False, ()
 
 
 async def rebuild(

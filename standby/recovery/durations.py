@@ -12,7 +12,7 @@ from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
 from standby.errors import sentence
 from standby.replication.forecast import Spread, play_often, share
-from standby.text import counted
+from standby.text import alike, counted, some_of
 from standby.vault.documents import Remembered
 from standby.vault.storage import Storage
 
@@ -105,13 +105,14 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring)
 
 
 def _lost_words(restoring: Restoring) -> list[str]:
-    words = [f"{name} cannot be recovered: {why}." for name, why in [*restoring.lost.items()][:MOST_NAMED]]
-    if len(restoring.lost) > MOST_NAMED:
-        words.append(f"Nor can {counted(len(restoring.lost) - MOST_NAMED, 'other analyzer')}.")
+    said = alike(("", name, sentence(why)) for name, why in restoring.lost.items())
+    words = [f"{some_of(names)} cannot be recovered: {why}" for names, why in said[:MOST_NAMED]]
+    if others := sum(len(names) for names, _ in said[MOST_NAMED:]):
+        words.append(f"Nor can {counted(others, 'other analyzer')}.")
     return [*words, "For the rest:"] if words else []
 
 
-MOST_NAMED = 5  # Analyzers that cannot be recovered and are named
+MOST_NAMED = 5  # Reasons why analyzers cannot be recovered that are told
 OFTEN = 0.1  # Share of the measurements that were faster than the low end of a forecast
 
 

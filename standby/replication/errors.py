@@ -98,7 +98,7 @@ class MayBeUnderWay(CopyFailed):
 
 class PlanUnreadable(ReplicationError):
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path} {problem}", "Make one with standby plan --out")
+        super().__init__(f"{path} {problem}", "Make one with standby plan PLAN --out FILE")
 
 
 class PlanUnwritable(ReplicationError):
@@ -111,7 +111,7 @@ class PlanNotTrusted(ReplicationError, GuardRefused):
 
     def __init__(self, path: str, problem: str) -> None:
         cause = f"{path} {problem}, so nothing of it is done"
-        super().__init__(cause, "Make a new plan with standby plan --out, check it, and apply it")
+        super().__init__(cause, "Make a new plan with standby plan PLAN --out FILE, check it, and apply it")
 
 
 class PlanMoved(ReplicationError, GuardRefused):

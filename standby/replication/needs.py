@@ -308,7 +308,8 @@ def judge_models(
     findings = [finding for finding in checked if finding.severity in relevant]
     forgiven = missing_defaults == "ignore"
     errors = [each for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]
-    return JudgedModels(tuple(map(str, errors)), tuple(str(finding) for finding in findings if finding not in errors))
+    warnings = dict.fromkeys(str(finding) for finding in findings if finding not in errors)
+    return JudgedModels(tuple(map(str, errors)), tuple(warnings))
 
 
 def with_added_defaults(

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -120,7 +120,7 @@ def error_of_transport(
         advice = "Free what this machine lacks, such as open files (ulimit -n), then run again"
     elif isinstance(error, NEVER_SENT):
         by = f" through {proxy}" if proxy else ""
-        kind, cause = errors.NotConnected, f"No connection to {where}{by}: {what}"
+        kind, cause, advice = errors.NotConnected, f"No connection to {where}{by}: {what}", _advice(causes)
     elif isinstance(error, httpx.LocalProtocolError):
         kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"
     else:
@@ -135,7 +135,24 @@ def _words(error: httpx.HTTPError) -> str:
             return f"the name of the host is not found ({cause.strerror})"
         if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             return os.strerror(cause.errno)
-    return type(error).__name__
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS could not be agreed upon ({(cause.reason or 'unknown reason').replace('_', ' ').lower()})"
+    if isinstance(error, httpx.ConnectTimeout):
+        return "the connection was not accepted in time"
+    return "it did not come in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
+
+
+def _advice(causes: Sequence[BaseException]) -> str:
+    """Say what to do about a connection that did not come about, by what did not work first."""
+    what = "whether a firewall or a private network lies between"
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            what = "the spelling of the endpoint, and whether this machine's DNS knows it (nslookup)"
+        elif isinstance(cause, ssl.SSLError):
+            what = "that the endpoint and its port speak https, and which proxy or firewall answers instead"
+        elif isinstance(cause, ConnectionRefusedError):
+            what = "the host and the port of the endpoint: nothing listens there, or a firewall refuses"
+    return f"Check {what}; if the region is down, fail over"
 
 
 def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:

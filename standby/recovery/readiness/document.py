@@ -30,9 +30,13 @@ class State(StrEnum):
 
 
 class Bucket(StrEnum):
-    """What kind of reason it is."""
+    """What kind of reason it is; causes stand before what they lead to, and are told in this order."""
 
     RECORDS_LOST = "records_lost"
+    PERMISSION = "permission"
+    UNREACHABLE = "unreachable"
+    MODEL_MISSING = "missing_model"
+    BLOCKED = "blocked"
     MISSING = "missing_analyzer"
     BROKEN = "broken_analyzer"
     CREATING = "being_created"
@@ -41,15 +45,11 @@ class Bucket(StrEnum):
     DIVERGED = "diverged"
     FOREIGN = "foreign"
     UNVERIFIED = "unverified"
-    BLOCKED = "blocked"
     STALE = "stale"
     RPO_MISSED = "rpo_missed"
     REBUILT = "rebuilt"
-    MODEL_MISSING = "missing_model"
     MODEL_UNKNOWN = "model_unknown"
     MODEL_RETIRING = "model_retiring"
-    PERMISSION = "permission"
-    UNREACHABLE = "unreachable"
     SOURCE_UNREACHABLE = "source_unreachable"
     NOTHING_KNOWN = "nothing_known"
     NEVER_DRILLED = "never_drilled"

@@ -234,12 +234,14 @@ Needed = Mapping[str, tuple[tuple[str, str], ...]]
 
 def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serving) -> tuple[ModelFact, ...]:
     """Follow every model to a deployment; give each finding once with all analyzers that it is about."""
-    same: dict[Finding, list[str]] = {}
+    same: dict[Finding, dict[str, None]] = {}
     for analyzer, models in sorted(needed.items()):
         for finding in check_models(models, source, there, plan.overrides(there.resource.name)):
             # Where no management plane is configured, that it was not asked is not a finding.
             if finding.severity is not Severity.UNKNOWN or there.resource.arm_endpoint:
-                same.setdefault(finding, []).append(analyzer)
+                # What is unknown is said of every model in the same words.
+                of_all = replace(finding, role="", model="", deployment=None)
+                same.setdefault(of_all if finding.severity is Severity.UNKNOWN else finding, {})[analyzer] = None
     ignored = plan.missing_defaults == "ignore"
     return tuple(ModelFact(each, tuple(names), forgiven=each.missing and ignored) for each, names in same.items())
 

@@ -275,12 +275,16 @@ def _last_verified(point: AnalyzerPoint) -> str:
 
 def forecast_words(rto: RtoForecast) -> str:
     """Say how long a failover would take, and what that is computed from."""
-    return f"{span_words(rto)}. {rto.basis}"
+    return f"{rto_name(rto)}: {rto.basis}" if rto.lost else f"{span_words(rto)}. {rto.basis}"
+
+
+def rto_name(rto: RtoForecast) -> str:
+    return f"RTO {format_duration(timedelta(seconds=rto.objective))}" if rto.objective else "RTO"
 
 
 def span_words(rto: RtoForecast) -> str:
     """Say how long a failover would take, without a full stop."""
-    named = f"RTO {format_duration(timedelta(seconds=rto.objective))}" if rto.objective else "RTO"
+    named = rto_name(rto)
     if rto.lost:
         return f"{named}: {some_of(rto.lost)} cannot be recovered"
     if rto.median is None or rto.high is None:

@@ -179,7 +179,10 @@ def test_any_other_answer_changes_nothing_and_is_in_the_audit_log(
         "reason": "maintenance",
     }
     assert site.run("audit", "verify").status == 0
-    assert "order.declined" in site.run("audit", "show", "invoices").out
+    assert (
+        "Somebody was asked whether to failover, and declined: maintenance."
+        in site.run("audit", "show", "invoices").out
+    )
 
 
 @pytest.mark.parametrize("order", ["failover", "commit", "failback"])

@@ -115,15 +115,18 @@ def test_gives_what_it_found_as_one_document(keyed: Workspace) -> None:
 
 def test_shows_the_newest_lines_for_people(workspace: Workspace) -> None:
     write(workspace, 3)
-    ran = workspace.run("audit", "show", "invoices", "-n", "2")
+    ran = workspace.run("audit", "show", "invoices", "-n", "2", "-v")
     assert ran.status == 0
     shown = ran.out.splitlines()
     assert shown[0] == "Of 3 lines, the newest 2 (-n shows more):"
     assert shown[1].startswith("2  20")
-    assert shown[1].endswith("Z  failover.activated, epoch 1")
-    assert shown[2] == "    by ada@desk (direct), run run-1"
-    assert shown[3].startswith("    to west, number 1, reason xxx")
+    assert "Z  west serves for what is not known: xxx" in shown[1]
+    assert shown[2] == "    by ada@desk (direct), run run-1, epoch 1"
+    assert shown[3].startswith("    failover.activated: to west, number 1, reason xxx")
     assert shown[3].endswith("x…")
+    brief = workspace.run("audit", "show", "invoices", "-n", "2").out
+    assert "failover.activated" not in brief
+    assert "number" not in brief
     assert shown[-1].startswith("✓ invoices: 3 lines, complete")
 
 

@@ -105,7 +105,10 @@ def test_tells_a_resource_that_cannot_be_reached(workspace: Workspace, cloud: Cl
     check = found(ran, "west", "connection")
     assert check["well"] is False
     assert check["detail"].startswith(f"No connection to west ({cloud.emulator.resources['west'].endpoint})")
-    assert check["next_action"] == "Check the network and the endpoint; if the region is down, fail over"
+    assert check["next_action"] == (
+        "Check the host and the port of the endpoint: nothing listens there, or a firewall refuses; "
+        "if the region is down, fail over"
+    )
     assert found(ran, "north", "connection")["well"] is True
 
 

@@ -38,7 +38,9 @@ def test_passes_and_says_so(site: Workspace, cloud: Cloud) -> None:
     assert "  clean-up: 5 of 5 deleted, proven complete.\n" in ran.out
     assert "signed with key " in ran.out
     assert ran.out.splitlines()[-1].startswith("✓ Drill ")
-    assert "… clean up west" in ran.err
+    phases = [line for line in ran.err.splitlines() if line.startswith("… ")]
+    assert "… drill, nothing is switched: clean up west" in phases
+    assert all("drill, nothing is switched: " in phase for phase in phases)
     assert "canary" not in ran.out + ran.err
     assert cloud.stats("west")["calls"]["delete"] == 5
 

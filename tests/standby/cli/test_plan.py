@@ -20,8 +20,7 @@ def test_shows_a_line_for_each_copy_with_its_symbol_and_reason(workspace: Worksp
     assert ran.status == 2
     assert ran.err == ""
     assert "east → west" in ran.out
-    assert "  + invoice: west does not have it.\n" in ran.out
-    assert ran.out.count("  + ") == 5
+    assert "  + 5 analyzers: west does not have it.\n      claim, contract, invoice, receipt, router\n" in ran.out
 
 
 def test_has_a_legend_of_the_symbols_that_it_uses_and_no_others(workspace: Workspace) -> None:
@@ -63,7 +62,7 @@ def test_shows_what_differs_only_when_asked_to_say_more(workspace: Workspace, cl
     assert "~ invoice: west has an older copy." in brief.out
     assert "$.description" not in brief.out
     assert "      $.description\n" in whole.out
-    assert "= receipt: west has the same." in whole.out
+    assert "= 4 analyzers: west has the same.\n      claim, contract, receipt, router\n" in whole.out
 
 
 def test_says_why_an_analyzer_is_left_alone_and_what_mends_it(workspace: Workspace) -> None:
@@ -192,7 +191,10 @@ def test_a_saved_plan_that_was_edited_is_refused_and_overwrites_nothing(
     assert ran.status == 4
     assert ran.document["error"]["kind"] == "PlanNotTrusted"
     assert "so nothing of it is done" in ran.document["error"]["cause"]
-    assert ran.document["error"]["next_action"] == "Make a new plan with standby plan --out, check it, and apply it"
+    assert (
+        ran.document["error"]["next_action"]
+        == "Make a new plan with standby plan PLAN --out FILE, check it, and apply it"
+    )
     assert cloud.stats("west")["copies_accepted"] == before
 
 

@@ -133,7 +133,10 @@ def test_a_plan_file_that_is_none_is_an_error(workspace: Workspace, tmp_path: Pa
     ran = workspace.run("replicate", "invoices", "--apply", str(file))
 
     assert ran.status == 1
-    assert ran.err == f"error: {file} is not a saved plan of this version.\n  → Make one with standby plan --out.\n"
+    assert (
+        ran.err
+        == f"error: {file} is not a saved plan of this version.\n  → Make one with standby plan PLAN --out FILE.\n"
+    )
 
 
 def test_a_target_that_cannot_be_reached_is_one_error_with_its_next_action(
@@ -148,7 +151,8 @@ def test_a_target_that_cannot_be_reached_is_one_error_with_its_next_action(
     assert ran.status == 1
     assert ran.document["error"]["kind"] == "NotConnected"
     assert ran.document["error"]["next_action"] == (
-        "Check the network and the endpoint; if the region is down, fail over"
+        "Check the host and the port of the endpoint: nothing listens there, or a firewall refuses; "
+        "if the region is down, fail over"
     )
     cause = ran.document["error"]["cause"]
     assert ran.err.startswith(f"error: {cause}.\n")

@@ -20,8 +20,8 @@ def test_says_how_true_each_analyzer_will_be_before_it_acts(lost_east: Workspace
     ran = lost_east.run("restore", "invoices", "--to", "west")
 
     assert ran.status == 0
-    assert "  + router: equivalent. west does not have it. It is rebuilt from its definition.\n" in ran.out
-    assert ran.out.index("router: equivalent") < ran.out.index("5 succeeded")
+    assert "  + 5 analyzers: equivalent. west does not have it. It is rebuilt from its definition.\n" in ran.out
+    assert ran.out.index("analyzers: equivalent") < ran.out.index("5 succeeded")
     assert "5 succeeded in " in ran.out
 
 
@@ -65,7 +65,9 @@ def test_finds_nothing_left_to_do_the_second_time(lost_east: Workspace) -> None:
     again = lost_east.run("restore", "invoices", "--to", "west", "--dry-run")
 
     assert again.status == 0
-    assert "  = router: equivalent. west has it already, rebuilt from its definition.\n" in again.out
+    assert "  = 5 analyzers: equivalent. west has it already, rebuilt from its definition.\n" in again.out
+    assert "\n\n" not in again.out
+    assert again.out.endswith("\n5 analyzers: 5 there.\n")
 
 
 def test_calls_verified_copies_exact(workspace: Workspace, cloud: Cloud) -> None:

@@ -205,7 +205,7 @@ def test_of_many_changes_some_are_named_and_the_rest_is_counted(path: Path) -> N
 
 
 def test_a_missing_file_is_unreadable(path: Path) -> None:
-    with pytest.raises(PlanUnreadable, match=r"cannot be read: No such file.*standby plan --out"):
+    with pytest.raises(PlanUnreadable, match=r"cannot be read: No such file.*standby plan PLAN --out FILE"):
         load_plan(path, "invoices")
 
 

@@ -170,10 +170,10 @@ def test_a_missing_model_forbids_unless_the_plan_ignores_it() -> None:
     assert unknown.reasons[0].next_action
 
 
-def test_what_a_missing_model_blocks_is_given_as_missing_with_the_model_beside_it() -> None:
+def test_what_a_missing_model_blocks_is_given_as_missing_after_the_model_that_is_the_cause() -> None:
     absent = good(verdict=Verdict.MISSING, status=None, blocked=True, explanation="The model again.")
     readiness = judge_readiness(facts(absent, models=(a_finding(missing=True),)))
-    assert buckets(readiness) == [Bucket.MISSING, Bucket.MODEL_MISSING]
+    assert buckets(readiness) == [Bucket.MODEL_MISSING, Bucket.MISSING]
 
 
 @pytest.mark.parametrize(
