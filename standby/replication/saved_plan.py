@@ -161,8 +161,8 @@ def _at_source(then: PlanItem, now: PlanItem) -> Sequence[tuple[bool, str]]:
 
 
 def _is_applied(then: PlanItem, now: PlanItem) -> bool:
-    """Whether what was to be done is done already, as by a run of the same plan that was interrupted."""
-    is_done = now.is_in_sync and then.action not in {Action.SKIP, Action.REFUSE}
+    """Whether what was to be done is done already, by a run of ours: what others did there was not approved."""
+    is_done = now.is_in_sync and now.last is not None and then.action not in {Action.SKIP, Action.REFUSE}
     return is_done and not any(changed for changed, _ in _at_source(then, now))
 
 
