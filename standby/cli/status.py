@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Wait
-from standby.cli.output import Line, Output, loss_lines
+from standby.cli.output import Line, Output, loss_lines, must_be_writable
 from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
@@ -158,6 +158,7 @@ async def report(
     """
     output: Output = context.obj
     configuration = output.load()
+    must_be_writable(html, PageUnwritable)
 
     async def gather(name: str) -> PageContent | StandbyError:
         try:

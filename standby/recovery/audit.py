@@ -382,14 +382,14 @@ _WORDS = {
     "automation.switched true": "Automatic failover was switched on",
     "automation.switched": "Automatic failover was switched off",
     "fence.forced": "Somebody went on by force though records were lost",
-    "order.declined": "Somebody was asked whether to {order}, and declined",
+    "order.declined": "Somebody was asked to confirm a {order}, and declined",
 }
 """By action, and where there are several ways to tell it by its deciding fact; without the full stop."""
 
 
 class _Said(dict[str, str]):
     def __missing__(self, key: str) -> str:
-        return "what is not known"
+        return "(not recorded)"
 
 
 def words_of_line(line: AuditLine) -> str:

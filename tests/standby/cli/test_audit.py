@@ -120,7 +120,7 @@ def test_shows_the_newest_lines_for_people(workspace: Workspace) -> None:
     shown = ran.out.splitlines()
     assert shown[0] == "Of 3 lines, the newest 2 (-n shows more):"
     assert shown[1].startswith("2  20")
-    assert "Z  west serves for what is not known: xxx" in shown[1]
+    assert "Z  west serves for (not recorded): xxx" in shown[1]
     assert shown[2] == "    by ada@desk (direct), run run-1, epoch 1"
     assert shown[3].startswith("    failover.activated: to west, number 1, reason xxx")
     assert shown[3].endswith("x…")

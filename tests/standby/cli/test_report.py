@@ -151,10 +151,10 @@ def test_of_all_plans_one_that_cannot_be_read_costs_itself_only(workspace: Works
 
 
 def test_a_place_that_cannot_be_written_is_an_error(workspace: Workspace) -> None:
-    ran = workspace.run("report", "invoices", "--html", str(workspace.folder / "no" / "folder.html"))
+    ran = workspace.run("report", "invoices", "--html", str(workspace.file / "page.html"))
 
     assert ran.status == 1
-    assert "cannot be written: No such file or directory" in ran.err
+    assert "cannot be written: its folder is a file" in ran.err
 
 
 def test_shows_no_secret(workspace: Workspace, page: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ def test_dashboard_and_alerts_use_only_metrics_that_there_are() -> None:
     assert words - attributes <= exported()
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="make browser installs promtool")
+@pytest.mark.browser  # `make browser` installs promtool
 @pytest.mark.parametrize("check", [("check", "standby-alerts.yml"), ("test", "standby-alerts.test.yml")])
 def test_promtool_accepts_the_alerts_and_they_fire_as_they_should(check: tuple[str, str]) -> None:
     command = ["promtool", check[0], "rules", f"deploy/{check[1]}"]

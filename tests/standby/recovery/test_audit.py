@@ -419,7 +419,7 @@ def a_line(action: str, facts: dict[str, Any]) -> AuditLine:
         ("automation.switched", {"on": False}, "Automatic failover was switched off"),
         ("drill.ended", {"to": "west"}, "The drill at west did not pass"),
         ("failover.decided", {"home": "east", "to": None, "outcome": "refuse"},
-         "A failover of east to what is not known was refused"),
+         "A failover of east to (not recorded) was refused"),
         ("later.action", {"what": 1}, "later.action: what 1"),
     ],
 )  # fmt: skip
