@@ -27,7 +27,7 @@ from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
-from standby.recovery.readiness.document import Bucket, Readiness, Reason, read_last_states, remember_states
+from standby.recovery.readiness.document import Bucket, LastStates, Readiness, Reason
 from standby.recovery.readiness.document import State as TargetState
 from standby.recovery.snapshots.catalog import open_catalog
 from standby.recovery.witnesses import looked
@@ -78,10 +78,10 @@ async def publish_readiness(
     markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
     page = shown(MarkdownArtifact(key="readiness", markdown=markdown, description=description))
     await tried("the page of readiness", page.acreate)
-    last = await read_last_states(context.vault, plan)
+    last = await LastStates.read(context.vault, plan)
     for each in last.changed(found):
         _emit(each, last.before(each))
-    await remember_states(context.vault, plan, found)
+    await LastStates.change(context.vault, plan, lambda known: known.after(found))
 
 
 async def publish_report(context: RecoveryContext, found: Sequence[Readiness]) -> None:

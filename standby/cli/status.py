@@ -17,7 +17,7 @@ from standby.document import JsonObject, JsonValue, write_whole
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
-from standby.recovery.concerns import Kind, read_concerns
+from standby.recovery.concerns import Concerns, Kind
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
@@ -107,7 +107,7 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         sinks = await sinks_seen(recovery)
         fence = finding.evidence.fence
         told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
-        known = (await read_concerns(recovery.vault, plan)).open
+        known = (await Concerns.read(recovery.vault, plan)).open
     concerns = [each for each in known if each.is_told and each.concern.kind in UNSEEN_HERE]
     shown = status_lines(plan, found, replica, verbose=output.verbose)
     words = [Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]

@@ -20,9 +20,9 @@ from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.gateway.errors import PartUnreadable
-from standby.recovery.concerns import Concerns, Kind, concerns_path
+from standby.recovery.concerns import Concerns, Kind
 from standby.recovery.durations import Durations
-from standby.recovery.readiness.document import LastStates, State, last_states_path
+from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.snapshots.manifest import parse_index
 from standby.recovery.snapshots.store import index_path
@@ -92,7 +92,7 @@ class Scrapes:
 
 
 async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> Iterator[Sample]:
-    found = await read_document(vault, last_states_path(plan.name), LastStates, PartUnreadable) or LastStates()
+    found = await LastStates.read(vault, plan.name, PartUnreadable)
     return _of_targets(plan, found, now)
 
 
@@ -112,7 +112,7 @@ def _of_targets(plan: RecoveryPlan, found: LastStates, now: datetime) -> Iterato
 
 
 async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
-    found = await read_document(vault, concerns_path(plan.name), Concerns, PartUnreadable)
+    found = await read_document(vault, Concerns.place.format(plan=plan.name), Concerns, PartUnreadable)
     if found is None:
         return []
     there = [(each.concern.kind, each.concern.severity) for each in found.open]
@@ -133,15 +133,14 @@ async def _fence(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sam
 
 
 async def _replications(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
-    found = await read_document(vault, LastRuns.place.format(plan=plan.name), LastRuns, PartUnreadable) or LastRuns()
+    found = await LastRuns.read(vault, plan.name, PartUnreadable)
     pairs = [found.of(pair.source, target).listed_at for pair in plan.pairs for target in pair.targets]
     seen = [at.timestamp() for at in pairs if at is not None]
     return [(telemetry.LAST_SUCCESS, min(seen), ("replicate", plan.name))] if seen and len(seen) == len(pairs) else []
 
 
 async def _drills(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
-    path = LatestDrills.place.format(plan=plan.name)
-    found = await read_document(vault, path, LatestDrills, PartUnreadable) or LatestDrills()
+    found = await LatestDrills.read(vault, plan.name, PartUnreadable)
     passed = [each.ended_at.timestamp() for each in found.drills.values() if each.passed]
     return [(telemetry.LAST_SUCCESS, max(passed), ("drill", plan.name))] if passed else []
 
@@ -156,7 +155,7 @@ async def _snapshots(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list
 
 
 async def _durations(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
-    found = await read_document(vault, Durations.place.format(plan=plan.name), Durations, PartUnreadable) or Durations()
+    found = await Durations.read(vault, plan.name, PartUnreadable)
     spreads = {kind.value: Spread.of(seconds) for kind, seconds in found.seconds.items() if seconds}
     return [
         (telemetry.MEASURED, value, (plan.name, kind, statistic))

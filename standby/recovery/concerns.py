@@ -14,7 +14,7 @@ from pydantic import AwareDatetime
 
 from standby.document import Document, JsonObject
 from standby.text import sentence, some_of, some_sentences, utc
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Remembered
 from standby.vault.storage import Storage
 
 Severity = Literal["info", "warning", "critical"]
@@ -120,8 +120,10 @@ class Tracked(Document):
         return self.since is not None or (self.told_at is not None and abs(now - self.told_at) < QUIET)
 
 
-class Concerns(Stored):
-    """Every concern of a plan, and those that were over lately."""
+class Concerns(Remembered):
+    """Every concern of a plan, and those that were over lately. What cannot be understood is found again."""
+
+    place = "recovery/{plan}/concerns.json"
 
     tracked: tuple[Tracked, ...] = ()
 
@@ -204,15 +206,6 @@ def decide(before: Concerns, look: Look, now: datetime) -> tuple[Concerns, Chang
     return Concerns(tracked=tuple(kept)), Change(worst_first, tuple(continues), tuple(ended))
 
 
-def concerns_path(plan: str) -> str:
-    return f"recovery/{plan}/concerns.json"
-
-
-async def read_concerns(storage: Storage, plan: str) -> Concerns:
-    """Read the concerns of a plan; none where they cannot be understood: they are found again."""
-    return await read_document(storage, concerns_path(plan), Concerns) or Concerns()
-
-
 async def report_concerns(
     storage: Storage, plan: str, look: Look, now: datetime, instead: Concerns | None = None
 ) -> tuple[Concerns, Change]:
@@ -221,17 +214,17 @@ async def report_concerns(
     Args:
         instead: what is known, where the vault could not be written lately.
     """
-    known = instead or await read_concerns(storage, plan)
+    known = instead or await Concerns.read(storage, plan)
     if instead is None and (after := decide(known, look, now))[0] == known:
         return after
     change = Change()
 
-    def changed(there: Concerns | None) -> Concerns:
+    def changed(there: Concerns) -> Concerns:
         nonlocal change
-        new, change = decide(instead or there or Concerns(), look, now)
+        new, change = decide(instead or there, look, now)
         return new
 
-    return await change_document(storage, concerns_path(plan), Concerns, changed), change
+    return await Concerns.change(storage, plan, changed), change
 
 
 def grouped(

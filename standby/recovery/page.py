@@ -15,7 +15,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import AuditCheck, words_of_line
-from standby.recovery.concerns import Concerns, Severity, Tracked, read_concerns
+from standby.recovery.concerns import Concerns, Severity, Tracked
 from standby.recovery.concerns import Kind as About
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.attendance import Told, read_told, since_then
@@ -29,7 +29,6 @@ from standby.recovery.readiness.document import (
     Reason,
     Sample,
     State,
-    read_last_states,
 )
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.recovery.witnesses import Finding, look
@@ -129,8 +128,8 @@ async def gather_content(
         fence=await read_fence(vault, plan),
         finding=finding,
         readiness=readiness,
-        last=await part(read_last_states(vault, plan.name), LastStates()),
-        concerns=(await part(read_concerns(vault, plan.name), Concerns())).open,
+        last=await part(LastStates.read(vault, plan.name), LastStates()),
+        concerns=(await part(Concerns.read(vault, plan.name), Concerns())).open,
         told=since_then(told, finding.evidence.fence, lost=bool(finding.problem)),
         snapshots=await part(list_snapshots(context), ()),
         replica=replica,

@@ -180,9 +180,9 @@ class Remembered(Stored):
     place: ClassVar[str]  # its path, in which `{plan}` stands for the plan's name
 
     @classmethod
-    async def read(cls, storage: Storage, plan: str) -> Self:
-        """Read what is remembered for a plan; nothing where there is no file yet."""
-        return await read_document(storage, cls.place.format(plan=plan), cls) or cls()
+    async def read(cls, storage: Storage, plan: str, unreadable: Unreadable | None = None) -> Self:
+        """Read what is remembered for a plan, as `read_document` does; nothing where there is no file yet."""
+        return await read_document(storage, cls.place.format(plan=plan), cls, unreadable) or cls()
 
     @classmethod
     async def change(cls, storage: Storage, plan: str, change: Callable[[Self], Self]) -> Self:

@@ -16,7 +16,7 @@ from flows.events import PlanEvent, tell_concerns, told_if_failing
 from flows.outage import lagging
 from flows.replicate import left_behind
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity, read_concerns
+from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity
 from standby.recovery.readiness.document import Readiness, Retirement
 from standby.recovery.readiness.judge import judge_readiness
 from standby.replication.items import Selection, Status
@@ -90,7 +90,7 @@ async def test_a_vault_that_cannot_be_used_is_told_once_silences_nothing_and_its
     assert "The vault of plan p cannot be used, so no failover can begin" in told[0][1]
     assert told[1][1] == "It failed. Run it again."
     assert told[2][1].startswith("No longer so: The vault of plan p")
-    assert [each.concern for each in (await read_concerns(vault, "p")).open] == [REPLICATION]
+    assert [each.concern for each in (await Concerns.read(vault, "p")).open] == [REPLICATION]
 
 
 async def test_nothing_waits_to_last_where_the_vault_cannot_keep_since_when_it_is_so(told: Told) -> None:

@@ -17,8 +17,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of
-from standby.vault.documents import Stored, Upgrade, change_document, read_document
-from standby.vault.storage import Storage
+from standby.vault.documents import Remembered, Upgrade
 
 
 class State(StrEnum):
@@ -285,9 +284,10 @@ def _badness(sample: Sample) -> tuple[bool, bool, timedelta]:
     return sample.met is False, sample.age is None, sample.age or timedelta()
 
 
-class LastStates(Stored):
+class LastStates(Remembered):
     """The state of each target at the last check, and what earlier checks found, by `primary/target`."""
 
+    place = "recovery/{plan}/readiness.json"
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}
 
     format: Literal[2] = 2
@@ -318,18 +318,3 @@ class LastStates(Stored):
 
 def _pair(readiness: Readiness) -> str:
     return f"{readiness.primary}/{readiness.target}"
-
-
-async def read_last_states(storage: Storage, plan: str) -> LastStates:
-    """Read the states at the last check; none where they cannot be read: they only prevent repeated events."""
-    return await read_document(storage, last_states_path(plan), LastStates) or LastStates()
-
-
-async def remember_states(storage: Storage, plan: str, found: Sequence[Readiness]) -> None:
-    """Keep what a check found, for the next one and for the history."""
-    path = last_states_path(plan)
-    await change_document(storage, path, LastStates, lambda known: (known or LastStates()).after(found))
-
-
-def last_states_path(plan: str) -> str:
-    return f"recovery/{plan}/readiness.json"

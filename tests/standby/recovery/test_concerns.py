@@ -20,10 +20,8 @@ from standby.recovery.concerns import (
     Look,
     Severity,
     Subject,
-    concerns_path,
     decide,
     grouped,
-    read_concerns,
     report_concerns,
 )
 from standby.vault.folder import LocalFolder
@@ -180,13 +178,13 @@ async def test_looks_at_the_same_time_tell_each_thing_once(tmp_path: Path) -> No
     changes = await asyncio.gather(*(report_concerns(vault, "p", each, BEGAN) for each in found))
     told = [each.subject for _, change in changes for each in change.began]
     assert sorted(told) == sorted([WEST.subject, (Kind.ACCESS, "east")])
-    assert {it.concern.subject for it in (await read_concerns(vault, "p")).open} == set(told)
+    assert {it.concern.subject for it in (await Concerns.read(vault, "p")).open} == set(told)
 
 
 async def test_nothing_is_written_where_all_is_well(tmp_path: Path) -> None:
     vault = LocalFolder(tmp_path)
     assert not (await report_concerns(vault, "p", look(), BEGAN))[1]
-    assert await vault.read(concerns_path("p")) is None
+    assert await vault.read(Concerns.place.format(plan="p")) is None
 
 
 async def test_what_was_kept_elsewhere_meanwhile_is_taken_up(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ async def test_what_was_kept_elsewhere_meanwhile_is_taken_up(tmp_path: Path) -> 
     instead, _ = decide(Concerns(), look(NORTH), BEGAN)
     _, change = await report_concerns(vault, "p", look(), BEGAN + STEP, instead)
     assert change.ended == (NORTH,)
-    assert not (await read_concerns(vault, "p")).open
+    assert not (await Concerns.read(vault, "p")).open
 
 
 def test_what_may_pass_by_itself_is_told_only_if_it_lasts() -> None:

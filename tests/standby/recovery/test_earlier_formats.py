@@ -24,7 +24,7 @@ from standby.recovery.drill.sandbox import SandboxSink
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.failback.failback import hold_progress
 from standby.recovery.failover.state import read_record
-from standby.recovery.readiness.document import State, read_last_states, remember_states
+from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.snapshots.snapshot import (
     SnapshotTampered,
@@ -130,9 +130,9 @@ async def test_states_that_a_newer_version_remembered_are_not_overwritten(opened
     async with opened("whole") as context:
         renumbered(tmp_path / "whole" / "vault" / "recovery" / PLAN / "readiness.json", 3)
         with pytest.raises(NewerFormat):
-            await read_last_states(context.vault, PLAN)
+            await LastStates.read(context.vault, PLAN)
         with pytest.raises(NewerFormat):
-            await remember_states(context.vault, PLAN, [])
+            await LastStates.change(context.vault, PLAN, lambda known: known.after([]))
 
 
 async def test_a_snapshot_of_a_newer_version_is_told_and_no_older_one_opened_instead(
@@ -165,7 +165,7 @@ async def test_what_was_learned_of_runs_and_durations_is_known(opened: Opener) -
     async with opened("whole") as context:
         runs = await LastRuns.read(context.vault, PLAN)
         durations = await Durations.read(context.vault, PLAN)
-        states = await read_last_states(context.vault, PLAN)
+        states = await LastStates.read(context.vault, PLAN)
         drill = (await LatestDrills.read(context.vault, PLAN)).at("west")
 
     pair = runs.of("east", "west")

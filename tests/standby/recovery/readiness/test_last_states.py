@@ -15,11 +15,10 @@ from standby.recovery.readiness.document import (
     MOST_SAMPLES,
     Facts,
     LastStates,
+    Readiness,
     Sample,
     Standing,
     State,
-    read_last_states,
-    remember_states,
     thinned,
 )
 from standby.recovery.readiness.judge import judge_readiness
@@ -29,6 +28,10 @@ from tests.standby.recovery.readiness.facts_at_hand import NOW, a_plan, facts, g
 
 HOUR = timedelta(hours=1)
 ALLOWED = a_plan(objectives={"rpo": "1h"})
+
+
+async def remember(vault: LocalFolder, found: Readiness) -> None:
+    await LastStates.change(vault, "p", lambda known: known.after([found]))
 
 
 def behind(name: str, hours: float) -> Standing:
@@ -62,8 +65,8 @@ async def test_each_check_adds_a_sample_and_replaces_the_states(tmp_path: Path) 
     vault = LocalFolder(tmp_path)
     ready = judge_readiness(facts(good("invoice")))
     for hours in (2, 0, 1):
-        await remember_states(vault, "p", [ready.model_copy(update={"assessed_at": NOW + hours * HOUR})])
-    last = await read_last_states(vault, "p")
+        await remember(vault, ready.model_copy(update={"assessed_at": NOW + hours * HOUR}))
+    last = await LastStates.read(vault, "p")
 
     assert last.before(ready) is State.READY
     assert last.changed([ready]) == []
@@ -71,8 +74,8 @@ async def test_each_check_adds_a_sample_and_replaces_the_states(tmp_path: Path) 
 
     other = ready.model_copy(update={"target": "north", "state": State.UNKNOWN})
     assert last.changed([other]) == [other]
-    await remember_states(vault, "p", [other])
-    assert (await read_last_states(vault, "p")).samples(ready) == ()
+    await remember(vault, other)
+    assert (await LastStates.read(vault, "p")).samples(ready) == ()
 
 
 async def test_what_the_first_format_says_is_kept(tmp_path: Path) -> None:
@@ -81,11 +84,11 @@ async def test_what_the_first_format_says_is_kept(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"states": {f"{ready.primary}/{ready.target}": "unknown"}}), encoding="utf-8")
 
-    found = await read_last_states(LocalFolder(tmp_path), "p")
+    found = await LastStates.read(LocalFolder(tmp_path), "p")
     assert (found.before(ready), found.samples(ready), found.format) == (State.UNKNOWN, (), 2)
-    await remember_states(LocalFolder(tmp_path), "p", [ready])
+    await remember(LocalFolder(tmp_path), ready)
 
-    assert len((await read_last_states(LocalFolder(tmp_path), "p")).samples(ready)) == 1
+    assert len((await LastStates.read(LocalFolder(tmp_path), "p")).samples(ready)) == 1
 
 
 ages = st.none() | st.integers(0, 100)
