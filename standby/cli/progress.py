@@ -37,23 +37,17 @@ def show_progress(
 @contextmanager
 def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[RunProgress], None]]:
     # Elsewhere than on a terminal nothing is drawn.
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as parts  # noqa: PLC0415
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left:"),
-        TimeRemainingColumn(compact=True),
+        "{task.description}",
+        parts.BarColumn(bar_width=None),
+        parts.MofNCompleteColumn(),
+        "{task.fields[rate]}",
+        "left:",
+        parts.TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+    with parts.Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task("reading all resources", total=None, rate="")
         started = clock()
 
@@ -76,8 +70,7 @@ def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgres
             done, total = _work(progress)
             seconds = now - started
             left = f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
-            text = f"{done} of {total}: {_words(progress)}, {_rate(progress, seconds)}{left}"
-            show(console, Line(text))
+            show(console, Line(f"{done} of {total}: {_words(progress)}, {_rate(progress, seconds)}{left}"))
 
     return update
 

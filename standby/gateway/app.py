@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -118,23 +117,7 @@ def make_app(
     configuration: Configuration, post: Post, vault: Storage | None = None, clock: Clock | None = None
 ) -> Starlette:
     """Make the application; `post` posts all events or none (`NotPosted`), and `vault` has the fences of the plans."""
-    if configuration.gateway is None:
-        raise NoGatewayToken
-    clock, metrics_token = clock or SystemClock(), configuration.gateway.metrics_token
-    # Of its own: whoever scrapes need not be able to report an outage.
-    scrapers = None if metrics_token is None else Doorkeeper(metrics_token, by_query=False)
-    gateway = _Gateway(
-        doorkeeper=Doorkeeper(configuration.gateway.token),
-        configuration=configuration,
-        vault=vault,
-        post=post,
-        clock=clock,
-        duplicates=Duplicates(clock),
-        pace=Pace(PER_MINUTE, clock),
-        strangers=Pace(STRANGERS_PER_MINUTE, clock),
-        scrapers=scrapers,
-        scrapes=None if vault is None else Scrapes(configuration, vault, clock),
-    )
+    gateway = _Gateway(configuration, post, vault, clock or SystemClock())
     app = Starlette(
         routes=[
             Route("/azure-monitor", gateway.azure_monitor, methods=["POST"]),
@@ -149,18 +132,18 @@ def make_app(
     return app
 
 
-@dataclass(frozen=True)
 class _Gateway:
-    doorkeeper: Doorkeeper
-    configuration: Configuration
-    vault: Storage | None
-    post: Post
-    clock: Clock
-    duplicates: Duplicates
-    pace: Pace
-    strangers: Pace
-    scrapers: Doorkeeper | None
-    scrapes: Scrapes | None
+    def __init__(self, configuration: Configuration, post: Post, vault: Storage | None, clock: Clock) -> None:
+        if configuration.gateway is None:
+            raise NoGatewayToken
+        self.configuration, self.post, self.vault, self.clock = configuration, post, vault, clock
+        self.doorkeeper = Doorkeeper(configuration.gateway.token)
+        self.duplicates = Duplicates(clock)
+        self.pace, self.strangers = Pace(PER_MINUTE, clock), Pace(STRANGERS_PER_MINUTE, clock)
+        # Of its own: whoever scrapes need not be able to report an outage.
+        token = configuration.gateway.metrics_token
+        self.scrapers = None if token is None else Doorkeeper(token, by_query=False)
+        self.scrapes = None if vault is None else Scrapes(configuration, vault, clock)
 
     async def metrics(self, request: Request) -> Response:
         if self.scrapers is None or self.scrapes is None:
@@ -187,8 +170,7 @@ class _Gateway:
         """Answer whether CloudEvents may be delivered here."""
         origin = allowed_origin(request.headers.get("webhook-request-origin"))
         log.info("%s asked for permission to deliver here, and has it", origin)
-        rate = str(self.pace.per_minute)
-        permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": rate}
+        permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(self.pace.per_minute)}
         return Response(headers={"Allow": "POST, OPTIONS", **permission})
 
     def _admit(self, request: Request) -> None:
@@ -222,14 +204,12 @@ class _Gateway:
         return JSONResponse({"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202)
 
     async def _post(self, events: Sequence[Event]) -> None:
-        posted = False
         try:
             await self.post(events)
-            posted = True
-        finally:
-            if not posted:
-                # Also when the sender closed the connection: what was not posted is no duplicate when it arrives again.
-                self.duplicates.unmark(event.id for event in events)
+        except BaseException:
+            # Also when the sender closed the connection: what was not posted is no duplicate when it arrives again.
+            self.duplicates.unmark(event.id for event in events)
+            raise
         for event in events:
             log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])
 

@@ -28,8 +28,6 @@ def _lower(value: object) -> object:
 
 
 class Essentials(Part):
-    """What every alert has."""
-
     alert_id: Text = Field(alias="alertId")
     alert_rule: Text | None = Field(None, alias="alertRule")
     severity: Text | None = None
@@ -49,8 +47,6 @@ class Essentials(Part):
 
 
 class Data(Part):
-    """An alert without the name of its schema."""
-
     essentials: Essentials
     context: Annotated[JsonValue, BeforeValidator(unescaped)] = Field(None, alias="alertContext")
 
@@ -134,15 +130,11 @@ class ImpactedRegion(Part):
 
 
 class ImpactedService(Part):
-    """One service, and where it is impacted."""
-
     name: Text = Field(alias="ServiceName")
     regions: tuple[ImpactedRegion, ...] = Field(alias="ImpactedRegions")
 
 
 class IncidentProperties(Part):
-    """What happened, where, and how it stands."""
-
     kind: Text = Field(alias="incidentType")
     stage: Text | None = None
     title: Text | None = None

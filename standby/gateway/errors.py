@@ -8,11 +8,7 @@ from typing import ClassVar
 from standby.errors import StandbyError
 
 
-class GatewayError(StandbyError):
-    """Base of this package's errors."""
-
-
-class Refused(GatewayError):
+class Refused(StandbyError):
     """A delivery is refused with this HTTP status; action groups try again after 408, 429 and 503."""
 
     status: ClassVar[int]
@@ -68,24 +64,24 @@ class NotPosted(Refused):
         super().__init__(f"The Prefect server did not accept the events: {reason}", next_action)
 
 
-class PartUnreadable(GatewayError):
+class PartUnreadable(StandbyError):
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where} cannot be read: {reason}", "See standby status, which says what that means")
 
 
-class NoGatewayToken(GatewayError):
+class NoGatewayToken(StandbyError):
     def __init__(self) -> None:
         cause = "The configuration has no gateway.token, and without one anybody could report an outage"
         super().__init__(cause, "Write gateway: {token: ${STANDBY_GATEWAY_TOKEN}} into it and set that variable")
 
 
-class NoPrefectServer(GatewayError):
+class NoPrefectServer(StandbyError):
     def __init__(self) -> None:
         cause = "PREFECT_API_URL names no Prefect server, so alerts cannot be posted"
         super().__init__(cause, "Set it to the server's API, such as http://127.0.0.1:4200/api")
 
 
-class AddressUnusable(GatewayError):
+class AddressUnusable(StandbyError):
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
             f"The gateway cannot serve on {address}: {reason}", "Choose another address with --host and --port"

@@ -6,7 +6,6 @@ end-point-validation-cloud-events-schema for the two ways in which Event Grid as
 """
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -50,35 +49,24 @@ class CloudEvent(Part):
         return f"{self.source} {self.id}"
 
 
-class ValidationData(Part):
-    """What the endpoint shall give back."""
+class Validation(Part):
+    """Event Grid asks whether the endpoint is the subscriber's, which gives the code back."""
 
     code: Text = Field(alias="validationCode")
 
 
 class AvailabilityProperties(Part):
-    """The status of a resource, as Event Grid has it."""
-
     target: Text = Field(alias="targetResourceId")
     state: Text = Field(alias="availabilityState")
     occurred_at: Moment = Field(alias="occurredTime")
 
 
 class ResourceInfo(Part):
-    """Where Event Grid puts the status."""
-
     properties: Annotated[AvailabilityProperties, BeforeValidator(unescaped)]
 
 
 class Availability(Part):
     info: ResourceInfo = Field(alias="resourceInfo")
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Event Grid asks whether the endpoint is the subscriber's, which gives the code back."""
-
-    code: str
 
 
 def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
@@ -90,7 +78,7 @@ def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
     if any(event.kind == VALIDATION for event in events):
         if len(events) > 1:
             raise Malformed(WHAT, "a validation must be the only event")
-        return Validation(validated(ValidationData, events[0].data, "subscription validation").code)
+        return validated(Validation, events[0].data, "subscription validation")
     return tuple(
         _read_availability(event.full_id, event.data)
         if event.kind == AVAILABILITY

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, product
+from typing import get_args
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
@@ -20,7 +21,7 @@ from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.gateway.errors import PartUnreadable
-from standby.recovery.concerns import Concerns, Kind
+from standby.recovery.concerns import Concerns, Kind, Severity
 from standby.recovery.durations import Durations
 from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
@@ -35,7 +36,6 @@ from standby.vault.storage import Storage
 KEPT = 15.0  # Seconds for which what was read is served again
 SECONDS = 8.0  # For reading everything: a scrape of Prometheus waits for 10 s by default
 AT_ONCE = 8  # Parts that are read at the same time
-SEVERITIES = ("info", "warning", "critical")
 
 Sample = tuple[Metric, float, tuple[str, ...]]
 Part = Callable[[], Awaitable[Iterable[Sample]]]
@@ -116,11 +116,8 @@ async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[
     if found is None:
         return []
     there = [(each.concern.kind, each.concern.severity) for each in found.open]
-    return [
-        (telemetry.CONCERNS, there.count((kind, severity)), (plan.name, kind.value, severity))  # type: ignore[arg-type]
-        for kind in Kind
-        for severity in SEVERITIES
-    ]
+    every = product(Kind, get_args(Severity))
+    return [(telemetry.CONCERNS, there.count(of), (plan.name, of[0].value, of[1])) for of in every]
 
 
 async def _fence(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
