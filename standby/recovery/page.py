@@ -269,15 +269,11 @@ def draw_rpo(samples: Sequence[Sample], rpo_seconds: float | None) -> RpoChart |
 
 def _rpo_words(samples: Sequence[Sample], worst: Sample, missed: int, rpo_seconds: float | None) -> str:
     words = f"{counted(len(samples), 'check')} from {utc(samples[0].at)} to {utc(samples[-1].at)}"
-    furthest = (
-        "never behind the source" if not worst.age else f"at most {roughly(worst.age)} behind, at {utc(worst.at)}"
-    )
+    furthest = f"at most {roughly(worst.age)} behind, at {utc(worst.at)}" if worst.age else "never behind the source"
     parts = [f"{words}: {furthest}"]
     if rpo_seconds:
-        rpo = format_duration(timedelta(seconds=rpo_seconds))
-        parts.append(
-            f"The RPO of {rpo} was missed in {missed} of them" if missed else f"The RPO of {rpo} was never missed"
-        )
+        how_often = f"missed in {missed} of them" if missed else "never missed"
+        parts.append(f"The RPO of {format_duration(timedelta(seconds=rpo_seconds))} was {how_often}")
     if unknown := sum(each.age is None for each in samples):
         parts.append(
             f"In {unknown} of them it was not known how far behind it was, or something could not be recovered"
@@ -295,13 +291,6 @@ def _roles(fence: Fence) -> dict[str, str]:
             role = f"{role}, not committed"
         roles[assignment.active] = f"{roles[assignment.active]}; {role}" if assignment.active in roles else role
     return roles
-
-
-MOST_ANALYZERS = 500  # Analyzers of a pair that the page lists; `standby status --json` has all
-MOST_LINES = 100  # Newest entries of the audit log that it shows
-MOST_SNAPSHOTS = 20
-NEWEST = 8  # Entries of these that are shown at once; the others when asked for
-MOST_TEXTS = 3  # Reasons of one kind that are shown at once
 
 
 @dataclass(frozen=True)
@@ -367,11 +356,6 @@ def render_page(
         words=words_of_line,
         utc=utc,
         counted=counted,
-        most_analyzers=MOST_ANALYZERS,
-        most_lines=MOST_LINES,
-        most_snapshots=MOST_SNAPSHOTS,
-        newest=NEWEST,
-        most_texts=MOST_TEXTS,
     )
 
 

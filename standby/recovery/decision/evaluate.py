@@ -64,11 +64,9 @@ class Rebuilding:
 
 def lacked(readiness: Readiness) -> tuple[str, ...]:
     """Name the analyzers, by their ids at the primary, of which the target has nothing that works."""
-    missing = set(readiness.missing)
     buckets = {Bucket.MISSING, Bucket.BLOCKED, Bucket.BROKEN, Bucket.CREATING}
     named = {name for reason in readiness.reasons if reason.bucket in buckets for name in reason.analyzers}
-    absent = named.intersection(missing)
-    return tuple(sorted(absent))
+    return tuple(sorted(named.intersection(readiness.missing)))
 
 
 async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
@@ -95,7 +93,7 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
             if name in items and items[name].action is RestoreAction.CREATE
         ),
         needs={name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in items.items()},
-        why=dict(_against(_gone(readiness), items, snapshot)),
+        why=dict(_against(readiness, items, snapshot)),
     )
 
 
@@ -114,18 +112,15 @@ def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
     return Restorable(analyzer=name, fidelity=item.fidelity, snapshot=snapshot.id, seen_at=seen_at, doubt=doubt)
 
 
-def _gone(readiness: Readiness) -> tuple[str, ...]:
-    """Name what is not at the target at all; what is there and left alone has a reason of its own."""
-    unusable = [each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING}]
-    there = {name for reason in unusable for name in reason.analyzers}
-    return tuple(name for name in lacked(readiness) if name not in there)
-
-
-def _against(gone: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+def _against(readiness: Readiness, items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     for name, item in items.items():
         if item.action is not RestoreAction.CREATE:
             yield name, f"{name} cannot be restored: {item.reason}"
-    yield from ((name, f"Snapshot {snapshot.id} does not have {name}") for name in gone if name not in items)
+    # What is at the target and is left alone has a reason of its own.
+    unusable = [each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING}]
+    known = items.keys() | {name for reason in unusable for name in reason.analyzers}
+    lost = (name for name in lacked(readiness) if name not in known)
+    yield from ((name, f"Snapshot {snapshot.id} does not have {name}") for name in lost)
 
 
 ASSESSMENT_SECONDS = 45.0

@@ -37,7 +37,6 @@ from standby.recovery.snapshots.plan import NotOfThisPlan, plan_restore
 from standby.recovery.snapshots.snapshot import NoSnapshot, open_snapshot
 from standby.recovery.witnesses import looked
 from standby.replication.inventory import (
-    Connections,
     Inventory,
     inventory_of,
     read_defaults,
@@ -72,15 +71,6 @@ class Inspection:
 
 Inspections = Mapping[str, Inspection | ServiceError]
 """By name of the resource: what it holds, or why that could not be read."""
-
-
-async def inspect_resources(
-    connections: Connections, resources: Collection[str], with_models: Collection[str], seconds: float
-) -> Inspections:
-    """Read what several resources hold, within a number of seconds; from some also the models that Azure offers."""
-    names = sorted(resources)
-    found = await all_of(_inspect(connections[name], seconds, ask_models=name in with_models) for name in names)
-    return dict(zip(names, found, strict=True))
 
 
 async def _inspect(
@@ -201,7 +191,8 @@ def _pair_standings(known: Known, facts: Facts, there: Inventory) -> PairStandin
     recorded = _recorded(known, facts)
     if facts.is_failback:
         active = known.seen(facts.assignment.active) if facts.switched else None
-        return _failback(facts, there, active, recorded)
+        standings = failback_standings(facts.plan, there, active, recorded, facts.now)
+        return standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
     source = known.seen(facts.primary) if facts.source_asked else None
     if source is not None:
         return _survey(facts, source, there, recorded, known.rebuilt)
@@ -238,11 +229,6 @@ def _survey(
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
     return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
-
-
-def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> PairStandings:
-    standings = failback_standings(facts.plan, there, active, recorded, facts.now)
-    return standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
 
 
 def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
@@ -330,8 +316,10 @@ async def _gather(
     fence = context.known.correct(fence) if context.known else fence
     others = await context.run.other_plans()
     frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
-    wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
-    inspections = await inspect_resources(context.connections, wanted, {frame.destination for frame in frames}, seconds)
+    wanted = sorted({name for frame in frames for name in _asked(frame, ask_source=ask_source)})
+    destinations, clients = {frame.destination for frame in frames}, context.connections
+    found = await all_of(_inspect(clients[name], seconds, ask_models=name in destinations) for name in wanted)
+    inspections = dict(zip(wanted, found, strict=True))
     known = Known(
         resources=context.configuration.resources,
         inspections=inspections,

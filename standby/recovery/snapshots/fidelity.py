@@ -183,18 +183,15 @@ def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: 
     Args:
         changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
     """
+    left_alone = f"which is left alone. To restore this one, first {delete}."
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
         Holding.REBUILT: (f"{to} has it already, rebuilt from its definition.{f' {changed}.' if changed else ''}"),
         Holding.SAME_DEFINITION: (f"{to} has one with the same definition already.{f' {changed}.' if changed else ''}"),
         Holding.EARLIER_TRAINING: f"{to} has a copy of it that was made before it was trained again.",
-        Holding.OTHER_VERSION: (
-            f"{to} has a copy of another version of it, which is left alone. To restore this one, first {delete}."
-        ),
-        Holding.SOMETHING_ELSE: (
-            f"{to} has something else under this id, which is left alone. To restore this one, first {delete}."
-        ),
+        Holding.OTHER_VERSION: f"{to} has a copy of another version of it, {left_alone}",
+        Holding.SOMETHING_ELSE: f"{to} has something else under this id, {left_alone}",
         Holding.UNFINISHED: f"It is being built at {to}. Run again when this has ended.",
         Holding.FAILED: f"It is {status} at {to} and holds nothing, so it is overwritten. {_rebuilt(entry, changed)}",
         Holding.UNUSABLE: (

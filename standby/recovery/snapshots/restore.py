@@ -57,11 +57,6 @@ class RestoreReport(RunReport):
             f"{' Back in the active map: ' + ', '.join(self.added) + '.' if self.added else ''}"
         )
 
-    @property
-    def durations(self) -> tuple[float, ...]:
-        """Seconds that each analyzer took which was built."""
-        return tuple(item.seconds for item in self.items if item.status is Status.SUCCEEDED)
-
 
 log = logging.getLogger("standby.recovery")
 
@@ -237,9 +232,10 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
         # The list of what was rebuilt may be lost: this log says the same (`replication/trained.py`).
         "rebuilt": [each.model_dump(mode="json") for each in rebuilt.built],
     }
+    built = [item.seconds for item in report.items if item.status is Status.SUCCEEDED]
     records: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,
-        lambda: add_durations(context.vault, report.plan, {Kind.RESTORE: report.durations}),
+        lambda: add_durations(context.vault, report.plan, {Kind.RESTORE: built}),
         lambda: record_action(context, AuditAction.RESTORE_ENDED, details),
     )
     problems: list[str] = []

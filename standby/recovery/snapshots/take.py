@@ -18,7 +18,6 @@ from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
     AnalyzerEntry,
     DeploymentEntry,
-    IndexEntry,
     Manifest,
     ResourceSnapshot,
     SnapshotError,
@@ -204,7 +203,9 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         damaged = [line for _, found in catalog.answering for line in found.damaged]
         await set_aside(first.files, index_path(plan), damaged)
         await index.write(write_index(entries))
-        await _record(context, entry, gathered, new_objects, fence.epoch)
+        facts: dict[str, JsonValue] = {"id": entry.id, "digest": entry.digest, "analyzers": dict(entry.resources)}
+        facts |= {"missing": dict(gathered.missing), "new_objects": new_objects}
+        await record_action(context, AuditAction.SNAPSHOT_TAKEN, facts, epoch=fence.epoch)
         removed = await retire(context, catalog, entries, index)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     if replica is not None and not replica.whole:
@@ -290,14 +291,6 @@ async def _earlier(catalog: Catalog, gathered: Gathered) -> tuple[dict[str, Reso
                 unseen = unseen.difference(part.primaries)
                 partly.discard(name)
     return earlier, problems
-
-
-async def _record(
-    context: RecoveryContext, entry: IndexEntry, gathered: Gathered, new_objects: int, epoch: int
-) -> None:
-    facts: dict[str, JsonValue] = {"id": entry.id, "digest": entry.digest, "analyzers": dict(entry.resources)}
-    facts |= {"missing": dict(gathered.missing), "new_objects": new_objects}
-    await record_action(context, AuditAction.SNAPSHOT_TAKEN, facts, epoch=epoch)
 
 
 def _unknown_labelled(manifest: Manifest) -> tuple[str, ...]:
