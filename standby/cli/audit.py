@@ -112,17 +112,17 @@ async def command(
             checks[name] = await verify_by_witnesses(recovery)
     async with open_vault(configuration.vault) as vault:
         replica = await replica_state(vault)
-    refused = replica is not None and replica.refused
-    whole = not refused and not any(check.problems for check in checks.values())
+    refused = replica if replica is not None and replica.refused else None
+    whole = refused is None and not any(check.problems for check in checks.values())
     if asked == "show":
         output.results(line for check in checks.values() for line in show_lines(check, newest, verbose=output.verbose))
     output.results(verify_lines(checks, signer.key_id if signer else ""))
-    if replica is not None and refused:
-        output.result(Line(replica.words, mark="✗", style="red", wrong=True))
-        output.result(Line(sentence(replica.next_action), 2, "→", wrong=True))
+    if refused is not None:
+        output.result(Line(refused.words, mark="✗", style="red", wrong=True))
+        output.result(Line(sentence(refused.next_action), 2, "→", wrong=True))
     shown = newest if asked == "show" else 0
     plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
-    document: dict[str, JsonValue] = {"whole": whole, "key_id": signer.key_id if signer else None}
-    document["problems"] = [replica.words] if replica is not None and refused else []
-    output.document(document | {"plans": plans})
+    problems: list[JsonValue] = [] if refused is None else [refused.words]
+    key_id = signer.key_id if signer else None
+    output.document({"whole": whole, "key_id": key_id, "problems": problems, "plans": plans})
     return Exit.DONE if whole else Exit.ERROR

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from standby.cli.options import Via
+from standby.cli.options import Reason, Via
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.config.configuration import Configuration
@@ -38,7 +38,7 @@ async def command(
             metavar="[on|off]", help="Allow (on) or forbid (off); without it, the current setting is shown."
         ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
+    reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
     """Show or set whether outages may start a failover, in all plans of this vault.

@@ -98,11 +98,8 @@ async def _management(client: ContentUnderstandingClient, defaults: Mapping[str,
     try:
         yield _identity(client.resource, await client.arm.get_account())
         deployments = {deployment.name for deployment in await client.arm.list_deployments()}
-    except ArmUnavailable as error:
-        yield _failed(name, "deployments", error, well=None)
-        return
     except ServiceError as error:
-        yield _failed(name, "deployments", error)
+        yield _failed(name, "deployments", error, well=None if isinstance(error, ArmUnavailable) else False)
         return
     # A deployment of a connected resource is not in this one's list (REFERENCE, *The analyzer*).
     named = sorted((model, name) for model, name in defaults.items() if "/" not in name)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import RESOURCES, PastLoss, PlanName, Primary, Reason, Via, with_home
-from standby.cli.output import Line, Output
+from standby.cli.output import Line, Output, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
@@ -36,8 +36,7 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
             yield Line(f"{phase.name}: {phase.outcome} ({phase.seconds:.1f} s)", 2, wrong=failed)
     for fact in facts(report):
         yield Line(f"{fact.label}: {fact.text}.", 2, wrong=fact.is_wrong)
-    for reason in report.reasons:
-        yield Line(sentence(reason), 2, "!", "red", True)
+    yield from problem_lines(report.reasons)
     mark, style = ("✓", "green") if report.passed else ("✗", "red")
     yield Line(f"{report.title}: {report.ending}.", mark=mark, style=style, wrong=not report.passed)
     if report.next_action:

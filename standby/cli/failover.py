@@ -28,12 +28,7 @@ from standby.recovery.failback.failback import report_divergence
 from standby.recovery.failback.report import CONFLICTS, Divergence
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import (
-    commit,
-    decide_request,
-    fail_over,
-    what_to_commit,
-)
+from standby.recovery.failover.failover import commit, decide_request, fail_over, what_to_commit
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, loss, times
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.loss import FENCE, settle
@@ -65,8 +60,7 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
         restored = report.restored
         snapshot = f"snapshot {restored.snapshot_id} of {utc(restored.taken_at)}"
         yield Line(f"{len(restored.created)} restored from {snapshot}.", 2)
-        for analyzer, reason in restored.failed.items():
-            yield Line(f"{analyzer}: {reason}", 2, "!", "red", True)
+        yield from problem_lines(f"{analyzer}: {reason}" for analyzer, reason in restored.failed.items())
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
         yield Line("No activation sink is configured: applications are not informed.", 2, "!", "yellow", True)
@@ -232,7 +226,7 @@ async def ask(
 ) -> None:
     """Ask whether an order is meant; one that is declined is in the audit log, and `NotConfirmed` is raised."""
     try:
-        await confirm(output, question, lines, yes=False)
+        await confirm(output, question, lines)
     except (NotConfirmed, asyncio.CancelledError):
         if output.second:
             raise  # To write it down would make the replica the vault.

@@ -334,11 +334,9 @@ def must_be_confirmed(output: Output, *, yes: bool) -> None:
         raise NobodyToAsk
 
 
-async def confirm(output: Output, question: str, lines: Iterable[Line] = (), *, yes: bool) -> None:
-    """Ask what is to be answered with y or yes, below what one must know for it, unless it was in advance."""
-    must_be_confirmed(output, yes=yes)
-    if yes:
-        return
+async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:
+    """Ask what is to be answered with y or yes, below what one must know for it."""
+    must_be_confirmed(output, yes=False)
     for line in lines:
         show(output.stderr, line)
     show(output.stderr, Line(f"{question} [y/N]"), end=" ")

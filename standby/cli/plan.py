@@ -1,6 +1,6 @@
 """`standby plan` and `standby check`: what a replication would do, and where the copies differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -59,20 +59,20 @@ def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: boo
     if used:
         yield Line("   ".join(f"{MARKS[action][0]} {_MEANINGS[action]}" for action in Action if action in used))
         yield Line("")
-    for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
-        yield from under_pair(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
-    yield from problem_lines(report.unseen_words(plan.unseen))
+    yield from _by_pair(plan, lambda target, items: _pair_lines(plan, target, items, verbose=verbose))
     summary = f"Plan {plan.recovery_plan.name}: {report.plan_totals(plan)}."
     yield Line(f"{summary} {expected.summary}" if expected else summary)
 
 
-def under_pair(pair: tuple[str, str], lines: Sequence[Line]) -> Iterator[Line]:
-    """Put lines under their source and target; nothing where there are none."""
-    if lines:
-        wrong = any(line.wrong for line in lines)
-        yield Line(f"{pair[0]} → {pair[1]}", wrong=wrong)
-        yield from lines
-        yield Line("", wrong=wrong)
+def _by_pair(plan: ReplicationPlan, shown: Callable[[str, Sequence[PlanItem]], Iterable[Line]]) -> Iterator[Line]:
+    """Put what is shown of a target's items under source and target, and what could not be read below all."""
+    for (source, target), items in groupby(plan.items, key=lambda item: (item.source, item.target)):
+        if lines := [*shown(target, [*items])]:
+            wrong = any(line.wrong for line in lines)
+            yield Line(f"{source} → {target}", wrong=wrong)
+            yield from lines
+            yield Line("", wrong=wrong)
+    yield from problem_lines(report.unseen_words(plan.unseen))
 
 
 def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
@@ -132,9 +132,7 @@ MOST_PATHS = 5  # Differences of one analyzer that are shown unless all are aske
 
 def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
     """Show what differs between the resources, and what would not work though it does not differ."""
-    for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
-        yield from under_pair(pair, list(_drift_of_pair(list(items), verbose=verbose)))
-    yield from problem_lines(report.unseen_words(plan.unseen))
+    yield from _by_pair(plan, lambda _, items: _drift_of_pair(items, verbose=verbose))
     wrong = not report.is_in_sync(plan)
     yield Line(f"Plan {plan.recovery_plan.name}: {report.drift_totals(plan)}.", wrong=wrong)
     if rpo := plan.recovery_plan.objectives.rpo:

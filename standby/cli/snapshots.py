@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from standby.cli.options import RESOURCES, Analyzers, PastLoss, PlanName, Reason, Via
 from standby.cli.output import (
@@ -23,7 +24,6 @@ from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
 from standby.document import JsonObject, JsonValue
-from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.durations import Durations, Part, forecast_restores
@@ -42,8 +42,7 @@ from standby.text import counted, some_of, totals, utc
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
     for name, count in taken.resources.items():
         yield Line(f"{name}: {counted(count, 'analyzer')}", 2, "+", "green")
-    for shortcoming in taken.shortcomings:
-        yield Line(shortcoming, 2, "!", "red", True)
+    yield from problem_lines(taken.shortcomings)
     if taken.unknown_labelled:
         yield Line(f"{some_of(taken.unknown_labelled)}: the labelled data could not be listed.", 2, "?", "yellow")
     for place in taken.stores:
@@ -58,18 +57,10 @@ def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) 
     for entry in entries:
         resources = ", ".join(f"{name} {count}" for name, count in entry.resources.items())
         signed = "signed" if entry.signed else "not signed"
-        text = f"{utc(entry.taken_at)}  {entry.id}  {resources}  {_size(entry.size)}  {signed}"
+        text = f"{utc(entry.taken_at)}  {entry.id}  {resources}  {decimal(entry.size)}  {signed}"
         yield Line(text, wrong=bool(entry.problems))
-        for problem in entry.problems if problems else ():
-            yield Line(sentence(problem), 2, "!", "red", True)
+        yield from problem_lines(entry.problems if problems else ())
     yield Line(f"Plan {plan}: {counted(len(entries), 'snapshot')}.")
-
-
-def _size(count: int) -> str:
-    for unit, length in (("MB", 1_000_000), ("kB", 1000)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"
 
 
 async def take(context: typer.Context, plan: PlanName, via: Via = "direct") -> Exit:
@@ -150,11 +141,6 @@ async def _forecast(recovery: RecoveryContext, plan: RestorePlan) -> Part | str 
     return forecast_restores(durations, needs, recovery.connections[plan.to].resource.max_concurrent_copies)
 
 
-def _seconds(forecast: Part | str | None) -> JsonObject | None:
-    """Give a forecast as a dry run's JSON has it: the median, and the slowest tenth."""
-    return {"seconds": [forecast.spread.median, forecast.spread.high]} if isinstance(forecast, Part) else None
-
-
 def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Line]:
     """Show what a restore did: whatever did not succeed by name, the rest as a count."""
     for item in report.items:
@@ -223,9 +209,10 @@ async def rebuild(
             forecast = await _forecast(recovery, proposal)
             output.results(proposal_lines(proposal, forecast))
             if dry_run:
-                output.document({**proposal.to_json(), "forecast": _seconds(forecast)})
-                idle = all(item.met for item in proposal.items)
-                return Exit.DONE if idle else Exit.DIFFERENCES
+                spread = forecast.spread if isinstance(forecast, Part) else None
+                seconds: JsonObject | None = {"seconds": [spread.median, spread.high]} if spread else None
+                output.document({**proposal.to_json(), "forecast": seconds})
+                return Exit.DONE if all(item.met for item in proposal.items) else Exit.DIFFERENCES
             with show_progress(output.stderr, quiet=output.quiet) as on_progress:
                 report = await completed(recovery, await restore(recovery, proposal, on_progress=on_progress))
     output.report(restored_lines(report, verbose=output.verbose), report)

@@ -124,10 +124,9 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
-    ready = all(readiness.state is State.READY for readiness in found) and not (finding.problem or finding.snapshots)
     ready = (
-        ready
-        and not told
+        all(readiness.state is State.READY for readiness in found)
+        and not (finding.problem or finding.snapshots or told)
         and not any(each.concern.severity == "critical" for each in concerns)
         and not any(view.is_wrong and view.required for view in sinks)
     )

@@ -45,12 +45,13 @@ def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
 
 
 def _is(place: Place, other: Place | None) -> bool:
-    if other is None:
-        return False
-    if place.folder is not None and other.folder is not None:
-        return os.path.realpath(place.folder) == os.path.realpath(other.folder)
-    same = (place.url or "").rstrip("/") == (other.url or "").rstrip("/")
-    return same and place.folder == other.folder and place.endpoint == other.endpoint
+    return other is not None and _whereabouts(place) == _whereabouts(other)
+
+
+def _whereabouts(place: Place) -> tuple[str, ...]:
+    if place.folder is not None:
+        return (os.path.realpath(place.folder),)
+    return (place.url or "").rstrip("/"), place.endpoint
 
 
 async def _becomes(settings: VaultSettings, source: Storage, target: Place) -> Literal["vault", "replica"]:

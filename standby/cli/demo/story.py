@@ -104,8 +104,7 @@ class Story:
         self.output.results(taken_lines(taken))
         drilled = await self._flow(DrillReport, "drill", to="west")
         self.output.results(drill_lines(drilled))
-        if not drilled.passed:
-            raise DemoFailed("the drill did not pass")
+        _expect(drilled.passed, "the drill did not pass")
         return {"snapshot": taken.model_dump(mode="json"), "drill": drilled.model_dump(mode="json")}
 
     async def _outage(self) -> dict[str, JsonValue]:
@@ -134,11 +133,9 @@ class Story:
         if back.divergence is not None:
             self.output.results(divergence_lines(back.divergence, verbose=False))
         self.output.results(failback_lines(back))
-        if not back.complete:
-            raise DemoFailed("the failback is not complete")
+        _expect(back.complete, "the failback is not complete")
         after = await self._replicate(Selection(targets=("west",)))
-        if after.totals[Status.SUCCEEDED] or not after.complete:
-            raise DemoFailed("something was left to copy after the failback")
+        _expect(after.complete and not after.totals[Status.SUCCEEDED], "something was left to copy after the failback")
         await self._show_audit()
         return {"commit": committed.model_dump(mode="json"), "failback": back.model_dump(mode="json")}
 
@@ -149,8 +146,7 @@ class Story:
         for name in self.configuration.plan(PLAN).targets:
             seen, limit = stats[name], self.configuration.resource(name).max_concurrent_copies
             most = seen["max_copies_in_flight"]
-            if most > limit:
-                raise DemoFailed(f"{name} had {most} copies at the same time")
+            _expect(most <= limit, f"{name} had {most} copies at the same time")
             copies = sum(seen["copies_accepted"].values())
             self.output.result(f"{name}: {copies} copies accepted, at most {most} at the same time (limit {limit}).")
         self.output.result("")
@@ -239,12 +235,10 @@ class Story:
         async with open_recovery(self.configuration, PLAN) as context:
             checked = await verify_audit(context.vault, PLAN, context.signer)
             decided = [line for line in checked.lines if line.action == "failover.decided"]
-            if not decided:
-                raise DemoFailed("the decision is not in the audit log")
+            _expect(bool(decided), "the decision is not in the audit log")
             explanation = await explain(context.vault, str(decided[-1].facts["decision"]), context.signer)
             self.output.results(decision_lines(explanation.record.decision, explanation.record.id))
-            if not explanation.same or explanation.problems:
-                raise DemoFailed("the decision cannot be replayed")
+            _expect(explanation.same and not explanation.problems, "the decision cannot be replayed")
 
             async def at_rest() -> Fence:
                 async with hold_fence(context.vault, context.plan) as held:
@@ -252,15 +246,14 @@ class Story:
 
             # The map was published before the failover had ended.
             fence = await once_free(context.clock, at_rest, patience=PATIENCE, busy=FailoverUnderWay)
-        if fence.assignments["east"].active != "west":
-            raise DemoFailed(f"the fence says {fence.assignments['east'].active}")
+        serving = fence.assignments["east"].active
+        _expect(serving == "west", f"the fence says {serving}")
 
     async def _show_audit(self) -> None:
         async with open_recovery(self.configuration, PLAN) as context:
             checked = await verify_audit(context.vault, PLAN, context.signer)
             self.output.results(verify_lines({PLAN: checked}, context.signer.key_id if context.signer else ""))
-        if checked.problems:
-            raise DemoFailed("the audit log is not complete")
+        _expect(not checked.problems, "the audit log is not complete")
 
 
 def _serving(active: Activation) -> str:
@@ -268,7 +261,11 @@ def _serving(active: Activation) -> str:
     return "nobody" if east is None else east.resource
 
 
+def _expect(right: bool, wrong: str) -> None:
+    if not right:
+        raise DemoFailed(wrong)
+
+
 def _must(report: Report, **expected: int) -> None:
     wanted = {status: expected.get(status.value, 0) for status in Status}
-    if dict(report.totals) != wanted:
-        raise DemoFailed(f"expected {expected}, got {dict(report.totals)}")
+    _expect(dict(report.totals) == wanted, f"expected {expected}, got {dict(report.totals)}")
