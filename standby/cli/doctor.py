@@ -56,9 +56,8 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
     name = client.resource.name
     if client.resource.api_version == PREVIEW_2025:
         detail = f"api_version {PREVIEW_2025} was due to be retired on {PREVIEW_2025_RETIRES}"
-        action = (
-            f"Set api_version: {' or '.join(LASTING)} for {name} and for what it copies from or to, then copy again"
-        )
+        lasting = " or ".join(LASTING)
+        action = f"Set api_version: {lasting} for {name} and for what it copies from or to, then copy again"
         yield Check(name, "api_version", True, detail, action, warns=True)
     answers = Check(name, "connection", True, f"{client.resource.endpoint} answers")
     try:
@@ -80,8 +79,7 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
     if client.resource.api_version != PREVIEW_2025:
         try:
             defaults = (await client.get_defaults()).model_deployments
-            detail = f"its defaults name deployments for {counted(len(defaults), 'model')}"
-            yield Check(name, "defaults", True, detail)
+            yield Check(name, "defaults", True, f"its defaults name deployments for {counted(len(defaults), 'model')}")
         except ServiceError as error:
             yield _failed(name, "defaults", error)
     async for check in _management(client, defaults):

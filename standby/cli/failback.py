@@ -41,9 +41,7 @@ def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iter
         yield Line(f"trained at {report.primary}, and not as it was at {report.standby}: {names}", wrong=True)
         choice = f"Keep it with --keep {first}=primary, or replace it with --keep {first}=standby --force {first}."
         yield Line(choice, wrong=True)
-    undecided = [name for name in report.undecided if name not in report.unforced]
-    if undecided:
-        first = undecided[0]
+    if first := next((name for name in report.undecided if name not in report.unforced), ""):
         yield Line(f"Decide which one to keep, for each: --keep {first}=primary or --keep {first}=standby.", wrong=True)
 
 

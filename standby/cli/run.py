@@ -196,9 +196,8 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
         log.debug("where the error happened:", exc_info=error)
         about = f"{error.filename}: " if error.filename else ""
         cause = f"This machine refused something: {about}{error.strerror or type(error).__name__}"
-        output.problem(
-            type(error).__name__, cause, "Correct that, then run it again: it continues, and repeats nothing"
-        )
+        next_action = "Correct that, then run it again: it continues, and repeats nothing"
+        output.problem(type(error).__name__, cause, next_action)
         return Exit.ERROR
     except (KeyboardInterrupt, asyncio.CancelledError):
         output.say("Interrupted.")

@@ -83,6 +83,5 @@ class NoPrefectServer(StandbyError):
 
 class AddressUnusable(StandbyError):
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(
-            f"The gateway cannot serve on {address}: {reason}", "Choose another address with --host and --port"
-        )
+        cause = f"The gateway cannot serve on {address}: {reason}"
+        super().__init__(cause, "Choose another address with --host and --port")
