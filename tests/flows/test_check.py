@@ -17,7 +17,7 @@ def test_a_page_has_a_row_for_each_target_and_its_reasons() -> None:
 
     assert text.startswith("# Readiness of p\n\n| primary | target | state |")
     assert "| east | west | **ready** | east serves. |" in text
-    assert "## east → west: not ready\n\n- **missing_analyzer** (error): invoice is not at west. Run standby" in text
+    assert "## east → west: not ready\n\n- **missing analyzer** (error): invoice is not at west. Run standby" in text
     assert text.count("## east → west") == 1
 
 

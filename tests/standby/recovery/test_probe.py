@@ -100,15 +100,25 @@ async def test_finds_a_resource_unhealthy_that_answers_that_it_cannot(tls: Tls, 
     assert f"listing: HTTP {status} (RegionDown)" in found.summary
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError])
-async def test_finds_a_resource_unhealthy_that_does_not_answer(tls: Tls, error: type[httpx.TransportError]) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectError, "ConnectError"),
+        (httpx.ConnectTimeout, "the connection was not accepted in time"),
+        (httpx.ReadTimeout, "it did not come in time"),
+        (httpx.ReadError, "ReadError"),
+    ],
+)
+async def test_finds_a_resource_unhealthy_that_does_not_answer(
+    tls: Tls, error: type[httpx.TransportError], words: str
+) -> None:
     def answering(_: httpx.Request) -> httpx.Response:
         raise error("nobody there")
 
     found = await seen(answering, tls)
 
     assert found.healthy is False
-    assert error.__name__ in found.summary
+    assert words in found.summary
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -136,7 +146,7 @@ async def test_a_part_of_the_service_that_does_not_answer_is_degraded_and_no_out
     found = await seen(answering, tls)
 
     assert (found.healthy, found.health) == (True, "degraded")
-    assert "ReadTimeout" in found.summary
+    assert "it did not come in time" in found.summary
 
 
 async def test_cannot_tell_of_a_service_that_half_fails_and_half_refuses(tls: Tls) -> None:

@@ -37,8 +37,8 @@ def test_another_embedding_model_forbids_a_copy_under_every_policy(policy: Missi
 def test_what_is_unknown_warns_and_does_not_forbid() -> None:
     judged = judge_models(ALL, EAST, serving(resource("west"), DEFAULTS), NONE, "fail")
     assert judged.errors == ()
-    assert len(judged.warnings) == len(ALL)
-    assert all("is unknown" in warning for warning in judged.warnings)
+    (warning,) = judged.warnings  # once, however many models there are
+    assert "is unknown" in warning
 
 
 def test_where_the_check_is_switched_off_nobody_is_told_that_it_was_not_made() -> None:

@@ -195,29 +195,29 @@ async def test_how_long_the_service_wants_us_to_wait_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("problem", "kind"),
+    ("problem", "kind", "words"),
     [
-        (httpx.ConnectError, NotConnected),
-        (httpx.ConnectTimeout, NotConnected),
-        (httpx.PoolTimeout, NotConnected),
-        (httpx.ProxyError, NotConnected),
-        (httpx.UnsupportedProtocol, NotConnected),
-        (httpx.ReadError, Unreachable),
-        (httpx.ReadTimeout, Unreachable),
-        (httpx.WriteError, Unreachable),
-        (httpx.WriteTimeout, Unreachable),
-        (httpx.CloseError, Unreachable),
-        (httpx.RemoteProtocolError, Unreachable),
-        (httpx.LocalProtocolError, ProtocolError),
-        (httpx.DecodingError, Unreachable),
+        (httpx.ConnectError, NotConnected, ""),
+        (httpx.ConnectTimeout, NotConnected, "the connection was not accepted in time"),
+        (httpx.PoolTimeout, NotConnected, "it did not come in time"),
+        (httpx.ProxyError, NotConnected, ""),
+        (httpx.UnsupportedProtocol, NotConnected, ""),
+        (httpx.ReadError, Unreachable, ""),
+        (httpx.ReadTimeout, Unreachable, "it did not come in time"),
+        (httpx.WriteError, Unreachable, ""),
+        (httpx.WriteTimeout, Unreachable, "it did not come in time"),
+        (httpx.CloseError, Unreachable, ""),
+        (httpx.RemoteProtocolError, Unreachable, ""),
+        (httpx.LocalProtocolError, ProtocolError, ""),
+        (httpx.DecodingError, Unreachable, ""),
     ],
 )
 async def test_no_answer_is_told_by_what_went_wrong(
-    connect: Connect, service: Service, problem: type[httpx.RequestError], kind: type[ServiceError]
+    connect: Connect, service: Service, problem: type[httpx.RequestError], kind: type[ServiceError], words: str
 ) -> None:
     error = await failed(connect, service, problem("canary: see https://user:canary@host"))
     assert type(error) is kind
-    assert problem.__name__ in error.cause
+    assert error.cause.endswith(words or problem.__name__)
     assert "west (https://west.services.ai.azure.com)" in error.cause
     assert (error.status, error.resource, error.analyzer) == (None, "west", "invoice")
 

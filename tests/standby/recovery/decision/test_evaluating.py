@@ -155,7 +155,8 @@ async def test_does_not_count_on_what_could_not_be_rebuilt_there(
         assert [each.analyzer for each in fitness.restorable] == ["invoice"]
         assert "gpt-4o" in " ".join(reason for reason in fitness.reasons if "cannot be restored" in reason)
         assert (decision.outcome, list(decision.left_out)) == (Outcome.ACT, ["claim"])
-        assert "west serves without 1 of 2 analyzers, which is left out: claim" in said(decision)[Guard.READINESS]
+        assert "west serves without 1 of 2 analyzers, which is left out: " in said(decision)[Guard.READINESS]
+        assert "gpt-4o (needed by claim)" in said(decision)[Guard.READINESS]
 
         refusing = given.model_copy(update={"policy": given.policy.model_copy(update={"missing": "refuse"})})
         assert (decide(refusing).outcome, decide(refusing).left_out) == (Outcome.REFUSE, {})
