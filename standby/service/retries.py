@@ -136,7 +136,8 @@ def _words(error: httpx.HTTPError) -> str:
         if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             return os.strerror(cause.errno)
         if isinstance(cause, ssl.SSLError):
-            return f"TLS could not be agreed upon ({(getattr(cause, 'reason', None) or 'no reason given').replace('_', ' ').lower()})"
+            reason = getattr(cause, "reason", None) or "no reason given"
+            return f"TLS could not be agreed upon ({reason.replace('_', ' ').lower()})"
     if isinstance(error, httpx.ConnectTimeout):
         return "the connection was not accepted in time"
     return "it did not come in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__

@@ -77,7 +77,7 @@ def test_an_analyzer_whose_date_cannot_be_told_is_protected() -> None:
 
 @pytest.mark.parametrize("since", ["some day", "", "2026-13-01", "-3d"])
 def test_what_is_no_moment_is_refused_with_the_form_it_should_have(since: str) -> None:
-    with pytest.raises(ValidationError, match="such as 2026-01-31, .* or a length of time before now such as 2d"):
+    with pytest.raises(ValidationError, match=r"such as 2026-01-31, .* or a length of time before now such as 2d"):
         recovery_plan(modified_since=since)
 
 
