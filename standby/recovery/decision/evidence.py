@@ -79,6 +79,8 @@ def weigh(
     fresh = now - policy.probe_every
     by_observer = {look.observer: look for look in known}
     healthy = max((look.ended for look in known if look.healthy), default=None)
+    # However long before the outage: nothing is known of the time between.
+    before = [look.at for look in known if streak and look.healthy and look.at <= streak[0].at]
     return OutageEvidence(
         streak=tuple(streak),
         counted=_apart(streak, policy.probe_every * same),
@@ -86,7 +88,7 @@ def weigh(
         newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
         clocks=clocks,
-        healthy_until=_healthy_before(known, streak),
+        healthy_until=max(before, default=None),
     )
 
 
@@ -177,13 +179,6 @@ def _streak(known: Sequence[Observation], gap: timedelta, clocks: timedelta) -> 
             break
         streak.append(look)
     return streak[::-1]
-
-
-def _healthy_before(known: Sequence[Observation], streak: Sequence[Observation]) -> datetime | None:
-    """Give the last healthy look before an outage; however long ago, since nothing is known of the time between."""
-    begun = streak[0].at if streak else None
-    looks = [each.at for each in known if each.healthy and begun is not None and each.at <= begun]
-    return max(looks, default=None)
 
 
 def _undisputed(

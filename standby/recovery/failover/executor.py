@@ -227,7 +227,7 @@ async def measure(run: FailoverRun) -> None:
     if not is_whole or not is_forward(record) or run.published_at is None:
         return
     activation = _between(record.decided_at, run.published_at) - run.preparation.building_seconds
-    activation -= phases.seconds_of(*SYNCS)
+    activation -= sum(time.seconds for time in phases.times if time.name in SYNCS)
     plan = context.plan.name
     try:
         measured = {Kind.ACTIVATE: [max(0.0, activation)]}

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.plan import serves_rest
 from standby.fencing import Assignment, Fence, HeldFence
 from standby.recovery.context import RecoveryContext, Stage
@@ -226,14 +226,10 @@ async def _back_again(context: RecoveryContext, fence: Fence, primary: str, reco
 
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:
     """Wait until no run writes to the target any more; since the plan is fenced, none begins."""
-    async with side_by_side() as group:
-        for pair in context.plan.pairs:
-            if to in pair.targets:
-                group.create_task(_wait(context, (pair.source, to)))
-            if to == pair.source:
-                # What a failback that began earlier copies to the primary.
-                for target in pair.targets:
-                    group.create_task(_wait(context, (target, to)))
+    pairs = [(pair.source, to) for pair in context.plan.pairs if to in pair.targets]
+    # What a failback that began earlier copies to the primary.
+    pairs += [(target, to) for pair in context.plan.pairs if pair.source == to for target in pair.targets]
+    await all_of(_wait(context, pair) for pair in pairs)
 
 
 async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:

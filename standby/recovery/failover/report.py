@@ -290,7 +290,3 @@ class Phases:
         if error.guard not in self.forced:
             raise error
         self.problems.append(f"Passed by force: {sentence(error.cause)}")
-
-    def seconds_of(self, *starts: str) -> float:
-        """Give what all phases took whose name begins with one of these."""
-        return sum(time.seconds for time in self.times if time.name.startswith(starts))

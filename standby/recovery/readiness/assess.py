@@ -236,10 +236,8 @@ def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
 
 
 def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
-    last_run = known.last_runs.of(*copied(frame)).analyzers
-    if frame.target == frame.primary:
-        return {name: name for name in last_run}
-    return {name: each.target_analyzer for name, each in last_run.items()}
+    last_run, at_primary = known.last_runs.of(*copied(frame)).analyzers, frame.target == frame.primary
+    return {name: name if at_primary else each.target_analyzer for name, each in last_run.items()}
 
 
 async def assess(

@@ -103,9 +103,6 @@ class Manifest(Stored, extra="forbid"):
     log: LogMark | None = None  # the newest line of the audit log before it was taken, where that was known
     resources: Mapping[str, ResourceSnapshot]
 
-    def to_bytes(self) -> bytes:
-        return self.model_dump_json().encode()
-
     @property
     def entries(self) -> tuple[AnalyzerEntry, ...]:
         return tuple(entry for part in self.resources.values() for entry in part.analyzers.values())

@@ -190,7 +190,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         catalog = await open_catalog(context)
         manifest, unreadable = await _manifest(context, catalog, fence, gathered)
         problems = [*catalog.problems, *unreadable, *await _served_elsewhere(context, fence, gathered)]
-        content = manifest.to_bytes()
+        content = manifest.model_dump_json().encode()
         seal = sealed(content, context.signer) if context.signer else None
         entry = entry_of(manifest, content, signed=seal is not None)
         entries = (*catalog.entries, entry)

@@ -142,8 +142,8 @@ def edited(world: World) -> str:
     path = f"snapshots/invoices/{entries[-1].id}.json"
     manifest = Manifest.model_validate_json(world.vault.files[path])
     forged = manifest.model_copy(update={"epoch": 99})
-    world.vault.files[path] = forged.to_bytes()
-    last = entry_of(forged, forged.to_bytes(), signed=entries[-1].signed)
+    world.vault.files[path] = forged.model_dump_json().encode()
+    last = entry_of(forged, forged.model_dump_json().encode(), signed=entries[-1].signed)
     world.vault.files[INDEX] = write_index((*entries[:-1], last))
     return path
 
