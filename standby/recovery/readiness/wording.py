@@ -81,10 +81,8 @@ Words = tuple[str, str]  # What is so, and what to do about it; both without a f
 
 def _blocked(about: Subject) -> Words:
     cause = about.kind.explanation.rstrip(".")
-    return (
-        f"{about.them} cannot be copied to {about.where}: {cause}",
-        f"Fix this, then run standby replicate {about.plan}",
-    )
+    action = f"Fix this, then run standby replicate {about.plan}"
+    return f"{about.them} cannot be copied to {about.where}: {cause}", action
 
 
 def _broken(about: Subject) -> Words:
@@ -104,10 +102,8 @@ def _child(about: Subject) -> Words:
 
 def _creating(about: Subject) -> Words:
     command = "failback" if about.facts.is_failback else "replicate"
-    return (
-        f"{about.them} {about.are} still being built at {about.where}",
-        f"Wait until this has ended; standby {command} {about.plan} waits for it, too",
-    )
+    action = f"Wait until this has ended; standby {command} {about.plan} waits for it, too"
+    return f"{about.them} {about.are} still being built at {about.where}", action
 
 
 def _differing(about: Subject, how: str) -> Words:
@@ -122,12 +118,9 @@ def _differing(about: Subject, how: str) -> Words:
 
 
 def _unverified(about: Subject) -> Words:
-    primary = about.facts.primary
-    return (
-        f"{about.them} {about.are} at {about.where}, but no record says whether {about.they} "
-        f"{about.are} equal to {primary}'s",
-        f"When {primary} answers, compare with standby check {about.plan}",
-    )
+    primary, equal = about.facts.primary, f"{about.they} {about.are} equal"
+    text = f"{about.them} {about.are} at {about.where}, but no record says whether {equal} to {primary}'s"
+    return text, f"When {primary} answers, compare with standby check {about.plan}"
 
 
 def _stale(about: Subject) -> Words:
@@ -135,10 +128,8 @@ def _stale(about: Subject) -> Words:
     if about.facts.is_failback:
         return f"{about.them} at {about.where} {about.are} not equal to the analyzers that serve now", about.copy()
     if about.kind.explanation:
-        return (
-            f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_verified})",
-            f"When {primary} answers, compare with standby check {about.plan}",
-        )
+        text = f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_verified})"
+        return text, f"When {primary} answers, compare with standby check {about.plan}"
     return _behind(about), about.copy(over=True)
 
 
@@ -173,12 +164,10 @@ def rebuilt_words(facts: Facts) -> Words:
     it, was = ("it", "was") if len(names) == 1 else ("them", "were")
     forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
     command = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
-    if facts.switched:
-        action = f"When {facts.primary} serves again, copy {it} again from there with {command}"
-    elif not facts.source_asked or facts.source_failure is not None:
-        action = f"When {facts.primary} answers, copy {it} again from there with {command}"
-    else:
-        action = f"Copy {it} again from {facts.primary} with {command}"
+    action = f"Copy {it} again from {facts.primary} with {command}"
+    if facts.switched or not facts.source_asked or facts.source_failure is not None:
+        then = "serves again" if facts.switched else "answers"
+        action = f"When {facts.primary} {then}, copy {it} again from there with {command}"
     return (
         f"{some_of(names)} at {facts.target} {was} rebuilt by a restore and may give other results than at "
         f"{facts.primary}, where labelled data trained {it}",
