@@ -5,9 +5,8 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome
+from flows.outcome import FlowOutcome, flow
 from flows.recovery import recovering
-from flows.run import flow
 from standby.errors import sentence
 from standby.recovery.context import Stage
 from standby.recovery.decision.automation import position_words, read_automation, set_automation

@@ -11,9 +11,8 @@ from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import READINESS_CHANGED, PlanEvent, tell_concerns, told_if_failing
-from flows.outcome import FlowOutcome, bullets, escaped, item_table, page, shown, table
+from flows.outcome import FlowOutcome, bullets, escaped, flow, item_table, page, shown, table
 from flows.recovery import recovering
-from flows.run import flow
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue

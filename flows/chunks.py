@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from blocks import load_what_is_usable
 from flows.dispatch import Dispatch, SentChunk, chunk_artifact
-from flows.outcome import finish_replication
-from flows.run import ProgressArtifact, flow, to_its_report
+from flows.outcome import finish_replication, flow
+from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.replication.chunks import (

@@ -7,11 +7,9 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.events import COMMITTED, PlanEvent
-from flows.outcome import FlowOutcome, refused
+from flows.outcome import FlowOutcome, flow
 from flows.recovery import recovering
-from flows.run import flow
 from standby.document import JsonValue
-from standby.errors import GuardRefused
 from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import commit_summary
@@ -31,13 +29,10 @@ async def commit(plan: str, home: str = "", force: Sequence[str] = (), reason: s
         force: "fence" goes on although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
-    try:
-        async with recovering(plan) as opened:
-            context = await settle(opened, force, reason)
-            work = partial(committing.commit, context, home or None)
-            report = await TaskStages().run(Stage.COMMIT, f"commit {plan}", work)
-    except GuardRefused as error:
-        return refused(error)
+    async with recovering(plan) as opened:
+        context = await settle(opened, force, reason)
+        work = partial(committing.commit, context, home or None)
+        report = await TaskStages().run(Stage.COMMIT, f"commit {plan}", work)
     name = "Committed" if report.committed else "NothingToCommit"
     name, good = "PartiallyFailed" if report.problems else name, not report.problems
     facts: dict[str, JsonValue] = {"committed": dict(report.committed), "epoch": report.epoch}

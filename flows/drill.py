@@ -8,11 +8,10 @@ from prefect.client.schemas.objects import State
 
 from flows.events import DRILLED, PlanEvent
 from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, refused, table
+from flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
 from flows.recovery import recovering
-from flows.run import flow, to_its_report
+from flows.run import to_its_report
 from standby.document import JsonObject
-from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
@@ -50,16 +49,13 @@ async def drill(
         force: "fence" goes on although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
-    try:
-        async with recovering(plan, scratch=scratch) as opened:
-            context = await settle(opened, force, reason)
-            fence = await read_fence(context.vault, context.plan)
-            primary, target = choose_assignment(context.plan, fence, to=to, named=home)
-            async with hold_targets([scratch or target], SHORT_WAIT):
-                work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
-                report = await to_its_report(work)
-    except GuardRefused as error:
-        return refused(error)
+    async with recovering(plan, scratch=scratch) as opened:
+        context = await settle(opened, force, reason)
+        fence = await read_fence(context.vault, context.plan)
+        primary, target = choose_assignment(context.plan, fence, to=to, named=home)
+        async with hold_targets([scratch or target], SHORT_WAIT):
+            work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
+            report = await to_its_report(work)
     summary = message(report)
     payload: JsonObject = {"home": report.primary, "to": report.to, "passed": report.passed}
     payload["evidence"] = report.evidence

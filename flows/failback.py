@@ -8,10 +8,9 @@ from prefect.client.schemas.objects import State
 
 from flows.events import FAILED_BACK, PlanEvent
 from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, refused
+from flows.outcome import FlowOutcome, flow
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, flow, to_its_report
-from standby.errors import GuardRefused
+from flows.run import ProgressArtifact, to_its_report
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_primary
 from standby.recovery.context import RecoveryContext
@@ -49,18 +48,15 @@ async def failback(
             has the standby serve the same analyzers. "fence" goes on although the fence or the audit log was lost.
         reason: Why, where "fence" is forced.
     """
-    try:
-        async with recovering(plan) as opened, ProgressArtifact(f"Failing plan {plan} back") as bar:
-            choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
-            context = await settle(opened, force, reason)
-            replaced = except_fence(force)
-            async with hold_targets(await written_by(context, home), SHORT_WAIT):
-                work = fail_back(
-                    context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
-                )
-                report = await to_its_report(work)
-    except GuardRefused as error:
-        return refused(error)
+    async with recovering(plan) as opened, ProgressArtifact(f"Failing plan {plan} back") as bar:
+        choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
+        context = await settle(opened, force, reason)
+        replaced = except_fence(force)
+        async with hold_targets(await written_by(context, home), SHORT_WAIT):
+            work = fail_back(
+                context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
+            )
+            report = await to_its_report(work)
     return await FlowOutcome(
         NAMES[report.state],
         report.message,

@@ -8,9 +8,8 @@ from prefect.client.schemas.objects import State
 from flows.events import REFUSED, PlanEvent
 from flows.execution import execute, leave_decision
 from flows.outage import after_outage, tell_unattended
-from flows.outcome import FlowOutcome, refused
+from flows.outcome import FlowOutcome, flow, refused
 from flows.recovery import recovering
-from flows.run import flow
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment

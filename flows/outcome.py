@@ -1,10 +1,14 @@
 """The end of a flow run, the same for every flow: its report, an artifact, an event and a final state."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, Protocol, cast
 
+import prefect
+from prefect import Flow
 from prefect.artifacts import Artifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -13,6 +17,7 @@ from pydantic import BaseModel
 
 from flows.events import REPLICATED, PlanEvent, every_text
 from flows.run import hand_over
+from standby import telemetry
 from standby.document import JsonObject
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failover.report import PhaseTime
@@ -21,6 +26,9 @@ from standby.replication.report import Ended, Report, plan_document, plan_totals
 from standby.replication.verdict import Action
 from standby.text import alike, clean, counted, some_of, totals
 from tasks.stage import tried
+
+P = ParamSpec("P")
+Body = Callable[P, Coroutine[Any, Any, State[Any]]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,38 @@ class FlowOutcome:
         if self.event is not None:
             self.event.emit(self.message)
         return self.state
+
+
+def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
+    """Make a flow as Prefect does, each run of which is measured and ends as refused where a guard refuses.
+
+    What was measured is sent after all of its work.
+    """
+
+    def make(body: Body[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
+        @wraps(body)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
+            plan = signature(body).bind(*args, **kwargs).arguments.get("plan") or ""
+            try:
+                async with telemetry.measured(options["name"], str(plan)) as measured:
+                    state = await body(*args, **kwargs)
+                    measured.result = _result(state)
+            except GuardRefused as error:
+                return refused(error)
+            return state
+
+        made = cast(Flow[P, Coroutine[Any, Any, State[Any]]], prefect.flow(**options)(body))
+        # Not given to Prefect at once: it would take this file for the flow's own.
+        made.fn = run
+        return made
+
+    return make
+
+
+def _result(state: State[Any]) -> str:
+    if state.is_completed() or state.is_cancelled():
+        return "done" if state.is_completed() else "interrupted"
+    return {"Refused": "refused", "PartiallyFailed": "partial"}.get(state.name or "", "failed")
 
 
 def refused(error: GuardRefused) -> State[Any]:

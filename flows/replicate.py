@@ -14,12 +14,11 @@ from prefect.runtime import flow_run
 from flows.chunks import on_workers
 from flows.events import tell_concerns, told_if_failing
 from flows.limits import hold_targets
-from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
+from flows.outcome import finish_plan, finish_replication, flow, replicated, report_table
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, flow, to_its_report
+from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting, RecoveryPlan
-from standby.errors import GuardRefused
 from standby.recovery.concerns import Concern, Kind, Look
 from standby.recovery.loss import except_fence, settle
 from standby.recovery.readiness.last_runs import EVERYTHING, remember_run
@@ -61,19 +60,16 @@ async def replicate(
         dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
     selection = Selection(tuple(analyzers), tuple(targets), on_existing, except_fence(force))
-    try:
-        async with recovering(plan) as opened:
-            approved = None
-            if apply:
-                approved = load_plan(Path(apply), plan, opened.signer)
-                selection = approved.selection
-            context = (await settle(opened, force, reason)).run
-            if dry_run:
-                return await finish_plan(await survey(context, selection))
-            async with told_if_failing(opened, Kind.REPLICATION, "replicate"):
-                return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
-    except GuardRefused as error:
-        return refused(error)
+    async with recovering(plan) as opened:
+        approved = None
+        if apply:
+            approved = load_plan(Path(apply), plan, opened.signer)
+            selection = approved.selection
+        context = (await settle(opened, force, reason)).run
+        if dry_run:
+            return await finish_plan(await survey(context, selection))
+        async with told_if_failing(opened, Kind.REPLICATION, "replicate"):
+            return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
 
 
 async def _copy(

@@ -7,10 +7,9 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, causes, item_table, refused
+from flows.outcome import FlowOutcome, causes, flow, item_table
 from flows.recovery import recovering
-from flows.run import ProgressArtifact, flow, to_its_report
-from standby.errors import GuardRefused
+from flows.run import ProgressArtifact, to_its_report
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots import restore as restoring
@@ -43,16 +42,13 @@ async def restore(
         reason: Why, where that is forced.
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
-    try:
-        title = f"Restoring plan {plan} at {to}"
-        async with recovering(plan) as opened, hold_targets([to], SHORT_WAIT), ProgressArtifact(title) as bar:
-            context = await settle(opened, force, reason)
-            found = await open_snapshot(context, as_of=moment)
-            wanted = await plan_restore(context, found, to, analyzers=analyzers)
-            report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
-            report = await completed(context, report)
-    except GuardRefused as error:
-        return refused(error)
+    title = f"Restoring plan {plan} at {to}"
+    async with recovering(plan) as opened, hold_targets([to], SHORT_WAIT), ProgressArtifact(title) as bar:
+        context = await settle(opened, force, reason)
+        found = await open_snapshot(context, as_of=moment)
+        wanted = await plan_restore(context, found, to, analyzers=analyzers)
+        report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+        report = await completed(context, report)
     items = sorted(report.items, key=lambda item: item.status in GOOD)
     summary = f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}."
     return await FlowOutcome(

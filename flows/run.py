@@ -11,23 +11,18 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
-from inspect import signature
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
-import prefect
-from prefect import Flow, get_client
+from prefect import get_client
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
-from standby import telemetry
 from standby.replication.items import Progress
 from tasks.stage import tried
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -61,39 +56,6 @@ def hand_over(report: BaseModel) -> None:
 
 DEAD = "Nothing was heard of it, so its worker is taken for lost."
 """The message of the state that Prefect gives a run without beats. A run that reads it lives, and goes on."""
-
-
-Body = Callable[P, Coroutine[Any, Any, State[Any]]]
-
-
-def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """Make a flow as Prefect does, each run of which is measured; what was measured is sent after all of its work."""
-
-    def make(body: Body[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
-        @wraps(body)
-        async def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
-            plan = signature(body).bind(*args, **kwargs).arguments.get("plan") or ""
-            async with telemetry.measured(options["name"], str(plan)) as measured:
-                state = await body(*args, **kwargs)
-                measured.result = _result(state)
-            return state
-
-        made = cast(Flow[P, Coroutine[Any, Any, State[Any]]], prefect.flow(**options)(body))
-        # Not given to Prefect at once: it would take this file for the flow's own.
-        made.fn = run
-        return made
-
-    return make
-
-
-def _result(state: State[Any]) -> str:
-    if state.is_completed():
-        return "done"
-    return (
-        "interrupted"
-        if state.is_cancelled()
-        else {"Refused": "refused", "PartiallyFailed": "partial"}.get(state.name or "", "failed")
-    )
 
 
 EVERY = 5.0  # Seconds between two checks of the state of one's own flow run

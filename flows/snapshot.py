@@ -6,10 +6,9 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from flows.events import tell_concerns, told_if_failing
-from flows.outcome import FlowOutcome, refused
+from flows.outcome import FlowOutcome, flow
 from flows.recovery import recovering
-from flows.run import flow
-from standby.errors import GuardRefused, sentence
+from standby.errors import sentence
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage
 from standby.recovery.loss import settle
@@ -27,15 +26,12 @@ async def snapshot(plan: str) -> State[Any]:
     Args:
         plan: Name of a saved recovery-plan block.
     """
-    try:
-        async with recovering(plan) as opened:
-            async with told_if_failing(opened, Kind.SNAPSHOT, "snapshot"):
-                context = await settle(opened)
-                taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
-            look = lacking(taken, await replica_state(context.vault))
-            await tell_concerns(nullcontext(context.vault), plan, look)
-    except GuardRefused as error:
-        return refused(error)
+    async with recovering(plan) as opened:
+        async with told_if_failing(opened, Kind.SNAPSHOT, "snapshot"):
+            context = await settle(opened)
+            taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
+        look = lacking(taken, await replica_state(context.vault))
+        await tell_concerns(nullcontext(context.vault), plan, look)
     message = " ".join([taken.summary, *taken.shortcomings])
     name = "Completed" if taken.complete else "PartiallyFailed"
     return await FlowOutcome(name, message, taken, good=taken.complete).finish()

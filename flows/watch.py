@@ -22,8 +22,8 @@ from prefect.states import Cancelled
 
 from blocks import load_what_is_usable
 from flows.events import emit_observation, read_observations, tell_concerns
-from flows.outcome import FlowOutcome, shown
-from flows.run import flow, hand_over
+from flows.outcome import FlowOutcome, flow, shown
+from flows.run import hand_over
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence
