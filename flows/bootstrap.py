@@ -15,7 +15,7 @@ import yaml
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
@@ -250,9 +250,8 @@ async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
     names = {full_name(deployment) for deployment in wanted["deployments"]}
     per_plan = {full_name(entry) for entry in wanted["deployments"] if _starts_by_itself(entry)}
     retired = []
-    for deployment in await client.read_deployments(
-        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    ):
+    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+    for deployment in await client.read_deployments(deployment_filter=ours):
         flow = await client.read_flow(deployment.flow_id)
         name = f"{flow.name}/{deployment.name}"
         if name not in names and any(name.startswith(f"{base}-") for base in per_plan):

@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.objects import Artifact as Kept
 from prefect.client.schemas.sorting import ArtifactSort
@@ -41,17 +41,17 @@ class Look:
     beat: object
 
 
+STATES = {
+    **dict.fromkeys(TERMINAL_STATES, ChunkState.ENDED),
+    StateType.SCHEDULED: ChunkState.QUEUED,
+    StateType.CANCELLING: ChunkState.CANCELLING,
+    StateType.CRASHED: ChunkState.CRASHED,
+}
+
+
 def chunk_state(state: StateType) -> ChunkState:
     """Say how a flow run in some state looks to the run that sent it."""
-    match state:
-        case StateType.SCHEDULED:
-            return ChunkState.QUEUED
-        case StateType.CANCELLING:
-            return ChunkState.CANCELLING
-        case StateType.CRASHED:
-            return ChunkState.CRASHED
-        case _:
-            return ChunkState.ENDED if state in TERMINAL_STATES else ChunkState.RUNNING
+    return STATES.get(state, ChunkState.RUNNING)
 
 
 log = logging.getLogger("standby.flows")
@@ -79,7 +79,7 @@ async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport |
 
 
 async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | None:
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key]))
+    wanted = ArtifactFilter.model_validate({"flow_run_id": {"any_": [flow_run_id]}, "key": {"any_": [key]}})
     kept = await client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
     return kept[0] if kept else None
 

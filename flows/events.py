@@ -12,13 +12,7 @@ from typing import Any
 from prefect import get_client
 from prefect.client.schemas.events import EventPage
 from prefect.events import emit_event
-from prefect.events.filters import (
-    EventFilter,
-    EventNameFilter,
-    EventOccurredFilter,
-    EventRelatedFilter,
-    EventResourceFilter,
-)
+from prefect.events.filters import EventFilter
 from prefect.events.schemas.events import Event
 from prefect.runtime import flow_run
 from pydantic import ValidationError
@@ -144,7 +138,7 @@ LAST_HEALTHY = timedelta(days=1)
 
 async def last_report(plan: str, within: timedelta) -> datetime | None:
     """Say when the watch of a plan reported last, whatever it saw; `None` where it did not in that time."""
-    wanted = _lately([HEALTHY, DEGRADED, UNHEALTHY], within, related=EventRelatedFilter(id=[plan_id(plan)]))
+    wanted = _lately([HEALTHY, DEGRADED, UNHEALTHY], within, related={"id": [plan_id(plan)]})
     async with get_client() as client:
         page = await client.read_events(wanted, limit=1)
     return page.events[0].occurred if page.events else None
@@ -152,13 +146,13 @@ async def last_report(plan: str, within: timedelta) -> datetime | None:
 
 def _lately(names: list[str], within: timedelta, now: datetime | None = None, **of: Any) -> EventFilter:
     moment = now or datetime.now(UTC)
-    occurred = EventOccurredFilter(since=moment - within, until=moment + within)
-    return EventFilter(event=EventNameFilter(name=names), occurred=occurred, **of)
+    occurred = {"since": moment - within, "until": moment + within}
+    return EventFilter.model_validate({"event": {"name": names}, "occurred": occurred, **of})
 
 
 async def told_lately(plan: str, what: str, within: timedelta) -> bool:
     """Say whether people were told the same of a plan not long ago, as far as Prefect knows that."""
-    wanted = _lately([WAITING], within, resource=EventResourceFilter(id=[plan_id(plan)]))
+    wanted = _lately([WAITING], within, resource={"id": [plan_id(plan)]})
 
     async def read() -> bool:
         async with get_client() as client:
@@ -231,7 +225,7 @@ def _unusable(plan: str, error: Exception) -> Concern:
 
 async def _last_told(plan: str) -> tuple[Concerns, bool]:
     """Give what people know by the last event, and whether the vault knows it as well."""
-    wanted = _lately([PROTECTION_CHANGED], REMEMBERED, resource=EventResourceFilter(id=[plan_id(plan)]))
+    wanted = _lately([PROTECTION_CHANGED], REMEMBERED, resource={"id": [plan_id(plan)]})
     async with get_client() as client:
         page = await client.read_events(wanted, limit=1)
     for event in page.events:
@@ -257,7 +251,7 @@ async def _observations(
 
     A flood of alerts hides no look: more is read then.
     """
-    wanted = _lately(names, within, now, resource=EventResourceFilter(id=[resource_id(resource)]))
+    wanted = _lately(names, within, now, resource={"id": [resource_id(resource)]})
 
     looks: list[Observation] = []
     alerts: dict[str, Observation] = {}

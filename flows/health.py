@@ -66,18 +66,23 @@ async def _inspect(plan: RecoveryPlan, deployment: DeploymentResponse | None) ->
     if deployment is None:
         return Health(None, "it is not on the server, so no outage is noticed", "Run standby bootstrap")
     name = f"watch/{deployment.name}"
-    if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
-        return Health(False, f"{name} is paused, so no outage is noticed", f"Resume the schedule of {name} in Prefect")
+    if paused := _paused(deployment, name, "so no outage is noticed"):
+        return paused
     last, period = await last_report(plan.name, FORGOTTEN), probe_period(plan)
     if last is None:
-        return Health(
-            False, "it has reported nothing for a day", "Check that a worker runs, and the last runs of watch"
-        )
+        action = "Check that a worker runs, and the last runs of watch"
+        return Health(False, "it has reported nothing for a day", action)
     age = datetime.now(UTC) - last
     if age.total_seconds() > SILENCE * period:
         detail = f"it reported last {roughly(age)} ago, and is to report every {period:.0f} s"
         return Health(False, detail, f"Check that a worker runs, and why the last runs of {name} ended")
     return Health(True, f"it reported {max(age.total_seconds(), 0.0):.0f} s ago")
+
+
+def _paused(deployment: DeploymentResponse, name: str, meaning: str) -> Health | None:
+    if not deployment.paused and any(schedule.active for schedule in deployment.schedules):
+        return None
+    return Health(False, f"{name} is paused, {meaning}", f"Resume the schedule of {name} in Prefect")
 
 
 SCHEDULED = {
@@ -141,8 +146,8 @@ def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now:
     """
     flow = _flow_of(deployment)
     name, meaning = f"{flow}/{deployment.name}", f"so {SCHEDULED[flow]}"
-    if deployment.paused or not any(schedule.active for schedule in deployment.schedules):
-        return Health(False, f"{name} is paused, {meaning}", f"Resume the schedule of {name} in Prefect")
+    if paused := _paused(deployment, name, meaning):
+        return paused
     due = [run for run in runs if run.auto_scheduled]
     waits = min((_due(run) for run in due if _type(run) is StateType.SCHEDULED), default=now)
     if now - waits > LATE:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_client
-from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.input import RunInput, keyset_from_paused_state
@@ -20,7 +19,7 @@ from prefect.states import Paused
 from pydantic import Field
 
 from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
-from flows.execution import failover_page, leave_decision, outcome_of
+from flows.execution import leave_decision, outcome_of
 from flows.outcome import FlowOutcome, escaped
 from flows.recovery import open_in_flow
 from flows.run import to_its_report
@@ -46,7 +45,7 @@ from standby.recovery.failover.outage import (
     not_well,
     to_be_attended,
 )
-from standby.recovery.failover.report import FailoverReport, ending
+from standby.recovery.failover.report import FailoverReport
 from standby.recovery.sync import synchronise
 from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
@@ -164,7 +163,8 @@ async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
             outcome = replace(outcome_of(report), message=message)
         case _:
             name = worst.state.value.title()
-            outcome = FlowOutcome(name, message, worst.report, good=False, artifact=_page_of(worst.report))
+            page = outcome_of(worst.report).artifact if worst.report else None
+            outcome = FlowOutcome(name, message, worst.report, good=False, artifact=page)
     return await outcome.finish()
 
 
@@ -173,12 +173,6 @@ async def _leave_reports(answers: Sequence[Answer]) -> None:
     for answer in answers:
         if answer.report is not None:
             await outcome_of(answer.report).finish()
-
-
-def _page_of(report: FailoverReport | None) -> MarkdownArtifact | None:
-    if report is None:
-        return None
-    return MarkdownArtifact(key="failover-report", markdown=failover_page(report), description=sentence(ending(report)))
 
 
 async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: Approval | None) -> State[Any]:

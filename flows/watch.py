@@ -3,19 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from prefect import get_client
 from prefect.artifacts import TableArtifact
-from prefect.client.schemas.filters import (
-    ArtifactCollectionFilter,
-    ArtifactCollectionFilterKey,
-    FlowRunFilter,
-    FlowRunFilterDeploymentId,
-    FlowRunFilterNextScheduledStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import ArtifactCollectionFilter, FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
@@ -84,9 +75,11 @@ class Events:
 
 async def publish_watch(report: WatchReport) -> bool:
     """Leave a table, unless the last one says the same: a watch runs thousands of times a day."""
-    key = f"watch-{report.plan}"
-    description = f"Plan **{report.plan}**: {report.states}."
-    if await _last(key) == description:
+    key, description = f"watch-{report.plan}", f"Plan **{report.plan}**: {report.states}."
+    wanted = ArtifactCollectionFilter.model_validate({"key": {"any_": [key]}})
+    async with get_client() as client:
+        last = await client.read_latest_artifacts(artifact_filter=wanted, limit=1)
+    if last and last[0].description == description:
         return True
     table = TableArtifact(
         key=key,
@@ -106,13 +99,6 @@ async def publish_watch(report: WatchReport) -> bool:
     return True
 
 
-async def _last(key: str) -> str | None:
-    async with get_client() as client:
-        wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
-        found = await client.read_latest_artifacts(artifact_filter=wanted, limit=1)
-    return found[0].description if found else None
-
-
 async def cancel_missed(period: timedelta) -> None:
     """Cancel the runs of this deployment that should have begun long ago: this one looks.
 
@@ -121,13 +107,10 @@ async def cancel_missed(period: timedelta) -> None:
     now, due = datetime.now(UTC), flow_run.scheduled_start_time
     if not deployment.id or due is None or now - due < period:
         return
-    wanted = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(deployment.id))]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now - period),
-    )
+    wanted = {"deployment_id": {"any_": [deployment.id]}, "state": {"type": {"any_": [StateType.SCHEDULED]}}}
+    wanted["next_scheduled_start_time"] = {"before_": now - period}
     async with get_client() as client:
-        for missed in await client.read_flow_runs(flow_run_filter=wanted):
+        for missed in await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted)):
             await client.set_flow_run_state(missed.id, Cancelled(message="A later run looked."))
 
 
