@@ -164,9 +164,10 @@ async def save_what_starts_runs(configuration: Configuration) -> list[str]:
         if stale:
             await _deploy({**wanted, "deployments": stale})
         changes += [f"deployment {full_name(entry)} saved" for entry in stale]
-        forms = await _save_forms(client, configuration, wanted)
+        saved = [(entry, there) for entry, _ in found if (there := await _read(client, entry))]
+        forms = await _save_forms(client, configuration, saved)
         changes += [f"form of {full_name(entry)} saved" for entry in forms if entry not in stale]
-        changes += await _remove_schedules(client, wanted)
+        changes += await _remove_schedules(client, saved)
         return changes + await _retire(client, wanted)
 
 
@@ -195,12 +196,13 @@ async def _read(client: PrefectClient, deployment: dict[str, Any]) -> Deployment
         return None
 
 
+Saved = Sequence[tuple[dict[str, Any], DeploymentResponse]]
+"""What is wanted of some deployments, and what is there."""
+
 NO_FORM = {"replicate-chunk/worker"}  # What only other runs start
 
 
-async def _save_forms(
-    client: PrefectClient, configuration: Configuration, wanted: dict[str, Any]
-) -> list[dict[str, Any]]:
+async def _save_forms(client: PrefectClient, configuration: Configuration, saved: Saved) -> list[dict[str, Any]]:
     """Let the forms offer what is saved here, a plan's own one that plan; give the deployments whose form changed."""
     blocks = [
         await client.read_block_documents_by_type(kind.get_block_type_slug())
@@ -212,9 +214,8 @@ async def _save_forms(
         *map(tuple, map(sorted, (plans | {*configuration.plans}, targets, resources | {*configuration.resources})))
     )
     changed = []
-    for deployment in wanted["deployments"]:
-        found = await _read(client, deployment)
-        if found is None or found.parameter_openapi_schema is None or full_name(deployment) in NO_FORM:
+    for deployment, found in saved:
+        if found.parameter_openapi_schema is None or full_name(deployment) in NO_FORM:
             continue
         own = deployment.get("parameters", {}).get("plan")
         choices = replace(every, plans=(own,)) if own else every
@@ -229,14 +230,11 @@ async def _save_forms(
     return changed
 
 
-async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+async def _remove_schedules(client: PrefectClient, saved: Saved) -> list[str]:
     """Remove the schedules of other plans: a deploy leaves them in place."""
     removed = []
-    for deployment in wanted["deployments"]:
+    for deployment, found in saved:
         slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
-        found = await _read(client, deployment)
-        if found is None:
-            continue
         for schedule in found.schedules:
             # One without a slug was made by hand, in the UI.
             if schedule.slug and schedule.slug not in slugs:

@@ -88,6 +88,8 @@ def decision_page(record: DecisionRecord) -> str:
 
 def failover_page(report: FailoverReport) -> str:
     """Write what a failover did, how long it took, and what to do next."""
+    names = [sink.name if sink.required else f"{sink.name} (not required)" for sink in report.sinks]
+    sinks = [(name, it.status, it.published, it.reason) for name, it in zip(names, report.sinks, strict=True)]
     return page(
         f"# {escaped(ending(report))}",
         bullets([report.next_action]) if report.next_action else "",
@@ -111,19 +113,7 @@ def failover_page(report: FailoverReport) -> str:
         "## Phases",
         phase_table(report.phases),
         "## Sinks",
-        table(
-            ("sink", "status", "published", "reason"),
-            (
-                (
-                    sink.name if sink.required else f"{sink.name} (not required)",
-                    sink.status,
-                    sink.published,
-                    sink.reason,
-                )
-                for sink in report.sinks
-            ),
-        )
-        or "None is configured: applications are not informed.",
+        table(("sink", "status", "published", "reason"), sinks) or "None is configured: applications are not informed.",
         _restored(report),
     )
 

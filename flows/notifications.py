@@ -6,7 +6,7 @@ Prefect (`prefect.automation.triggered`), and `standby doctor` says that the wat
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -67,21 +67,16 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
         return changes
 
 
-Notify = Callable[[str, str, EventTrigger, str, str], AutomationCore]
-"""Makes an automation of what it is about, its description, its trigger, and subject and body of the notification."""
-
-
 def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
+    """Give what notifies by a block, each with its trigger, and with subject and body of the notification."""
+
     def notify(of: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
         action = SendNotification(block_document_id=block, subject=f"Standby: {subject}", body=body)
         return AutomationCore(
             name=f"{PREFIX} {name} of {of}", description=description, trigger=trigger, actions=[action]
         )
 
-    return _of_events(notify)
-
-
-def _of_events(notify: Notify) -> Iterator[AutomationCore]:
+    of_plans = ResourceSpecification({"prefect.resource.id": events.plan_id("*")})
     yield notify(
         "failovers",
         "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
@@ -96,7 +91,7 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
                 events.FAILED_BACK,
                 events.DRILLED,
             },
-            match=ResourceSpecification({"prefect.resource.id": events.plan_id("*")}),
+            match=of_plans,
         ),
         "{{ event.payload.severity }}, plan {{ event.resource.name }}: "
         "{{ event.event|replace('standby.', '')|replace('.', ' ') }}",
@@ -128,10 +123,7 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
     yield notify(
         "protection",
         "Something that lessens the protection of a plan began, became worse, goes on or is over.",
-        EventTrigger(
-            expect={events.PROTECTION_CHANGED},
-            match=ResourceSpecification({"prefect.resource.id": events.plan_id("*")}),
-        ),
+        EventTrigger(expect={events.PROTECTION_CHANGED}, match=of_plans),
         "{{ event.payload.severity }}, plan {{ event.resource.name }}: {{ event.payload.headline }}",
         "{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
@@ -215,9 +207,8 @@ async def _send_test(client: PrefectClient, reference: str, saved: Collection[st
     if {each.name for each in made} <= set(saved):
         return Health(True, "it took the test message; see that it has arrived")
     detail = "it took the test message, but not every automation that notifies by it is on the server and enabled"
-    return Health(
-        False, detail, "Run standby bootstrap, and enable what was disabled under Automations in the Prefect UI"
-    )
+    action = "Run standby bootstrap, and enable what was disabled under Automations in the Prefect UI"
+    return Health(False, detail, action)
 
 
 def _result(reference: str, sent: Health | BaseException) -> Health:

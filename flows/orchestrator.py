@@ -358,15 +358,10 @@ async def own_server(home: Path) -> AsyncIterator[str]:
     # Settings that are meant for another server are left out.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     inherited.setdefault("HOME", str(home))  # In a container the user may have none.
-    settings = {
-        **SETTINGS,
-        "PREFECT_HOME": str(home),
-        # The UI runs in the browser and would look for the API at Prefect's usual port.
-        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
-    }
-    process = await _start(
-        log, {**inherited, **settings}, QUICKLY, "prefect", "server", "start", "--host", "127.0.0.1", "--port", port
-    )
+    # The UI runs in the browser and would look for the API at Prefect's usual port.
+    settings = {**inherited, **SETTINGS, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": f"{url}/api"}
+    command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+    process = await _start(log, settings, QUICKLY, *command)
     try:
         await _until_it_answers(process, f"{url}/api", log)
         yield url
