@@ -4,7 +4,7 @@ Each is a thin task over the function of the same name in `standby.replication.s
 follows from a grant that is void, is `standby.replication.replicate.copy_analyzer`: direct runs use it as well.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,8 +18,7 @@ from standby.config.plan import RetryPolicy
 from standby.replication import steps
 from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
-from standby.replication.steps import RunContext, Verified, copy_again
-from standby.service.models import Analyzer
+from standby.replication.steps import RunContext, copy_again
 from standby.service.protocols import CopyAuthorization
 from tasks.stage import RunName, as_task, remembered
 
@@ -55,42 +54,23 @@ def _step(
     return lambda step: as_prefect(remembered(step))
 
 
-@_step("authorize", "{item.analyzer} → {item.target}: authorize", is_transient)
-async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
-    """Ask the source for permission to copy this analyzer to this target."""
-    return await steps.authorize(context, item)
+OF_A_COPY = "{item.analyzer} → {item.target}"
+
+authorize = _step("authorize", f"{OF_A_COPY}: authorize", is_transient)(steps.authorize)
+validate_deployments = _step("validate-deployments", f"{OF_A_COPY}: validate-deployments", is_transient)(
+    steps.validate_deployments
+)
+poll = _step("poll", f"{OF_A_COPY}: poll", is_transient)(steps.poll)
+verify = _step("verify", f"{OF_A_COPY}: verify", is_transient)(steps.verify)
+add_defaults = _step("add-defaults", "{target}: add-defaults", is_transient)(steps.add_defaults)
 
 
-@_step("validate-deployments", "{item.analyzer} → {item.target}: validate-deployments", is_transient)
-async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
-    """Check that the target has the models of this analyzer; warnings are returned."""
-    return await steps.validate_deployments(context, item)
-
-
-@_step("copy", "{item.analyzer} → {item.target}: copy", copy_again)
+@_step("copy", f"{OF_A_COPY}: copy", copy_again)
 async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
     """Start the copy, at most once, and return its operation."""
     receipt = await steps.copy(context, item, authorization)
     run = TaskRunContext.get()
     return replace(receipt, attempts=max(run.task_run.run_count, 1) if run else 1)
-
-
-@_step("poll", "{item.analyzer} → {item.target}: poll", is_transient)
-async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> Analyzer | None:
-    """Wait until the service has finished this copy, and return it where the service shows all of it."""
-    return await steps.poll(context, item, receipt)
-
-
-@_step("verify", "{item.analyzer} → {item.target}: verify", is_transient)
-async def verify(context: RunContext, item: PlanItem, found: Analyzer | None) -> Verified:
-    """Compare the copy with its source, as polling found it or else as it is read back."""
-    return await steps.verify(context, item, found)
-
-
-@_step("add-defaults", "{target}: add-defaults", is_transient)
-async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
-    """Add model names that are missing in the target's defaults; the others are not changed."""
-    await steps.add_defaults(context, target, additions)
 
 
 class TaskSteps:
