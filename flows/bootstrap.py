@@ -27,13 +27,13 @@ from flows.errors import DeployFailed, NoDeploymentsFile
 from flows.events import plan_id
 from flows.forms import Choices, form
 from flows.limits import ensure_limits, limit_name
+from flows.outcome import OF_PLAN
 from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 TAG = "standby"  # Tag of every deployment of Standby
-OF_PLAN = "plan:"  # What the tag begins with that names the plan of a run
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""

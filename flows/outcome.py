@@ -1,5 +1,6 @@
 """The end of a flow run, the same for every flow: its report, an artifact, an event and a final state."""
 
+import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from inspect import signature
 from typing import Any, ParamSpec, Protocol, cast
 
 import prefect
-from prefect import Flow
+from prefect import Flow, get_client
 from prefect.artifacts import Artifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel
@@ -66,7 +68,7 @@ class FlowOutcome:
 
 
 def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """Make a flow as Prefect does, each run of which is measured and ends as refused where a guard refuses.
+    """Make a flow as Prefect does, each run of which is tagged by its plan, measured, and ends as refused where a guard refuses.
 
     What was measured is sent after all of its work.
     """
@@ -74,13 +76,16 @@ def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, Stat
     def make(body: Body[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:
         @wraps(body)
         async def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
-            plan = signature(body).bind(*args, **kwargs).arguments.get("plan") or ""
+            plan = str(signature(body).bind(*args, **kwargs).arguments.get("plan") or "")
+            tagging = asyncio.create_task(tried("the tag of this run's plan", lambda: _tag(plan)))
             try:
-                async with telemetry.measured(options["name"], str(plan)) as measured:
+                async with telemetry.measured(options["name"], plan) as measured:
                     state = await body(*args, **kwargs)
                     measured.result = _result(state)
             except GuardRefused as error:
                 return refused(error)
+            finally:
+                await asyncio.wait({tagging})
             return state
 
         made = cast(Flow[P, Coroutine[Any, Any, State[Any]]], prefect.flow(**options)(body))
@@ -89,6 +94,19 @@ def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, Stat
         return made
 
     return make
+
+
+OF_PLAN = "plan:"  # What the tag begins with that names the plan of a run
+
+
+async def _tag(plan: str) -> None:
+    """Tag this run by its plan, where its deployment could not: it is of none until somebody starts it."""
+    found = FlowRunContext.get()
+    run = found.flow_run if found else None
+    tag = f"{OF_PLAN}{plan}"
+    if run is not None and plan and tag not in run.tags:
+        async with get_client() as client:
+            await client.update_flow_run(run.id, tags=[*run.tags, tag])
 
 
 def _result(state: State[Any]) -> str:

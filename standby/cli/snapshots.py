@@ -158,6 +158,16 @@ def _shown(item: RestoreItem) -> Shown:
     return *_MARKS[item.action], False, ()
 
 
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        help="From the newest snapshot of a time such as 2026-01-31T12:00 (UTC), or 2d ago, or of before.",
+    ),
+]
+
+
 async def rebuild(
     context: typer.Context,
     plan: PlanName,
@@ -165,14 +175,7 @@ async def rebuild(
         str,
         typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="Resource at which they are rebuilt."),
     ],
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of",
-            metavar="TIME",
-            help="From the newest snapshot of a time such as 2026-01-31T12:00 (UTC), or 2d ago, or of before.",
-        ),
-    ] = None,
+    as_of: AsOf = None,
     analyzer: Analyzers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     force: PastLoss = None,

@@ -58,6 +58,9 @@ async def test_what_is_trained_is_kept_by_tasks_before_what_was_rebuilt_replaces
         refused = await run_replicate(scene.configuration, on_existing="replace")
         forced = await run_replicate(scene.configuration, on_existing="replace", force=["taught"])
         runs = await task_runs(forced.state_details.flow_run_id, 2 * len(STEPS))
+        async with get_client() as client:
+            tags = (await client.read_flow_run(forced.state_details.flow_run_id)).tags
+        assert tags == ["plan:p"]
         copies = (await scene.stats("west"))["copies_accepted"]
     assert refused.name == "PartiallyFailed", refused.message
     assert forced.name == "Completed", forced.message
