@@ -68,7 +68,7 @@ class FlowOutcome:
 
 
 def flow(**options: Any) -> Callable[[Body[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
-    """Make a flow as Prefect does, each run of which is tagged by its plan, measured, and ends as refused where a guard refuses.
+    """Make a flow as Prefect does; its runs are tagged by plan, measured, and end as refused where a guard refuses.
 
     What was measured is sent after all of its work.
     """
