@@ -23,8 +23,8 @@ import yaml
 from rich.table import Table
 
 from benchmarks.stage import SOURCE, Scene, Stage, say, set_stage
-from flows.orchestrator import own_server, own_worker
 from standby.config.plan import FailoverPolicy
+from standby.flows.orchestrator import own_server, own_worker
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.record import read_record

@@ -1,8 +1,8 @@
 """Prefect blocks for Standby: credentials, resources and recovery plans."""
 
-from blocks.recovery_plan import RecoveryPlan
-from blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource
-from blocks.store import (
+from standby.blocks.recovery_plan import RecoveryPlan
+from standby.blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource
+from standby.blocks.store import (
     BlockMissing,
     BlockUnusable,
     load_configuration_from_blocks,

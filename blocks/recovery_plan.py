@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, assert_never
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from blocks.resource import SchemaKept, same_as
+from standby.blocks.resource import SchemaKept, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
 from standby.config.errors import summary, valid

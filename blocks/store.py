@@ -10,8 +10,8 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
-from blocks.recovery_plan import RecoveryPlan
-from blocks.resource import ContentUnderstandingResource, credentials_block
+from standby.blocks.recovery_plan import RecoveryPlan
+from standby.blocks.resource import ContentUnderstandingResource, credentials_block
 from standby.config import plan as model
 from standby.config.configuration import Configuration, disagreements
 from standby.config.errors import ConfigurationError, summary

@@ -10,8 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, ShownLate, Twist
 from standby.document import JsonObject, JsonValue
+from standby.emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, ShownLate, Twist
 
 FEWEST_FRACTION_DIGITS = 5
 

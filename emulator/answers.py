@@ -8,9 +8,9 @@ from email.utils import format_datetime
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from emulator.analyzers import encode
-from emulator.tokens import TIME
 from standby.document import JsonObject, JsonValue
+from standby.emulator.analyzers import encode
+from standby.emulator.tokens import TIME
 
 Header = tuple[str, str]
 

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from emulator.definitions import ANALYZER_ID, API_VERSIONS, PREBUILT, ApiVersion
-from emulator.faults import FaultRule
+from standby.emulator.definitions import ANALYZER_ID, API_VERSIONS, PREBUILT, ApiVersion
+from standby.emulator.faults import FaultRule
 from standby.errors import StandbyError
 from standby.text import some_of
 

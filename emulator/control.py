@@ -10,13 +10,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from emulator.analyzers import Stored, merged, whole_seconds
-from emulator.config import Edit, Outage, SettingsChange, problems
-from emulator.faults import FaultRule
-from emulator.management import Management
-from emulator.tokens import TIME
-from emulator.world import World
 from standby.document import JsonObject
+from standby.emulator.analyzers import Stored, merged, whole_seconds
+from standby.emulator.config import Edit, Outage, SettingsChange, problems
+from standby.emulator.faults import FaultRule
+from standby.emulator.management import Management
+from standby.emulator.tokens import TIME
+from standby.emulator.world import World
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -11,15 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import handlers
-from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
-from emulator.definitions import PREVIEW_2025, REGION_NAMES
-from emulator.faults import CallKind
-from emulator.gate import Arrival, Gate
-from emulator.handlers import Call
-from emulator.tokens import DATA_PLANE, TIME, TokenIssuer, bearer_of
-from emulator.world import ResourceState, World
 from standby.document import JsonObject
+from standby.emulator import handlers
+from standby.emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
+from standby.emulator.definitions import PREVIEW_2025, REGION_NAMES
+from standby.emulator.faults import CallKind
+from standby.emulator.gate import Arrival, Gate
+from standby.emulator.handlers import Call
+from standby.emulator.tokens import DATA_PLANE, TIME, TokenIssuer, bearer_of
+from standby.emulator.world import ResourceState, World
 
 BASE = "/contentunderstanding"
 Handler = Callable[[World, ResourceState, Call], Answer]

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 import yaml
 
-from emulator.analyzers import Stored, whole_seconds
-from emulator.answers import invalid_request
 from standby.document import JsonObject, JsonValue
+from standby.emulator.analyzers import Stored, whole_seconds
+from standby.emulator.answers import invalid_request
 
 ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]
 API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)

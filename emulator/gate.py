@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
-from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Rewritten, Status, Twist
-from emulator.tokens import TIME
-from emulator.world import ResourceState, World
+from standby.emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
+from standby.emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Rewritten, Status, Twist
+from standby.emulator.tokens import TIME
+from standby.emulator.world import ResourceState, World
 
 NOT_JSON = {
     "page": b"<html><body>Not what you asked for.</body></html>",

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
-from emulator import answers
-from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds, with_fraction
-from emulator.answers import Answer, Header, json_answer
-from emulator.definitions import (
+from standby.document import JsonObject, JsonValue
+from standby.emulator import answers
+from standby.emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds, with_fraction
+from standby.emulator.answers import Answer, Header, json_answer
+from standby.emulator.definitions import (
     PREVIEW_2025,
     check_definition,
     check_id,
@@ -28,10 +29,9 @@ from emulator.definitions import (
     same_region,
     takes_time,
 )
-from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, ShortGrant, Twist, VoidGrant
-from emulator.tokens import TokenGrant
-from emulator.world import ResourceState, World
-from standby.document import JsonObject, JsonValue
+from standby.emulator.faults import CallKind, ForeignLocation, LoopingNextLink, ShortGrant, Twist, VoidGrant
+from standby.emulator.tokens import TokenGrant
+from standby.emulator.world import ResourceState, World
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import ClassVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from emulator.analyzers import whole_seconds
-from emulator.answers import Answer, Refusal, SpelledResponse, json_answer
-from emulator.config import Deployment
-from emulator.faults import CallKind
-from emulator.gate import Arrival, Gate
-from emulator.tokens import MANAGEMENT, bearer_of
-from emulator.world import Place, ResourceState, World
 from standby.document import JsonObject
+from standby.emulator.analyzers import whole_seconds
+from standby.emulator.answers import Answer, Refusal, SpelledResponse, json_answer
+from standby.emulator.config import Deployment
+from standby.emulator.faults import CallKind
+from standby.emulator.gate import Arrival, Gate
+from standby.emulator.tokens import MANAGEMENT, bearer_of
+from standby.emulator.world import Place, ResourceState, World
 
 DEPLOYMENTS = "/deployments"
 MODELS = "/models"

@@ -19,11 +19,11 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from emulator.config import EmulatorConfig
-from emulator.control import Control
-from emulator.data_plane import data_plane
-from emulator.world import Place, World
 from standby.document import JsonObject
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.control import Control
+from standby.emulator.data_plane import data_plane
+from standby.emulator.world import Place, World
 
 RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"

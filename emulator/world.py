@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from emulator.analyzers import Ending, Operation, Stored, whole_seconds
-from emulator.answers import analyzer_not_found
-from emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
-from emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
-from emulator.faults import FaultBook
-from emulator.tokens import TIME, TokenGrant, TokenIssuer
 from standby.document import JsonObject, JsonValue
+from standby.emulator.analyzers import Ending, Operation, Stored, whole_seconds
+from standby.emulator.answers import analyzer_not_found
+from standby.emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
+from standby.emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
+from standby.emulator.faults import FaultBook
+from standby.emulator.tokens import TIME, TokenGrant, TokenIssuer
 
 WINDOW = 60.0  # Seconds of the sliding minute
 

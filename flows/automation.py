@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome, flow
-from flows.recovery import recovering
 from standby.errors import sentence
+from standby.flows.outcome import FlowOutcome, flow
+from standby.flows.recovery import recovering
 from standby.recovery.context import Stage
 from standby.recovery.decision.automation import position_words, read_automation, set_automation
-from tasks.stage import TaskStages
+from standby.tasks.stage import TaskStages
 
 
 @flow(name="automation", flow_run_name="automation-{plan}", persist_result=False)

@@ -20,17 +20,17 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
-from blocks import ContentUnderstandingResource, save_configuration
-from blocks import RecoveryPlan as PlanBlock
-from flows import QUICKLY
-from flows.errors import DeployFailed, NoDeploymentsFile
-from flows.events import plan_id
-from flows.forms import Choices, form
-from flows.limits import ensure_limits, limit_name
-from flows.outcome import OF_PLAN
+from standby.blocks import ContentUnderstandingResource, save_configuration
+from standby.blocks import RecoveryPlan as PlanBlock
 from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
+from standby.flows import QUICKLY
+from standby.flows.errors import DeployFailed, NoDeploymentsFile
+from standby.flows.events import plan_id
+from standby.flows.forms import Choices, form
+from standby.flows.limits import ensure_limits, limit_name
+from standby.flows.outcome import OF_PLAN
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 TAG = "standby"  # Tag of every deployment of Standby

@@ -10,14 +10,14 @@ from typing import Any
 from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import READINESS_CHANGED, PlanEvent, tell_concerns, told_if_failing
-from flows.outcome import FlowOutcome, bullets, escaped, flow, item_table, page, shown, table
-from flows.recovery import recovering
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
+from standby.flows.events import READINESS_CHANGED, PlanEvent, tell_concerns, told_if_failing
+from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, item_table, page, shown, table
+from standby.flows.recovery import recovering
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.concerns import Concern, Kind, Look, Severity, Subject, grouped
@@ -34,8 +34,8 @@ from standby.replication import needs
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
+from standby.tasks.stage import SHOWN_SECONDS, tried
 from standby.vault.replica import replica_state
-from tasks.stage import SHOWN_SECONDS, tried
 
 log = logging.getLogger("standby.flows")
 

@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
-from blocks import load_what_is_usable
-from flows.dispatch import Dispatch, SentChunk, chunk_artifact
-from flows.outcome import finish_replication, flow
-from flows.run import ProgressArtifact, to_its_report
+from standby.blocks import load_what_is_usable
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
+from standby.flows.dispatch import Dispatch, SentChunk, chunk_artifact
+from standby.flows.outcome import finish_replication, flow
+from standby.flows.run import ProgressArtifact, to_its_report
 from standby.replication.chunks import (
     Chunk,
     ChunkReport,
@@ -34,7 +34,7 @@ from standby.replication.replicate import Replication, open_run
 from standby.replication.report import Report, Via, make_report, run_to_report
 from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
-from tasks.copy import TaskSteps
+from standby.tasks.copy import TaskSteps
 
 AT_ONCE = 4
 """Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a

@@ -6,15 +6,15 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.events import COMMITTED, PlanEvent
-from flows.outcome import FlowOutcome, flow
-from flows.recovery import recovering
 from standby.document import JsonValue
+from standby.flows.events import COMMITTED, PlanEvent
+from standby.flows.outcome import FlowOutcome, flow
+from standby.flows.recovery import recovering
 from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import commit_summary
 from standby.recovery.loss import settle
-from tasks.stage import TaskStages
+from standby.tasks.stage import TaskStages
 
 
 @flow(name="commit", flow_run_name="commit-{plan}", persist_result=False)

@@ -21,9 +21,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
 from pydantic import ValidationError
 
-from flows.errors import NoChunkDeployment
-from flows.run import PROGRESS
 from standby.config.errors import summary
+from standby.flows.errors import NoChunkDeployment
+from standby.flows.run import PROGRESS
 from standby.replication.chunks import Chunk, ChunkReport, ChunkState, NextStep, next_step, results_of
 from standby.replication.items import PlanItem, Progress, count
 from standby.replication.ledger import Ledger

@@ -6,18 +6,18 @@ from typing import Any
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import DRILLED, PlanEvent
-from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
-from flows.recovery import recovering
-from flows.run import to_its_report
 from standby.document import JsonObject
 from standby.fencing import read_fence
+from standby.flows.events import DRILLED, PlanEvent
+from standby.flows.limits import SHORT_WAIT, hold_targets
+from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
+from standby.flows.recovery import recovering
+from standby.flows.run import to_its_report
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.findings import DrillReport, facts, message
 from standby.recovery.loss import settle
-from tasks.stage import TaskStages
+from standby.tasks.stage import TaskStages
 
 
 def drill_page(report: DrillReport) -> str:

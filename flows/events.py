@@ -24,10 +24,10 @@ from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity, d
 from standby.recovery.context import RecoveryContext
 from standby.recovery.probe import Observation
 from standby.replication.errors import LedgerBusy
+from standby.tasks.stage import tried
 from standby.text import clean
 from standby.vault.errors import Held
 from standby.vault.storage import Storage
-from tasks.stage import tried
 
 log = logging.getLogger("standby.flows")
 

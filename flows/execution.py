@@ -6,19 +6,19 @@ from typing import Any
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent, emit_observation
-from flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
-from flows.run import to_its_report
 from standby.errors import sentence
 from standby.fencing import Fence
+from standby.flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent, emit_observation
+from standby.flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
+from standby.flows.run import to_its_report
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, requester
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import FailoverReport, detection_words, ending, outage_words, summary
 from standby.recovery.sync import synchronise
-from tasks.copy import TaskSteps
-from tasks.stage import TaskStages, tried
+from standby.tasks.copy import TaskSteps
+from standby.tasks.stage import TaskStages, tried
 
 LATEST = 20  # Observations that are shown; the newest
 DECISION_SECONDS = 5.0  # How long a failover may wait for the page of its decision

@@ -6,20 +6,20 @@ from typing import Any
 from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import FAILED_BACK, PlanEvent
-from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, flow
-from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
 from standby.fencing import read_fence
+from standby.flows.events import FAILED_BACK, PlanEvent
+from standby.flows.limits import SHORT_WAIT, hold_targets
+from standby.flows.outcome import FlowOutcome, flow
+from standby.flows.recovery import recovering
+from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.assignments import choose_primary
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
 from standby.recovery.loss import except_fence, settle
+from standby.tasks.copy import TaskSteps
+from standby.tasks.stage import TaskStages
 from standby.text import totals
-from tasks.copy import TaskSteps
-from tasks.stage import TaskStages
 
 NAMES = {
     "failed_back": "FailedBack",

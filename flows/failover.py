@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from prefect.client.schemas.objects import State
 
-from flows.events import REFUSED, PlanEvent
-from flows.execution import execute, leave_decision
-from flows.outage import after_outage, tell_unattended
-from flows.outcome import FlowOutcome, flow, refused
-from flows.recovery import recovering
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
+from standby.flows.events import REFUSED, PlanEvent
+from standby.flows.execution import execute, leave_decision
+from standby.flows.outage import after_outage, tell_unattended
+from standby.flows.outcome import FlowOutcome, flow, refused
+from standby.flows.recovery import recovering
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest

@@ -16,11 +16,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import BEAT, RECOVERY_POOL, TAG, WORK_POOL, probe_period
-from flows.events import last_report
-from flows.run import DEAD
 from standby.config.durations import roughly
 from standby.config.plan import RecoveryPlan
+from standby.flows.bootstrap import BEAT, RECOVERY_POOL, TAG, WORK_POOL, probe_period
+from standby.flows.events import last_report
+from standby.flows.run import DEAD
 from standby.orchestrator import Health
 from standby.recovery.concerns import Concern, Kind, Look
 from standby.text import utc

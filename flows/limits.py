@@ -11,8 +11,8 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 
-from flows.errors import SlotTaken
-from tasks.stage import tried
+from standby.flows.errors import SlotTaken
+from standby.tasks.stage import tried
 
 log = logging.getLogger("standby.flows")
 

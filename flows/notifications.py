@@ -20,12 +20,12 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows import events
-from flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
-from flows.errors import NotificationBlockUnusable
-from flows.health import SILENCE, STOPPED
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
+from standby.flows import events
+from standby.flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
+from standby.flows.errors import NotificationBlockUnusable
+from standby.flows.health import SILENCE, STOPPED
 from standby.orchestrator import Health
 from standby.recovery.failover.attendance import TOLD_EVERY
 

@@ -21,8 +21,12 @@ from typing import Any, cast
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from flows import COLLECTIONS, QUICKLY
-from flows.errors import (
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+from standby.document import JsonValue
+from standby.errors import StandbyError
+from standby.flows import COLLECTIONS, QUICKLY
+from standby.flows.errors import (
     OR_DIRECT,
     NoReport,
     NoServer,
@@ -33,10 +37,6 @@ from flows.errors import (
     ServerUnreachable,
     SettingsUnusable,
 )
-from standby.config.configuration import Configuration
-from standby.config.plan import RecoveryPlan
-from standby.document import JsonValue
-from standby.errors import StandbyError
 from standby.orchestrator import Health
 from standby.recovery.loss import FENCE
 from standby.replication.items import Progress, Selection
@@ -120,7 +120,7 @@ class Prefect:
     async def own_workers(self, folder: Path) -> AsyncIterator[None]:
         """Run a worker of each work pool against the server that this process uses."""
         settings = _settings().to_environment_variables(exclude_unset=True)
-        from flows.bootstrap import RECOVERY_POOL, WORK_POOL
+        from standby.flows.bootstrap import RECOVERY_POOL, WORK_POOL
 
         async with AsyncExitStack() as stack:
             for pool in (WORK_POOL, RECOVERY_POOL):
@@ -130,10 +130,10 @@ class Prefect:
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs on a server; give a line for each thing that changed."""
         await _must_be_there()
-        from blocks import register_types
-        from flows.bootstrap import save_what_runs_need, save_what_starts_runs
-        from flows.health import end_of_the_dead
-        from flows.notifications import save_automations, wanted_automations
+        from standby.blocks import register_types
+        from standby.flows.bootstrap import save_what_runs_need, save_what_starts_runs
+        from standby.flows.health import end_of_the_dead
+        from standby.flows.notifications import save_automations, wanted_automations
 
         await register_types()
         # First of all, since a notification block that is missing is an error.
@@ -143,12 +143,12 @@ class Prefect:
 
     async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
         """Send a test message by each notification block."""
-        from flows.notifications import send_tests
+        from standby.flows.notifications import send_tests
 
         return await send_tests(blocks)
 
     async def pause_schedules(self) -> None:
-        from flows.bootstrap import pause_schedules
+        from standby.flows.bootstrap import pause_schedules
 
         await pause_schedules()
 
@@ -161,7 +161,7 @@ class Prefect:
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks."""
-        from flows.health import inspect_pools, inspect_runs, inspect_watches
+        from standby.flows.health import inspect_pools, inspect_runs, inspect_watches
 
         try:
             runs = await inspect_runs([plan.name for plan in plans])
@@ -181,11 +181,11 @@ async def _run_here(
     async with _server({**BARE, **UNREAD} if flow == "replicate" else BARE) as until_it_answers:
         from prefect.exceptions import PrefectException, PrefectSignal
 
-        from flows.bootstrap import save_what_runs_need
-        from flows.run import listen
+        from standby.flows.bootstrap import save_what_runs_need
+        from standby.flows.run import listen
 
         # Each flow has the name of its module.
-        run: Any = getattr(import_module(f"flows.{flow}"), flow)
+        run: Any = getattr(import_module(f"standby.flows.{flow}"), flow)
         await until_it_answers()
         await save_what_runs_need(wanted)
         with listen(on_progress) as listener:

@@ -18,14 +18,14 @@ from prefect.runtime import flow_run
 from prefect.states import Paused
 from pydantic import Field
 
-from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
-from flows.execution import leave_decision, outcome_of
-from flows.outcome import FlowOutcome, escaped
-from flows.recovery import open_in_flow
-from flows.run import to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError, sentence
+from standby.flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
+from standby.flows.execution import leave_decision, outcome_of
+from standby.flows.outcome import FlowOutcome, escaped
+from standby.flows.recovery import open_in_flow
+from standby.flows.run import to_its_report
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.concerns import Concern, Kind, Look, Severity
@@ -49,9 +49,9 @@ from standby.recovery.failover.report import FailoverReport
 from standby.recovery.sync import synchronise
 from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
+from standby.tasks.copy import TaskSteps
+from standby.tasks.stage import TaskStages, tried
 from standby.text import clean, utc
-from tasks.copy import TaskSteps
-from tasks.stage import TaskStages, tried
 
 LOOK = 2  # Seconds after which it is checked again whether somebody answered
 SPARE = 600  # Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself

@@ -17,17 +17,17 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel
 
-from flows.events import REPLICATED, PlanEvent, every_text
-from flows.run import hand_over
 from standby import telemetry
 from standby.document import JsonObject
 from standby.errors import GuardRefused, sentence
+from standby.flows.events import REPLICATED, PlanEvent, every_text
+from standby.flows.run import hand_over
 from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
 from standby.replication.verdict import Action
+from standby.tasks.stage import tried
 from standby.text import alike, clean, counted, some_of, totals
-from tasks.stage import tried
 
 P = ParamSpec("P")
 Body = Callable[P, Coroutine[Any, Any, State[Any]]]

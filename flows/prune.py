@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import TAG
-from flows.health import SCHEDULED
-from flows.outcome import FlowOutcome
 from standby.config.durations import Duration
+from standby.flows.bootstrap import TAG
+from standby.flows.health import SCHEDULED
+from standby.flows.outcome import FlowOutcome
 from standby.text import counted
 
 LOOKS = ["watch", "prune"]  # Flows that only look, or do this

@@ -14,11 +14,11 @@ from prefect.runtime import deployment, flow_run
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 
-from blocks import load_what_is_usable
-from flows.errors import SlotTaken
-from flows.limits import NO_SLOT, hold
+from standby.blocks import load_what_is_usable
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
+from standby.flows.errors import SlotTaken
+from standby.flows.limits import NO_SLOT, hold
 from standby.recovery.activation.sinks import (
     Activation,
     ActiveEndpoint,
@@ -28,8 +28,8 @@ from standby.recovery.activation.sinks import (
     read_maps,
 )
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
+from standby.tasks.stage import MOST_OF_A_NAME
 from standby.text import clean
-from tasks.stage import MOST_OF_A_NAME
 
 
 @asynccontextmanager

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.chunks import on_workers
-from flows.events import tell_concerns, told_if_failing
-from flows.limits import hold_targets
-from flows.outcome import finish_plan, finish_replication, flow, replicated, report_table
-from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting, RecoveryPlan
+from standby.flows.chunks import on_workers
+from standby.flows.events import tell_concerns, told_if_failing
+from standby.flows.limits import hold_targets
+from standby.flows.outcome import finish_plan, finish_replication, flow, replicated, report_table
+from standby.flows.recovery import recovering
+from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Concern, Kind, Look
 from standby.recovery.loss import except_fence, settle
 from standby.recovery.readiness.last_runs import EVERYTHING, remember_run
@@ -27,8 +27,8 @@ from standby.replication.replicate import begin, survey
 from standby.replication.report import Ended, Report, Run, run_to_report, unseen_words
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
+from standby.tasks.copy import TaskSteps
 from standby.text import counted, some_of, some_sentences
-from tasks.copy import TaskSteps
 
 
 @flow(name="replicate", flow_run_name="replicate-{plan}", persist_result=False)

@@ -6,10 +6,10 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, causes, flow, item_table
-from flows.recovery import recovering
-from flows.run import ProgressArtifact, to_its_report
+from standby.flows.limits import SHORT_WAIT, hold_targets
+from standby.flows.outcome import FlowOutcome, causes, flow, item_table
+from standby.flows.recovery import recovering
+from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots import restore as restoring

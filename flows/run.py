@@ -21,7 +21,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from standby.replication.items import Progress
-from tasks.stage import tried
+from standby.tasks.stage import tried
 
 T = TypeVar("T")
 

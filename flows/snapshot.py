@@ -5,16 +5,16 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.events import tell_concerns, told_if_failing
-from flows.outcome import FlowOutcome, flow
-from flows.recovery import recovering
 from standby.errors import sentence
+from standby.flows.events import tell_concerns, told_if_failing
+from standby.flows.outcome import FlowOutcome, flow
+from standby.flows.recovery import recovering
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage
 from standby.recovery.loss import settle
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.tasks.stage import TaskStages
 from standby.vault.replica import ReplicaState, replica_state
-from tasks.stage import TaskStages
 
 
 @flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)

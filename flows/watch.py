@@ -11,19 +11,19 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 
-from blocks import load_what_is_usable
-from flows.events import emit_observation, read_observations, tell_concerns
-from flows.outcome import FlowOutcome, flow, shown
-from flows.run import hand_over
+from standby.blocks import load_what_is_usable
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, read_fence
+from standby.flows.events import emit_observation, read_observations, tell_concerns
+from standby.flows.outcome import FlowOutcome, flow, shown
+from standby.flows.run import hand_over
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
 from standby.recovery.watch import Watch, Watched, patience, protection
+from standby.tasks.stage import tried
 from standby.vault.vault import open_vault
-from tasks.stage import tried
 
 FENCE_SECONDS = 5.0  # How long it is waited for the fence before an event goes out without it
 PAGE_SECONDS = 5.0  # How long the page may keep a watch from attending to an outage
@@ -125,7 +125,7 @@ async def tell_of(
         What is critical of the resources.
     """
     # Loaded late: the first look must not wait for it.
-    from flows.health import look_at_runs  # noqa: PLC0415
+    from standby.flows.health import look_at_runs  # noqa: PLC0415
 
     runs = asyncio.create_task(tried("the runs of what is scheduled", lambda: look_at_runs(plan), PAGE_SECONDS))
     fence = await events.fence()
@@ -181,7 +181,7 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     problems = [*filter(None, unusable), *found.problems]
     page = asyncio.create_task(tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS))
     # Loaded late: the first look must not wait for it.
-    from flows.outage import attend, finish_answers  # noqa: PLC0415
+    from standby.flows.outage import attend, finish_answers  # noqa: PLC0415
 
     sinks: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
     telling = asyncio.create_task(tell_of(configuration, plan, found, events, sinks))

@@ -20,7 +20,7 @@ from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
 from standby.replication.steps import RunContext, copy_again
 from standby.service.protocols import CopyAuthorization
-from tasks.stage import RunName, as_task, remembered
+from standby.tasks.stage import RunName, as_task, remembered
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,9 +15,9 @@ import trustme
 from hypothesis import HealthCheck
 from hypothesis import settings as drawing
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
 from tests import leftovers
 from tests.storage.azurite import Azurite, running_azurite
 

@@ -13,12 +13,12 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emulator.config import load_emulator_config
-from emulator.serve import serve as serve_emulated
 from standby.cli.output import Output
 from standby.cli.run import Exit
 from standby.concurrency import to_its_end
 from standby.config.resource import is_loopback
+from standby.emulator.config import load_emulator_config
+from standby.emulator.serve import serve as serve_emulated
 from standby.errors import StandbyError
 from standby.gateway.app import make_app
 from standby.gateway.errors import AddressUnusable

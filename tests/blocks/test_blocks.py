@@ -9,13 +9,13 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from blocks import (
+from standby.blocks import (
     ContentUnderstandingEntra,
     ContentUnderstandingKey,
     ContentUnderstandingResource,
     RecoveryPlan,
 )
-from blocks.resource import SchemaKept, credentials_block
+from standby.blocks.resource import SchemaKept, credentials_block
 from standby.config.configuration import Configuration
 from standby.config.plan import FreshKey, GivenKey, NoEncryption
 from standby.config.resource import EntraCredentials, KeyCredentials

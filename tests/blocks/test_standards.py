@@ -9,7 +9,7 @@ import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 
-from blocks import (
+from standby.blocks import (
     ContentUnderstandingEntra,
     ContentUnderstandingKey,
     ContentUnderstandingResource,

@@ -14,7 +14,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
-from blocks import (
+from standby.blocks import (
     BlockMissing,
     BlockUnusable,
     ContentUnderstandingResource,
@@ -213,7 +213,7 @@ async def test_blocks_that_do_not_go_together_are_refused(configuration: Configu
 async def test_prefect_registers_all_four_types(prefect_server: Any) -> None:
     environment = {"PREFECT_API_URL": prefect_server.api_url, "PREFECT_HOME": str(prefect_server.home)}
     register = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "block", "register", "-m", "blocks"),
+        *(sys.executable, "-m", "prefect", "block", "register", "-m", "standby.blocks"),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

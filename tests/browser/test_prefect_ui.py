@@ -25,10 +25,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 
-from flows.bootstrap import pause_schedules
-from flows.orchestrator import Prefect
-from flows.outage import ask
-from flows.replicate import replicate
+from standby.flows.bootstrap import pause_schedules
+from standby.flows.orchestrator import Prefect
+from standby.flows.outage import ask
+from standby.flows.replicate import replicate
 from tests.browser.conftest import Screenshot
 from tests.flows.working import delete_deployments
 from tests.patience import PATIENCE

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
-from emulator.world import Place
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
+from standby.emulator.world import Place
 from tests.patience import PATIENCE
 
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]

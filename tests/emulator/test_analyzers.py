@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.serve import Emulator
+from standby.emulator.serve import Emulator
 
 Client = Callable[..., httpx.AsyncClient]
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]

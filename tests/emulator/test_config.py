@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig, EmulatorConfigError, load_emulator_config
-from emulator.serve import running
+from standby.emulator.config import EmulatorConfig, EmulatorConfigError, load_emulator_config
+from standby.emulator.serve import running
 from standby.errors import StandbyError
 
 SMALLEST = "resources: {east: {region: eastus}}"

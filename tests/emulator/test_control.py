@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.serve import Emulator
+from standby.emulator.serve import Emulator
 from tests.standby.replication.world import FakeClock
 
 Client = Callable[..., httpx.AsyncClient]
@@ -91,7 +91,7 @@ async def test_operations_spread_around_their_time_and_alike_in_every_run(
     east: httpx.AsyncClient, control: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    monkeypatch.setattr("emulator.world.TIME", clock)
+    monkeypatch.setattr("standby.emulator.world.TIME", clock)
 
     async def ended() -> list[int]:
         await control.post("/settings", json={"service_time": 100, "service_spread": 0.2})

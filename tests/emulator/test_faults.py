@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
 from tests.patience import PATIENCE
 
 Client = Callable[..., httpx.AsyncClient]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
-from emulator.world import SlidingMinute, Stats
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
+from standby.emulator.world import SlidingMinute, Stats
 
 Client = Callable[..., httpx.AsyncClient]
 

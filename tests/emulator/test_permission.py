@@ -9,8 +9,8 @@ import pytest
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
-from emulator.serve import Emulator
-from emulator.tokens import TokenIssuer
+from standby.emulator.serve import Emulator
+from standby.emulator.tokens import TokenIssuer
 
 Client = Callable[..., httpx.AsyncClient]
 DATA_PLANE = "https://cognitiveservices.azure.com/.default"

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
 
 Client = Callable[..., httpx.AsyncClient]
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]

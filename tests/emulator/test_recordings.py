@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
-from emulator.world import Place
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
+from standby.emulator.world import Place
 
 RECORDINGS = Path(__file__).parent / "recordings"
 CONDENSED = "net_create_with_labels_2026-05-09.json"

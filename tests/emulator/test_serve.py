@@ -14,15 +14,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulator.config import EmulatorConfig
-from emulator.serve import running, serve
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import running, serve
 from tests.patience import PATIENCE
 
 SERVING = """
 import asyncio, sys
 from pathlib import Path
-from emulator.config import load_emulator_config
-from emulator.serve import serve
+from standby.emulator.config import load_emulator_config
+from standby.emulator.serve import serve
 try:
     asyncio.run(serve(load_emulator_config(Path(sys.argv[1])), print))
 except KeyboardInterrupt:

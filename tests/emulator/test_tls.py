@@ -11,8 +11,8 @@ import pytest
 from azure.ai.contentunderstanding.aio import ContentUnderstandingClient
 from azure.identity.aio import ManagedIdentityCredential
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
 from tests.patience import PATIENCE
 
 

@@ -20,8 +20,8 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from cu_cli_core.errors import ConflictError, NotFoundError
 from cu_cli_core.operations.analyzer_copy import copy_analyzer
 
-from emulator.serve import Emulator
-from emulator.world import Place
+from standby.emulator.serve import Emulator
+from standby.emulator.world import Place
 
 FIELDS = ContentFieldSchema(fields={"Total": ContentFieldDefinition(type="number", method="extract")})
 

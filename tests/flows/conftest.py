@@ -13,9 +13,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.events.filters import EventFilter, EventNameFilter
 
-from flows.bootstrap import save_what_runs_need
-from flows.replicate import replicate
 from standby.config.configuration import Configuration
+from standby.flows.bootstrap import save_what_runs_need
+from standby.flows.replicate import replicate
 from tests.patience import PATIENCE
 
 Run = Callable[..., Awaitable[Any]]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from flows import failover, outage
-from flows.events import PlanEvent
-from flows.outage import Attended, attend
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
+from standby.flows import failover, outage
+from standby.flows.events import PlanEvent
+from standby.flows.outage import Attended, attend
 from standby.recovery.concerns import Kind, Look
 from standby.recovery.probe import Observation
 from standby.recovery.watch import Watched

@@ -13,7 +13,8 @@ import yaml
 from prefect import get_client, settings
 from prefect.client.schemas.actions import DeploymentUpdate
 
-from flows.bootstrap import (
+from standby.config.configuration import Configuration
+from standby.flows.bootstrap import (
     FILE,
     RECOVERY_POOL,
     WORK_POOL,
@@ -22,9 +23,8 @@ from flows.bootstrap import (
     save_what_runs_need,
     save_what_starts_runs,
 )
-from flows.orchestrator import Prefect
-from flows.watch import watch
-from standby.config.configuration import Configuration
+from standby.flows.orchestrator import Prefect
+from standby.flows.watch import watch
 from tests.flows.working import delete_deployments
 
 
@@ -121,7 +121,7 @@ async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_l
 
 async def health(**environment: str) -> str:
     """What a process of its own says of Prefect: it reads its settings when it is first imported."""
-    program = "import asyncio; from flows.orchestrator import Prefect; print(asyncio.run(Prefect().health()))"
+    program = "import asyncio; from standby.flows.orchestrator import Prefect; print(asyncio.run(Prefect().health()))"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program), env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.check import readiness_page
 from standby.fencing import Assignment, Fence, Phase
+from standby.flows.check import readiness_page
 from standby.recovery.activation.seen import SinkView
 from standby.recovery.readiness.judge import judge_readiness
 from standby.replication.verdict import Verdict

@@ -17,12 +17,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
-from flows import run as runs
-from flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
-from flows.dispatch import Dispatch
-from flows.errors import NoChunkDeployment
-from flows.replicate import replicate
-from flows.run import listen
+from standby.flows import run as runs
+from standby.flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
+from standby.flows.dispatch import Dispatch
+from standby.flows.errors import NoChunkDeployment
+from standby.flows.replicate import replicate
+from standby.flows.run import listen
 from standby.replication import chunks
 from standby.replication.report import Report
 from tests.patience import PATIENCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch import chunk_state
+from standby.flows.dispatch import chunk_state
 from standby.replication.chunks import LOST_AFTER, UNTAKEN_AFTER, NextStep, next_step
 
 

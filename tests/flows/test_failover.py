@@ -23,17 +23,17 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.variables import Variable
 
-from flows.bootstrap import save_what_runs_need
-from flows.commit import commit
-from flows.drill import drill
-from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED, ROLLED_BACK, WAITING
-from flows.failback import failback
-from flows.failover import failover
-from flows.orchestrator import Prefect
-from flows.watch import watch
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink
 from standby.errors import GuardRefused
+from standby.flows.bootstrap import save_what_runs_need
+from standby.flows.commit import commit
+from standby.flows.drill import drill
+from standby.flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED, ROLLED_BACK, WAITING
+from standby.flows.failback import failback
+from standby.flows.failover import failover
+from standby.flows.orchestrator import Prefect
+from standby.flows.watch import watch
 from standby.recovery.context import Stage as RecoveryStage
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.input import FailoverRequest
@@ -215,8 +215,8 @@ async def test_a_recovery_that_has_begun_goes_on_without_prefect(
 
     monkeypatch.setattr(PrefectHttpxAsyncClient, "send", answer)
     for flow in ("snapshot", "drill", "failover", "commit", "failback", "restore"):
-        monkeypatch.setattr(f"flows.{flow}.settle", settle_and_lose_prefect)
-    monkeypatch.setattr("flows.run.EVERY", 0.01)
+        monkeypatch.setattr(f"standby.flows.{flow}.settle", settle_and_lose_prefect)
+    monkeypatch.setattr("standby.flows.run.EVERY", 0.01)
 
     async with make_scene([make_analyzer("invoice")], targets=("west",), failover=QUICK) as scene:
         file = FileSink(path=tmp_path / "active.json")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from prefect.utilities.schema_tools import validate
 
-from flows.bootstrap import NO_FORM, full_name
-from flows.forms import Choices, form
+from standby.flows.bootstrap import NO_FORM, full_name
+from standby.flows.forms import Choices, form
 from tests.flows.test_catalogue import DEPLOYMENTS, flow_of
 
 CHOICES = Choices(("contracts", "invoices"), ("north", "west"), ("east", "north", "west"))

@@ -16,11 +16,11 @@ from prefect.server.events.schemas.automations import EventTrigger
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from flows.bootstrap import TAG, pause_schedules, save_what_runs_need, save_what_starts_runs
-from flows.health import BEATING, end_of_the_dead, inspect_runs, judge_schedule, look_at_runs
-from flows.limits import ensure_limits, limit_name
-from flows.notifications import save_automations
-from flows.run import DEAD
+from standby.flows.bootstrap import TAG, pause_schedules, save_what_runs_need, save_what_starts_runs
+from standby.flows.health import BEATING, end_of_the_dead, inspect_runs, judge_schedule, look_at_runs
+from standby.flows.limits import ensure_limits, limit_name
+from standby.flows.notifications import save_automations
+from standby.flows.run import DEAD
 from standby.recovery.concerns import Concerns, Kind, decide
 from tests.flows.test_chunks import kill_all
 from tests.flows.working import delete_deployments, worker

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prefect import get_client
 
-from flows.limits import ensure_limits, hold, hold_targets, limit_name
-from flows.orchestrator import Prefect
+from standby.flows.limits import ensure_limits, hold, hold_targets, limit_name
+from standby.flows.orchestrator import Prefect
 
 
 async def test_a_second_run_waits_until_the_first_has_left_the_target(prefect_server: Any) -> None:
@@ -57,7 +57,7 @@ async def test_every_flow_that_writes_to_a_target_takes_its_limit_but_a_failover
         async with hold(name, patience):
             yield
 
-    monkeypatch.setattr("flows.limits.hold", spied)
+    monkeypatch.setattr("standby.flows.limits.hold", spied)
     async with make_scene([make_analyzer("invoice")], targets=("west",), failover={"cool_down": "1s"}) as scene:
 
         async def limits_of(flow: str, **parameters: Any) -> set[str]:

@@ -16,9 +16,10 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from pydantic import SecretStr
 
-from flows.bootstrap import OUTAGE
-from flows.errors import NotificationBlockUnusable
-from flows.events import (
+from standby.config.configuration import Configuration
+from standby.flows.bootstrap import OUTAGE
+from standby.flows.errors import NotificationBlockUnusable
+from standby.flows.events import (
     ACTIVATED,
     COMMITTED,
     DEGRADED,
@@ -31,9 +32,8 @@ from flows.events import (
     PlanEvent,
     emit_observation,
 )
-from flows.notifications import PREFIX, save_automations, wanted_automations
-from flows.orchestrator import Prefect
-from standby.config.configuration import Configuration
+from standby.flows.notifications import PREFIX, save_automations, wanted_automations
+from standby.flows.orchestrator import Prefect
 from standby.recovery.probe import Observation
 from tests.flows.receiver import Receiver, receiving
 

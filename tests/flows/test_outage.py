@@ -22,13 +22,13 @@ from prefect.states import Pending, Scheduled
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows.bootstrap import RECOVERY_POOL, WORK_POOL
-from flows.events import ACTIVATED, UNHEALTHY
-from flows.limits import limit_name
-from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration, GatewaySettings
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
+from standby.flows.bootstrap import RECOVERY_POOL, WORK_POOL
+from standby.flows.events import ACTIVATED, UNHEALTHY
+from standby.flows.limits import limit_name
+from standby.flows.orchestrator import Prefect
 from standby.gateway.app import make_app
 from standby.gateway.poster import open_poster, prefect_api
 from standby.recovery.activation.file import FileActivation

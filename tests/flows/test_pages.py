@@ -11,10 +11,11 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 from prefect.artifacts import TableArtifact
 
-from flows.check import readiness_page
-from flows.events import every_text
-from flows.execution import failover_page, outcome_of
-from flows.outcome import (
+from standby.errors import GuardRefused
+from standby.flows.check import readiness_page
+from standby.flows.events import every_text
+from standby.flows.execution import failover_page, outcome_of
+from standby.flows.outcome import (
     FlowOutcome,
     bullets,
     causes,
@@ -26,7 +27,6 @@ from flows.outcome import (
     shown,
     table,
 )
-from standby.errors import GuardRefused
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary

@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed, Paused, Pending, Running, Scheduled
 
-from flows.bootstrap import TAG
-from flows.prune import prune, to_remove
+from standby.flows.bootstrap import TAG
+from standby.flows.prune import prune, to_remove
 
 LONG = timedelta(days=30)
 AT_ONCE = timedelta(microseconds=1)

@@ -15,12 +15,15 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from prefect.events import emit_event
 
-from blocks import ContentUnderstandingResource
-from flows.bootstrap import save_what_runs_need
-from flows.check import check
-from flows.commit import commit
-from flows.drill import drill
-from flows.events import (
+from standby.blocks import ContentUnderstandingResource
+from standby.config.configuration import Configuration
+from standby.config.sinks import FileSink
+from standby.config.vault import VaultSettings
+from standby.flows.bootstrap import save_what_runs_need
+from standby.flows.check import check
+from standby.flows.commit import commit
+from standby.flows.drill import drill
+from standby.flows.events import (
     DEGRADED,
     HEALTHY,
     PROTECTION_CHANGED,
@@ -29,15 +32,12 @@ from flows.events import (
     read_observations,
     resource_id,
 )
-from flows.failback import failback
-from flows.orchestrator import Prefect
-from flows.replicate import replicate
-from flows.restore import restore
-from flows.snapshot import snapshot
-from flows.watch import watch
-from standby.config.configuration import Configuration
-from standby.config.sinks import FileSink
-from standby.config.vault import VaultSettings
+from standby.flows.failback import failback
+from standby.flows.orchestrator import Prefect
+from standby.flows.replicate import replicate
+from standby.flows.restore import restore
+from standby.flows.snapshot import snapshot
+from standby.flows.watch import watch
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.probe import Observation

@@ -15,8 +15,8 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed
 from prefect.utilities.engine import capture_sigterm
 
-from flows import run as stopping
-from flows.run import to_its_report
+from standby.flows import run as stopping
+from standby.flows.run import to_its_report
 
 
 async def reporting(started: asyncio.Event) -> str:

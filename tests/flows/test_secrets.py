@@ -15,12 +15,12 @@ import pytest
 from prefect import get_client
 from prefect.deployments import arun_deployment
 
-from flows.bootstrap import pause_schedules, save_what_runs_need, save_what_starts_runs
-from flows.failover import failover
-from flows.snapshot import snapshot
-from flows.watch import watch
 from standby.config.sinks import WebhookSink
 from standby.config.vault import VaultSettings
+from standby.flows.bootstrap import pause_schedules, save_what_runs_need, save_what_starts_runs
+from standby.flows.failover import failover
+from standby.flows.snapshot import snapshot
+from standby.flows.watch import watch
 from standby.vault.vault import open_place
 from tests.flows.receiver import receiving
 from tests.flows.working import worker

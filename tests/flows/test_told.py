@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows import events
-from flows.check import old_snapshot, protection
-from flows.events import PlanEvent, tell_concerns, told_if_failing
-from flows.outage import lagging
-from flows.replicate import left_behind
+from standby.flows import events
+from standby.flows.check import old_snapshot, protection
+from standby.flows.events import PlanEvent, tell_concerns, told_if_failing
+from standby.flows.outage import lagging
+from standby.flows.replicate import left_behind
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity
 from standby.recovery.readiness.document import Readiness, Retirement

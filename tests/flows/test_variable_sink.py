@@ -17,10 +17,10 @@ from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows import recovery
-from flows.limits import ensure_limits
-from flows.recovery import VariableActivation
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.flows import recovery
+from standby.flows.limits import ensure_limits
+from standby.flows.recovery import VariableActivation
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
 from standby.recovery.context import open_sinks
 

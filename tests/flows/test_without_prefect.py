@@ -16,17 +16,17 @@ import httpx
 import pytest
 import yaml
 
-from flows.automation import automation
-from flows.commit import commit
-from flows.failover import failover
-from flows.orchestrator import Prefect
-from flows.replicate import replicate
-from flows.snapshot import snapshot
 from standby.config.configuration import Configuration
 from standby.config.resource import KeyCredentials
 from standby.config.sinks import FileSink
 from standby.config.vault import VaultSettings
 from standby.fencing import read_fence
+from standby.flows.automation import automation
+from standby.flows.commit import commit
+from standby.flows.failover import failover
+from standby.flows.orchestrator import Prefect
+from standby.flows.replicate import replicate
+from standby.flows.snapshot import snapshot
 from standby.recovery.audit import verify_audit
 from standby.recovery.failover.report import FailoverReport
 from standby.vault.vault import open_vault

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 from prefect import get_client, settings
 
-from flows.bootstrap import WORK_POOL
-from flows.orchestrator import PROMPT, SETTINGS
+from standby.flows.bootstrap import WORK_POOL
+from standby.flows.orchestrator import PROMPT, SETTINGS
 from tests.patience import PATIENCE
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from emulator.faults import (
+from standby.emulator.faults import (
     AnalyzerFails,
     FaultRule,
     ForeignLocation,
@@ -24,7 +24,7 @@ from emulator.faults import (
     ShortGrant,
     VoidGrant,
 )
-from emulator.faults import (
+from standby.emulator.faults import (
     Fault as Twist,
 )
 from tests.matrix.regions import SOURCE, TARGET, Regions

@@ -18,11 +18,11 @@ import pytest
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
-from emulator.config import EmulatorConfig
-from emulator.data_plane import data_plane
-from emulator.world import Place
-from emulator.world import World as Service
 from standby.cli.app import app
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.data_plane import data_plane
+from standby.emulator.world import Place
+from standby.emulator.world import World as Service
 from tests.conftest import DEPLOYMENTS, analyzer
 from tests.standby.recovery.attack.machine import Machine, Process, Time, booted
 from tests.standby.replication.world import GROUP

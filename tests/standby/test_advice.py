@@ -17,11 +17,7 @@ from typing import Any
 
 import typer
 
-import blocks
-import emulator
-import flows
 import standby
-import tasks
 from standby.cli.app import COMMANDS, FLAGS, WITH_VALUE, Commands, app
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
@@ -29,7 +25,6 @@ from standby.fencing import Assignment, ElsewhereActive, UnknownFence
 from standby.recovery.decision.input import Decision
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = (standby, flows, tasks, blocks, emulator)
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -42,11 +37,10 @@ def leaves(kind: type[StandbyError]) -> Iterator[type[StandbyError]]:
 
 
 def every_leaf() -> list[type[StandbyError]]:
-    for package in PACKAGES:
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
-    ours = {each for each in leaves(StandbyError) if each.__module__.split(".")[0] in {it.__name__ for it in PACKAGES}}
+    for module in pkgutil.walk_packages(standby.__path__, "standby."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    ours = {each for each in leaves(StandbyError) if each.__module__.split(".")[0] == "standby"}
     return sorted(ours, key=lambda each: each.__qualname__)
 
 
@@ -107,8 +101,8 @@ def texts() -> tuple[tuple[str, str], ...]:
     """Every text of the source with its place; what is filled in is an X."""
     return tuple(
         (f"{path.relative_to(ROOT)}:{node.lineno}", text)
-        for package in PACKAGES
-        for path in sorted(Path(package.__path__[0]).rglob("*.py"))
+        for folder in ("standby", "flows", "tasks", "blocks", "emulator")
+        for path in sorted((ROOT / folder).rglob("*.py"))
         for node, text in _texts(ast.parse(path.read_text(encoding="utf-8")))
     )
 

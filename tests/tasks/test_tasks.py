@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import Abort, ObjectNotFound, PrefectException
 from prefect.states import Failed
 
-import tasks
+from standby import tasks
 from standby.config.plan import RetryPolicy
 from standby.errors import StandbyError
 from standby.recovery.context import Stage
@@ -29,8 +29,8 @@ from standby.service.errors import (
     Throttled,
     Unreachable,
 )
-from tasks.copy import retry_options
-from tasks.stage import STAGES, RunName, as_task, remembered, tried
+from standby.tasks.copy import retry_options
+from standby.tasks.stage import STAGES, RunName, as_task, remembered, tried
 
 ALL: dict[str, Task[..., Any]] = {name: getattr(tasks, name) for name in tasks.__all__}
 each_task = pytest.mark.parametrize("task", ALL.values(), ids=ALL)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.config import load_emulator_config
-from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.resource import ApiVersion
+from standby.emulator.config import load_emulator_config
+from standby.emulator.serve import Emulator, running
 from standby.orchestrator import Orchestrator, load_orchestrator
 
 HERE = Path(__file__).parent

@@ -20,10 +20,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, running
-from emulator.world import ResourceState
 from standby.cli.app import app
+from standby.emulator.config import EmulatorConfig
+from standby.emulator.serve import Emulator, running
+from standby.emulator.world import ResourceState
 from tests.patience import PATIENCE
 
 DEADLINE = PATIENCE
@@ -40,7 +40,7 @@ import sys
 
 class Gone:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"prefect", "flows", "tasks", "blocks", "sqlalchemy"}:
+        if name.startswith(("prefect", "sqlalchemy", "standby.flows", "standby.tasks", "standby.blocks")):
             raise ImportError(f"{name} was taken away")
 
 sys.meta_path.insert(0, Gone())

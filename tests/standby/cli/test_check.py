@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from emulator.definitions import PREBUILT_ANALYZERS
+from standby.emulator.definitions import PREBUILT_ANALYZERS
 from tests.standby.cli.conftest import analyzers
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         raise Stopped("asked")
 
     # Replicate has a method of its own, which makes the flow's parameters.
-    monkeypatch.setattr("flows.orchestrator._run_here", run_here)
+    monkeypatch.setattr("standby.flows.orchestrator._run_here", run_here)
     return orchestrator
 
 
@@ -154,7 +154,7 @@ def spellings(name: str) -> set[str]:
 
 
 def parameters_of(flow: str) -> dict[str, inspect.Parameter]:
-    run: Any = getattr(import_module(f"flows.{flow}"), flow)
+    run: Any = getattr(import_module(f"standby.flows.{flow}"), flow)
     return dict(inspect.signature(run.fn).parameters)
 
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from emulator.config import EmulatorConfig, load_emulator_config
+from standby.emulator.config import EmulatorConfig, load_emulator_config
 
 FORMATS = Path(__file__).parent / "formats"
 
