@@ -16,6 +16,7 @@ UNITS = {
 
 _UNIT = r"(?:w(?:eeks?)?|d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)"
 _PARTS = rf"(?:[0-9]{{1,12}}(?:\.[0-9]{{1,6}})? ?{_UNIT}(?:\s|,|and)*)+"
+WRITTEN = rf"^\s*({_PARTS}|P[0-9A-Z.,]+)\s*$"  # Text that is a duration, but for one of no time
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([wdhms])")
 _ISO = TypeAdapter(timedelta)
 _EXPECTED = "must be a duration such as 90s, 15m, 24h or 7d"
@@ -70,7 +71,7 @@ Duration = Annotated[  # A timedelta, written as 90s, 15m, 24h or 7d
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["24h", "15m"]}),
+    WithJsonSchema({"type": "string", "pattern": WRITTEN, "examples": ["24h", "15m"]}),
 ]
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]  # Seconds, given as a number or written as a duration

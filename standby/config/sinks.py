@@ -69,7 +69,11 @@ class FileSink(Strict):
     kind: Literal["file"] = "file"
     required: Required = True
     path: LocalPath = Field(description="File to write.")
-    mode: FileMode = Field(READ_BY_ALL, description="Mode of the file: by default every user of the machine reads it.")
+    mode: FileMode = Field(
+        READ_BY_ALL,
+        description="Mode of the file: by default every user of the machine reads it.",
+        json_schema_extra={"default": mode_words(READ_BY_ALL)},
+    )
 
 
 MARKED = "whsec_"  # What a secret begins with whose rest is the key in base64, as standardwebhooks writes it
