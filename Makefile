@@ -68,11 +68,12 @@ house: setup ## count files and lines, and name what is too large or named twice
 bench: setup ## compare runs with the ideal and with peers, and write benchmarks/RESULTS.md (five minutes)
 	$(BIN)/python -m benchmarks
 
-docs: setup ## check that the pages agree with the program
+docs: setup ## build the site of the documentation into .site/html, strictly, and check that it agrees with the program
+	$(BIN)/python -m docs.site
 	$(BIN)/pytest tests/docs -q
 
-survives: setup ## play every fault × call, and write docs/what-it-survives.md from what was found
-	$(BIN)/python -m tests.matrix docs/what-it-survives.md
+survives: setup ## play every fault × call, and write docs/explanation/what-it-survives.md from what was found
+	$(BIN)/python -m tests.matrix docs/explanation/what-it-survives.md
 
 lock: setup ## bring requirements.lock up to date with pyproject.toml
 	$(UV) $(COMPILE) --output-file $(LOCK)
@@ -83,4 +84,4 @@ lock-check: setup
 	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .screenshots tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .screenshots .site tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist

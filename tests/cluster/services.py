@@ -111,7 +111,7 @@ def redis(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def prefect_server(folder: Path, database: str, redis_port: int) -> Iterator[dict[str, str]]:
-    """Run a Prefect server on both, set as docs/large-runs.md says; give the environment of its clients."""
+    """Run a Prefect server on both, set as docs/how-to/large-runs.md says; give the environment of its clients."""
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     settings = {

@@ -20,8 +20,8 @@ from standby.recovery.activation.webhook import WebhookActivation
 from tests.standby.recovery.activation.test_file import activation, endpoint
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "active-map.md").read_text(encoding="utf-8")
-SCHEMA = DOCS / "active-map.schema.json"
+PAGE = (DOCS / "reference" / "active-map.md").read_text(encoding="utf-8")
+SCHEMA = DOCS / "reference" / "active-map.schema.json"
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 

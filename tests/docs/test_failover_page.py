@@ -7,7 +7,7 @@ from pathlib import Path
 
 from standby.cli.failover import GUARDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "failover.md"
 
 
 def test_every_guard_that_the_page_forces_can_be_forced() -> None:

@@ -16,8 +16,8 @@ from standby.replication.verdict import Verdict, decide
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-DECISIONS = ROOT / "docs" / "how-replication-decides.md"
-PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+DECISIONS = ROOT / "docs" / "explanation" / "how-replication-decides.md"
+PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

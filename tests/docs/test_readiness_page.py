@@ -8,7 +8,7 @@ from standby.recovery.readiness.document import Bucket
 from standby.replication.needs import Severity
 from tests.docs.test_pages import rows
 
-PAGE = Path(__file__).parents[2] / "docs" / "readiness.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "readiness.md"
 
 
 def test_every_reason_is_explained_with_its_weight() -> None:

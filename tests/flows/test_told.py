@@ -268,5 +268,5 @@ def test_a_sink_that_lags_is_as_severe_as_the_plan_needs_it(required: bool, seve
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_the_page_says_of_each_kind_when_it_is_told_and_what_to_do(kind: Kind) -> None:
-    page = Path(__file__).parents[2] / "docs/notifications.md"
+    page = Path(__file__).parents[2] / "docs/reference/notifications.md"
     assert f"\n| `{kind}` | " in page.read_text(encoding="utf-8")

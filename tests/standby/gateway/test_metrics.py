@@ -96,7 +96,7 @@ def test_promtool_accepts_the_alerts_and_they_fire_as_they_should(check: tuple[s
 
 
 def test_the_page_lists_every_metric() -> None:
-    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/metrics.md").read_text(encoding="utf-8")
     for each in telemetry.METRICS:
         attributes = ", ".join(f"`{name}`" for name in each.attributes)
         row = f"| `{each.name}` | `{each.exposed}` | {each.kind} | `{each.unit}` | {each.description} | {attributes} |"
