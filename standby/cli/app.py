@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from standby import __version__
 from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
@@ -172,6 +171,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        from standby import __version__
+
         typer.echo(f"standby {__version__}")
         raise typer.Exit
 
