@@ -13,7 +13,7 @@ from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import may_serve
 from standby.recovery.context import RecoveryContext
-from standby.recovery.provenance import Provenance, trace
+from standby.recovery.snapshots.id_mapping import Provenance, trace
 from standby.replication.errors import LedgerBusy
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, take_inventories

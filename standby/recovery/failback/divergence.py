@@ -21,7 +21,7 @@ from standby.recovery.failback.report import (
     DivergenceItem,
     DivergenceReport,
 )
-from standby.recovery.provenance import Provenance, trace
+from standby.recovery.snapshots.id_mapping import Provenance, trace
 from standby.recovery.sync import newer_records, reversed_records
 from standby.replication.fingerprint import differences, fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected, take_inventory

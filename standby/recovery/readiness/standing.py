@@ -7,9 +7,9 @@ from datetime import datetime
 from standby.config.globs import PLACE_OF_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025
-from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
+from standby.recovery.snapshots.id_mapping import LONG_AGO, trace
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import PlanItem, Records
