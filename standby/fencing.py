@@ -138,19 +138,14 @@ class Fence(Stored):
 
 
 @dataclass
-class HeldFence:
-    """The fence of a plan in the hands of one run."""
+class HeldFence(HeldDocument[Fence]):
+    """The fence of a plan in the hands of one run: as it is `found`, completed by what the plan has."""
 
     fence: Fence
-    _document: HeldDocument[Fence]
-
-    @property
-    def is_stored(self) -> bool:
-        return self._document.found is not None
 
     async def write(self, fence: Fence) -> None:
         """Replace the fence; the new one is safe when this returns."""
-        await self._document.write(fence)
+        await super().write(fence)
         self.fence = fence
 
 
@@ -177,7 +172,8 @@ async def hold_fence(files: Storage, plan: RecoveryPlan, *, known: int = 0) -> A
     """Hold the fence of a plan for changing it; `known` is the highest epoch that the run knows."""
     busy = partial(FailoverUnderWay, plan.name)
     async with hold_document(files, fence_path(plan.name), Fence, busy=busy, unreadable=FenceUnreadable) as held:
-        yield HeldFence(_not_older(fence_of_plan(plan, held.found, held.where), held.where, known), held)
+        fence = _not_older(fence_of_plan(plan, held.found, held.where), held.where, known)
+        yield HeldFence(**vars(held), fence=fence)
 
 
 def _not_older(fence: Fence, where: str, known: int) -> Fence:
@@ -245,6 +241,10 @@ class ElsewhereActive:
             return f"Run standby failback {self.plan} first"
         return f"Wait until that failover ends; if it was interrupted, standby status {self.plan} says how to end it"
 
+    def or_follow(self, plan: str) -> str:
+        """Say what a plan can do instead that protects the same analyzers."""
+        return f"{self.way_out}, or follow it with standby failover {plan} --to {self.resource}"
+
 
 class ActiveElsewhere(GuardRefused):
     """Another plan lets another resource serve, and what was asked for would contradict that."""
@@ -292,8 +292,7 @@ class OtherPlans:
         what = f"does not copy {analyzer} from {source} to {target}"
         if other := self.serving(target, target_analyzer):
             follow = other.is_settled and other.primary == source
-            way_out = f"{other.way_out}, or follow it with standby failover {self.plan} --to {target}" if follow else ""
-            return ActiveElsewhere(self.plan, what, other, way_out)
+            return ActiveElsewhere(self.plan, what, other, other.or_follow(self.plan) if follow else "")
         for other in self.of(source):
             if other.scope.has(analyzer):
                 return ActiveElsewhere(self.plan, what, other)
@@ -311,17 +310,11 @@ class OtherPlans:
             if other.resource != resource and (both := scope.shared_with(other.scope)):
                 more = f" and {len(both) - 1} more" if len(both) > 1 else ""
                 what = f"{what}, which has {both[0]}{more} in common with plan {other.plan}"
-                raise ActiveElsewhere(self.plan, what, other, _one_way_for_both(self.plan, primary, resource, other))
+                alone = f"{other.way_out}; to let both serve again one after the other, begin with --force shared"
+                either = alone if resource == primary else other.or_follow(self.plan)
+                raise ActiveElsewhere(self.plan, what, other, either if other.is_settled else "")
         if self.unknown and not forced:
             raise OtherFenceUnknown(self.plan, what, self.unknown[0])
-
-
-def _one_way_for_both(plan: str, primary: str, resource: str, other: ElsewhereActive) -> str:
-    if not other.is_settled:
-        return other.way_out
-    if resource == primary:
-        return f"{other.way_out}; to let both serve again one after the other, begin with --force shared"
-    return f"{other.way_out}, or follow it with standby failover {plan} --to {other.resource}"
 
 
 async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:

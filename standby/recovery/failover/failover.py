@@ -192,7 +192,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
             facts = {"home": name, "side": active}
             line = await record_action(context, AuditAction.COMMITTED, facts, epoch=held.fence.epoch)
             await held.write(fence_committed(held.fence, name, context.run_id, line.mark))
-        if not held.is_stored:
+        if held.found is None:
             # From here on sinks have the map: without a fence the vault would look like a lost one.
             await held.write(held.fence)
         wanted = current_map(context, held.fence, record)

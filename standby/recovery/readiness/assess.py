@@ -5,8 +5,9 @@ The source is never needed: where it does not answer, records are used instead.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from standby.concurrency import all_of, side_by_side
 from standby.config.globs import PLACE_OF_ID
@@ -53,13 +54,14 @@ from standby.replication.verdict import HOLDS_NOTHING, Verdict
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
-from standby.service.models import CatalogModel, Deployment
+from standby.service.models import CatalogModel
 from standby.text import utc
 from standby.vault.errors import VaultError
 from standby.vault.replica import ReplicaState
 
 log = logging.getLogger("standby.recovery")
 
+T = TypeVar("T")
 MANAGEMENT_SECONDS = 5.0  # How long Azure's management plane may take: without its answer only a little less is known
 
 
@@ -78,37 +80,34 @@ async def _inspect(
 ) -> Inspection | ServiceError:
     # Shorter than the time of the resource itself: a detail must not make the rest unknown.
     shorter = min(seconds / 2, MANAGEMENT_SECONDS)
+
+    none: tuple[CatalogModel, ...] = ()
+
+    async def list_models() -> tuple[CatalogModel, ...]:
+        # The dates are only a warning; whether the models serve now is known from the deployments.
+        return await client.arm.list_models()
+
     try:
         async with asyncio.timeout(seconds), side_by_side() as group:
             listing = group.create_task(client.list_readable())
             defaults = group.create_task(read_defaults(client))
-            deployments = group.create_task(_deployments(client, shorter))
-            models = group.create_task(_models_of(client, shorter)) if ask_models else None
+            deployments = group.create_task(_in_time(lambda: read_deployments(client), shorter, None))
+            models = group.create_task(_in_time(list_models, shorter, none)) if ask_models else None
     except ServiceError as error:
         return error
     except TimeoutError:
         name = client.resource.name
         return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
     serving = serving_of(client.resource, defaults.result(), deployments.result())
-    inventory = inventory_of(serving, listing.result())
-    return Inspection(inventory, models.result() if models else ())
+    return Inspection(inventory_of(serving, listing.result()), models.result() if models else ())
 
 
-async def _deployments(client: ContentUnderstandingClient, seconds: float) -> Mapping[str, Deployment] | None:
+async def _in_time(read: Callable[[], Awaitable[T]], seconds: float, otherwise: T) -> T:
     try:
         async with asyncio.timeout(seconds):
-            return await read_deployments(client)
-    except TimeoutError:
-        return None
-
-
-async def _models_of(client: ContentUnderstandingClient, seconds: float) -> tuple[CatalogModel, ...]:
-    try:
-        async with asyncio.timeout(seconds):
-            return await client.arm.list_models()
+            return await read()
     except (TimeoutError, ServiceError):
-        # The dates are only a warning; whether the models serve now is known from the deployments.
-        return ()
+        return otherwise
 
 
 Pair = tuple[str, str]  # Source and target
@@ -142,20 +141,25 @@ def copied(frame: Facts) -> Pair:
 
 def facts_of(known: Known, frame: Facts) -> Facts:
     """Complete the facts of a pair from what was gathered."""
-    inspection = known.inspections[frame.destination]
+    inspection, pair = known.inspections[frame.destination], copied(frame)
     source = known.inspections.get(frame.primary) if frame.source_asked else None
+    snapshot = known.snapshots.get(frame.primary, NO_SNAPSHOT)
+    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), snapshot)
+    active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
     facts = replace(
         frame,
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
         source_failure=source if isinstance(source, ServiceError) else None,
-        gone=_gone(known, frame),
+        gone=() if active is None else gone_from(frame.plan, active, recorded, frame.now),
     )
+    at_primary = frame.target == frame.primary
     if isinstance(inspection, ServiceError):
-        return replace(facts, target_failure=inspection, names=_names_by_runs(known, facts))
+        runs = recorded.last_run.analyzers.items()
+        names = {name: name if at_primary else each.target_analyzer for name, each in runs}
+        return replace(facts, target_failure=inspection, names=names)
     there = inspection.inventory
-    states, needed, serving = _pair_standings(known, facts, there)
-    at_primary = facts.target == facts.primary
+    states, needed, serving = _pair_standings(known, facts, there, active, recorded)
     names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in states}
     usable = usable_at(there)
     standings = (with_children(each, names[each.analyzer], there, usable) for each in states)
@@ -169,16 +173,6 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     )
 
 
-def _gone(known: Known, frame: Facts) -> tuple[str, ...]:
-    active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
-    return () if active is None else gone_from(frame.plan, active, _recorded(known, frame), frame.now)
-
-
-def _recorded(known: Known, frame: Facts) -> Recorded:
-    pair = copied(frame)
-    return Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(frame.primary, NO_SNAPSHOT))
-
-
 def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
     """Take for right what serves at the target for another plan already, however it differs from the primary."""
     other = facts.others.serving(facts.target, standing.target_analyzer) if facts.others else None
@@ -187,18 +181,21 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
     return replace(standing, verdict=Verdict.IN_SYNC, source_changed=False, blocked=False)
 
 
-def _pair_standings(known: Known, facts: Facts, there: Inventory) -> PairStandings:
-    recorded = _recorded(known, facts)
-    if facts.is_failback:
-        active = known.seen(facts.assignment.active) if facts.switched else None
-        standings = failback_standings(facts.plan, there, active, recorded, facts.now)
-        return standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
+def _pair_standings(
+    known: Known, facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded
+) -> PairStandings:
     source = known.seen(facts.primary) if facts.source_asked else None
-    if source is not None:
+    if source is not None and not facts.is_failback:
         return _survey(facts, source, there, recorded, known.rebuilt)
-    standings = from_records(facts.plan, there, recorded, facts.now)
-    needed = {each.analyzer: _models(there, each.target_analyzer) for each in standings}
-    return standings, needed, Serving(known.resources[facts.primary], defaults=None, deployments=None)
+    if facts.is_failback:
+        standings = failback_standings(facts.plan, there, active, recorded, facts.now)
+        at_target, serving = {each.analyzer: each.analyzer for each in standings}, there.serving
+    else:
+        standings = from_records(facts.plan, there, recorded, facts.now)
+        at_target = {each.analyzer: each.target_analyzer for each in standings}
+        serving = Serving(known.resources[facts.primary], defaults=None, deployments=None)
+    needed = {name: models_of(there.definitions.get(called, {})) for name, called in at_target.items()}
+    return standings, needed, serving
 
 
 def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -229,15 +226,6 @@ def _survey(
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
     return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
-
-
-def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
-    return models_of(there.definitions.get(analyzer, {}))
-
-
-def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
-    last_run, at_primary = known.last_runs.of(*copied(frame)).analyzers, frame.target == frame.primary
-    return {name: name if at_primary else each.target_analyzer for name, each in last_run.items()}
 
 
 async def assess(
@@ -318,6 +306,8 @@ async def _gather(
     destinations, clients = {frame.destination for frame in frames}, context.connections
     found = await all_of(_inspect(clients[name], seconds, ask_models=name in destinations) for name in wanted)
     inspections = dict(zip(wanted, found, strict=True))
+    answered = {name for name, each in inspections.items() if isinstance(each, Inspection)}
+    need_records = any(it.switched if it.is_failback else it.primary not in answered for it in frames)
     known = Known(
         resources=context.configuration.resources,
         inspections=inspections,
@@ -325,11 +315,11 @@ async def _gather(
         last_runs=await LastRuns.read(vault, plan.name),
         drills=await LatestDrills.read(vault, plan.name),
         durations=await Durations.read(vault, plan.name),
-        snapshots=await _in_snapshots(context) if _need_records(frames, inspections) else {},
+        snapshots=await _in_snapshots(context) if need_records else {},
         rebuilt={
             name: await read_rebuilt(vault, name)
             for name in {each for frame in frames for each in (frame.target, *copied(frame))}
-            if isinstance(inspections.get(name), Inspection)
+            if name in answered
         },
     )
     return tuple(facts_of(known, frame) for frame in frames)
@@ -359,11 +349,6 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     if frame.is_failback and ask_source:
         asked.add(frame.assignment.active)
     return asked
-
-
-def _need_records(frames: Iterable[Facts], inspections: Inspections) -> bool:
-    answered = {name for name, found in inspections.items() if isinstance(found, Inspection)}
-    return any(frame.switched if frame.is_failback else frame.primary not in answered for frame in frames)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

@@ -277,11 +277,9 @@ def thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     if len(samples) <= MOST_SAMPLES:
         return tuple(samples)
     older, newer = samples[:half], samples[half:]
-    return (*(max(two, key=_badness) for two in zip(older[::2], older[1::2], strict=True)), *newer)
-
-
-def _badness(sample: Sample) -> tuple[bool, bool, timedelta]:
-    return sample.met is False, sample.age is None, sample.age or timedelta()
+    pairs = zip(older[::2], older[1::2], strict=True)
+    worse = (max(two, key=lambda it: (it.met is False, it.age is None, it.age or timedelta())) for two in pairs)
+    return (*worse, *newer)
 
 
 class LastStates(Remembered):

@@ -70,16 +70,8 @@ def analyzer_reasons(facts: Facts) -> Iterator[Reason]:
         names = tuple(sorted(standing.analyzer for standing in standings))
         text, action = WORDS[kind.bucket](Subject(kind, names, standings, facts))
         yield _reason(kind.bucket, text, action, severity=kind.severity, analyzers=names)
-
-
-def rebuilt_reasons(facts: Facts) -> Iterator[Reason]:
-    """Give what the target has by the same definition, but perhaps not by the same training."""
     if facts.rebuilt:
         yield _reason(Bucket.REBUILT, *rebuilt_words(facts), analyzers=facts.rebuilt)
-
-
-def gone_reasons(facts: Facts) -> Iterator[Reason]:
-    """Give what is lost where it serves: applications miss it now."""
     if facts.gone:
         active, plan = facts.assignment.active, facts.plan.name
         was, is_ = ("was", "is") if len(facts.gone) == 1 else ("were", "are")
@@ -170,15 +162,11 @@ DRILL_AGE = timedelta(days=45)  # A drill that is older proves little: there sho
 RETIREMENT_NOTICE = timedelta(days=60)  # How long before a model ends there is a warning
 
 
-def records_reasons(facts: Facts) -> Iterator[Reason]:
-    """Give why it is not known what serves, or what was done: then nothing here can be relied on."""
+def assignment_reasons(facts: Facts) -> Iterator[Reason]:
+    """Give what the fence says that matters for a failover, and whether fence and audit log can be relied on."""
+    assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if facts.records_lost:
         yield _reason(Bucket.RECORDS_LOST, facts.records_lost, HOW_TO_GO_ON, severity=Severity.ERROR)
-
-
-def assignment_reasons(facts: Facts) -> Iterator[Reason]:
-    """Give what the fence says that matters for a failover."""
-    assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
         to = assignment.target or facts.target
         what = f"failover from {assignment.active} to" if to != assignment.active else "rollback to"
@@ -217,9 +205,7 @@ def shared_reasons(facts: Facts) -> Iterator[Reason]:
             continue
         text = f"{some_of(shared)}: {other}"
         agrees = other.resource == facts.destination
-        action = other.way_out
-        if agrees and other.is_settled:
-            action = f"{action}, or follow it with standby failover {plan} --to {other.resource}"
+        action = other.or_follow(plan) if agrees and other.is_settled else other.way_out
         against = Severity.ERROR if other.is_settled else Severity.UNKNOWN
         yield _reason(Bucket.FENCED, text, action, severity=Severity.WARNING if agrees else against, analyzers=shared)
 
@@ -315,13 +301,10 @@ def judge_readiness(facts: Facts) -> Readiness:
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
     rto = _rto(facts, is_whole=not missing)
     found = [
-        *records_reasons(facts),
         *assignment_reasons(facts),
         *shared_reasons(facts),
         *resource_reasons(facts),
         *analyzer_reasons(facts),
-        *rebuilt_reasons(facts),
-        *gone_reasons(facts),
         *drill_reasons(facts),
         *_forecast_reasons(rto),
     ]

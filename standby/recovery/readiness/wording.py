@@ -38,10 +38,6 @@ class Subject:
         return some_of(self.names)
 
     @property
-    def they(self) -> str:
-        return "it" if len(self.names) == 1 else "they"
-
-    @property
     def are(self) -> str:
         return "is" if len(self.names) == 1 else "are"
 
@@ -118,7 +114,7 @@ def _differing(about: Subject, how: str) -> Words:
 
 
 def _unverified(about: Subject) -> Words:
-    primary, equal = about.facts.primary, f"{about.they} {about.are} equal"
+    primary, equal = about.facts.primary, "it is equal" if len(about.names) == 1 else "they are equal"
     text = f"{about.them} {about.are} at {about.where}, but no record says whether {equal} to {primary}'s"
     return text, f"When {primary} answers, compare with standby check {about.plan}"
 
@@ -229,7 +225,7 @@ def points_words(readiness: Readiness) -> str:
     met = f"{rpo}: met by {known - len(others)} of {known}"
     if not others:
         return f"{met}."
-    worst = max(others, key=lambda point: (bool(point.lost), point.met is False, _age(point)))
+    worst = max(others, key=lambda it: (bool(it.lost), it.met is False, it.age_seconds is None, it.age_seconds or 0.0))
     return f"{met}; worst is {worst.analyzer}, {_last_verified(worst)}."
 
 
@@ -245,10 +241,6 @@ def point_words(point: AnalyzerPoint, now: datetime) -> str:
     last = f"; {_last_verified(point)}" if point.source_changed is not False else ""
     at = f" ({point.verified_at:%Y-%m-%d %H:%M} UTC)" if point.verified_at and point.verified_at < now else ""
     return f"{changed[point.source_changed]}{last}{at}"
-
-
-def _age(point: AnalyzerPoint) -> float:
-    return float("inf") if point.age_seconds is None else point.age_seconds
 
 
 def _last_verified(point: AnalyzerPoint) -> str:
