@@ -50,7 +50,7 @@ test: setup azurite browser ## run every test
 test-fast: setup azurite ## run the tests that need no Prefect server and no browser
 	$(BIN)/pytest -n 6 -m "not prefect and not cluster and not browser"
 
-test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
+test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis), and time outages; takes minutes
 	$(BIN)/pytest tests/cluster
 
 chaos: setup azurite ## draw many examples, play every fault, crash everywhere, run at full size (some twenty minutes)

@@ -73,9 +73,9 @@ def counted(name: str, ours: float, unit: str, most: float, *, ideal: str = "", 
     return Row(name, ideal, peers, figure(ours, unit), "", f"≤ {figure(most, unit)}", _verdict(ours <= most))
 
 
-def table_of(rows: Iterable[Row], before: Mapping[str, str]) -> Table:
-    """Make the table, which is Markdown, with what an earlier revision reached."""
-    table = Table("", "ideal", "peers", "ours", "ratio", "must reach", "verdict", "before", box=box.MARKDOWN)
+def table_of(rows: Iterable[Row]) -> Table:
+    """Make the table, which is Markdown."""
+    table = Table("", "ideal", "peers", "ours", "ratio", "must reach", "verdict", box=box.MARKDOWN)
     for row in rows:
-        table.add_row(*astuple(row), before.get(row.name, ""))
+        table.add_row(*astuple(row))
     return table

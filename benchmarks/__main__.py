@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
-import json
 import os
 import platform
 import re
@@ -16,19 +14,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import httpx
 from rich.console import Console
 
-from benchmarks import Row, outages, table_of, timed
-from benchmarks.cases import CASES, causes
+from benchmarks import Row, table_of
+from benchmarks.cases import CASES
 from benchmarks.stage import cpu_seconds, say
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-BEFORE = HERE / "before.json"
-BY_HAND = HERE / "by_hand.json"
 WIDEST = 132
 
 BUSY_LOAD = 0.5  # Processes at work on average before anything is measured, from which on times are doubtful
@@ -69,7 +64,7 @@ def used_by_others() -> float:
     return (sum(counted) - sum(counted[3:5])) / os.sysconf("SC_CLK_TCK") - cpu_seconds()
 
 
-def measure(share: float, about: dict[str, str]) -> tuple[list[Row], dict[str, float]]:
+def measure(share: float, about: dict[str, str]) -> list[Row]:
     """Measure every case, one after the other; what must be reached first, ratios before figures."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -81,37 +76,20 @@ def measure(share: float, about: dict[str, str]) -> tuple[list[Row], dict[str, f
             except (RuntimeError, OSError, httpx.HTTPError) as error:
                 about["not measured"] = f"{about.get('not measured', '')} {case.__name__}: {error}".strip()
                 say(f"{case.__name__} could not be measured: {error}")
-        spent = causes(Path(folder), share)
-    # By hand, since not every machine has what it needs: workers on PostgreSQL and Redis. A row's name, with `ideal`
-    # and `ours` in seconds, `most` and `when`, a date.
-    for name, each in _kept(BY_HAND).items():
-        rows.append(timed(f"{name} (by hand, {each['when']})", [each["ours"]], [each["ideal"]], each["most"]))
-    return sorted(rows, key=lambda row: (not row.ratio, row.must == "shown")), spent
+    return sorted(rows, key=lambda row: (not row.ratio, row.must == "shown"))
 
 
-def _kept(file: Path) -> dict[str, Any]:
-    return dict(json.loads(_read(str(file)) or "{}"))
-
-
-def results(rows: Sequence[Row], spent: Mapping[str, float], about: Mapping[str, str], busy: str) -> str:
+def results(rows: Sequence[Row], about: Mapping[str, str], busy: str) -> str:
     """Write the page."""
-    kept = _kept(BEFORE)
     page = io.StringIO()
-    Console(file=page, width=1000).print(table_of(rows, kept.get("rows", {})))
-    before = f"*before* is revision {kept['revision']}, measured the same way on {kept['date']}." if kept else ""
+    Console(file=page, width=1000).print(table_of(rows))
     parts = [
         "# What the bench found",
         "Written by `make bench`.",
         f"**{busy}**" if busy else "",
         "\n".join(line.strip() for line in page.getvalue().strip().splitlines()),
-        before,
         f"Measured on: {_told(about)}.",
         _read(str(Path(__file__).with_name("how-to-read.md"))).strip(),
-        "## On what a direct run spends its CPU",
-        "Milliseconds a copy as a profiler sees them, which takes as much again: what counts is how they compare.",
-        "\n".join(
-            ["| on | ms |", "|---|---|", *(f"| {cause} | {ms:.2f} |" for cause, ms in spent.items() if ms >= 0.01)]
-        ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -124,32 +102,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="How near a run is to the service's time."
     )
-    parser.add_argument("group", nargs="?", choices=("runs", "outages"), default="runs", help="runs by default")
     parser.add_argument("--share", type=float, default=1.0, help="of each case's size; less than 1 writes no results")
-    parser.add_argument("--count", type=int, default=20, help="how many outages are measured, 2.5 min each")
-    parser.add_argument("--before", action="store_true", help="keep the figures as those of an earlier revision")
-    asked = parser.parse_args()
+    share = parser.parse_args().share
     console = Console(highlight=False)
     console.width = min(max(console.width, 80), WIDEST) if console.is_terminal else WIDEST
-    if asked.group == "outages":
-        with tempfile.TemporaryDirectory() as folder:
-            lost = asyncio.run(outages.measure(asked.count, Path(folder)))
-        console.print(outages.table_of(lost), outages.verdict_on(lost), sep="\n")
-        return
     about, begun, others = facts(), time.monotonic(), used_by_others()
-    rows, spent = measure(asked.share, about)
+    rows = measure(share, about)
     took = time.monotonic() - begun
     cores = (used_by_others() - others) / took
     about |= {"took": f"{took:.0f} s", "used by others meanwhile": f"{cores:.2f} cores"}
     quiet = float(about["load before"]) <= BUSY_LOAD and cores <= BUSY_CORES
     busy = "" if quiet else "The machine was busy, before it or meanwhile: times and ratios are too high."
-    console.print(table_of(rows, {}), _told(about), busy, sep="\n")
-    if asked.before:
-        shown = {row.name: " = ".join(filter(None, (row.ours, row.ratio and f"{row.ratio} ×"))) for row in rows}
-        kept = {"revision": about["revision"], "date": about["date"], "rows": shown}
-        BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    elif asked.share == 1:
-        RESULTS.write_text(results(rows, spent, about, busy), encoding="utf-8")
+    console.print(table_of(rows), _told(about), busy, sep="\n")
+    if share == 1:
+        RESULTS.write_text(results(rows, about, busy), encoding="utf-8")
 
 
 if __name__ == "__main__":

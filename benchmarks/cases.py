@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pstats
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
@@ -286,50 +284,3 @@ async def _note_copies(stage: Stage) -> None:
                 ledger.record(
                     {name: CopyRecord(it.expected, it.found, now, name) for name, it in there.items() if it.found}
                 )
-
-
-# Parts of the paths of modules, and what their time is spent on; the first that fits counts.
-CAUSES = {
-    "our fingerprints": ("replication/fingerprint",),
-    "our calls: retries, quota, answers": ("standby/service",),
-    "our decisions and steps": ("standby/replication",),
-    "our vault": ("standby/vault",),
-    "the rest of ours": ("standby/",),
-    "HTTP": ("/httpx/", "/aiohttp/", "/yarl/", "/multidict/"),
-    "retrying": ("/stamina/", "/tenacity/"),
-    "certificates": ("/ssl.py",),
-    "start": (
-        "pydantic/json_schema",
-        "pydantic/_internal",
-        "importlib",
-        "/typing",
-        "/dataclasses.py",
-        "/enum.py",
-        "/re/",
-    ),
-    "models": ("/pydantic",),
-    "the event loop": ("/asyncio/", "/selectors.py"),
-    "JSON": ("/json/",),
-    "copying of documents": ("/copy.py",),
-    "logging": ("/logging/",),
-    "output": ("/rich/", "/typer/"),
-    "other libraries": ("",),
-}
-
-
-def causes(folder: Path, share: float) -> dict[str, float]:
-    """Say on what a direct run spends its CPU: milliseconds a copy, as a profiler sees them."""
-    size = max(20, round(200 * share))
-    say(f"profile of {size} copies")
-    with set_stage(Scene.of(size, slots=20, service_time=0.5), folder) as stage:
-        file = str(stage.folder / "profile")
-        command = ("-m", "standby", "-q", "-c", str(stage.file), "replicate", PLAN)
-        run("-m", "cProfile", "-o", file, *command, env=stage.environment)
-    found: Counter[str] = Counter()
-    for (path, _, name), (_, _, own, _, callers) in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
-        # What is no Python is spent by whoever calls it.
-        places = [(who[0], of_it[2]) for who, of_it in callers.items()] if path == "~" else [(path, own)]
-        for place, spent in places if "'poll'" not in name else ():  # Waiting for answers costs nothing.
-            cause = next(cause for cause, parts in CAUSES.items() if any(part in place for part in parts))
-            found[cause] += spent
-    return {cause: spent / size * 1000 for cause, spent in found.most_common()}

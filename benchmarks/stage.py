@@ -100,30 +100,21 @@ class Stage:
         keys = {f"{name.upper()}_KEY": found["key"] for name, found in self.resources.items()}
         return {**inherited, **keys, "PREFECT_HOME": str(self.folder / "prefect")}
 
-    def configured(self, **more: Any) -> dict[str, Any]:
-        """Give the resources of a configuration."""
-        return {
-            name: {
-                "endpoint": found["endpoint"],
-                "region": found["region"],
-                "resource_id": found["resource_id"],
-                "credentials": {"kind": "key", "key": f"${{{name.upper()}_KEY}}"},
-                "arm_endpoint": "",
-                **more,
-            }
-            for name, found in self.resources.items()
-        }
-
     def new_vault(self) -> None:
         """Configure a vault in which no run has left anything, and put the regions back to how they began."""
         vault = self.folder / f"vault-{time.monotonic_ns()}"
         pairs = [{"source": SOURCE, "targets": [name for name in self.resources if name != SOURCE]}]
-        resources = self.configured(max_concurrent_copies=self.scene.slots)
+        resources = {
+            name: {
+                **{key: found[key] for key in ("endpoint", "region", "resource_id")},
+                "credentials": {"kind": "key", "key": f"${{{name.upper()}_KEY}}"},
+                "arm_endpoint": "",
+                "max_concurrent_copies": self.scene.slots,
+            }
+            for name, found in self.resources.items()
+        }
         document = {"resources": resources, "plans": {PLAN: {"pairs": pairs}}, "vault": {"path": str(vault)}}
         self.file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        self.reset()
-
-    def reset(self) -> None:
         self._call("POST", "/reset")
 
     def stats(self, resource: str = TARGETS[0]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext, suppres
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from standby import __version__
 from standby.errors import GuardRefused
@@ -46,63 +46,50 @@ class Metric:
         return {name: value for name, value in zip(self.attributes, values, strict=True) if value != ""}
 
 
-def _counter(name: str, unit: str, description: str, *attributes: str) -> Metric:
-    return Metric(name, unit, description, attributes, "counter")
-
-
-def _histogram(name: str, boundaries: tuple[float, ...], description: str, *attributes: str) -> Metric:
-    return Metric(name, "s", description, attributes, "histogram", boundaries)
-
-
-def _gauge(name: str, unit: str, description: str, *attributes: str) -> Metric:
-    return Metric(name, unit, description, attributes)
-
-
 PLAN, PRIMARY, TARGET, RESOURCE = "standby.plan", "standby.primary", "standby.target", "standby.resource"
-OPERATION, RESULT, STATE, KIND, ERROR = (
-    *("standby.operation", "standby.result", "standby.state", "standby.kind"),
-    "error.type",
-)
-METHOD, ADDRESS, STATUS = "http.request.method", "server.address", "http.response.status_code"
+OPERATION, RESULT, STATE, KIND = "standby.operation", "standby.result", "standby.state", "standby.kind"
+METHOD, ADDRESS, STATUS, ERROR = "http.request.method", "server.address", "http.response.status_code", "error.type"
 SHORT = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)  # OpenTelemetry's for HTTP
 LONG = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 # What a run pushes by OTLP.
 _TOOK = "How long a run of a flow or command took."
-RUN_DURATION = _histogram("standby.run.duration", LONG, _TOOK, OPERATION, PLAN, RESULT, ERROR)
+RUN_DURATION = Metric("standby.run.duration", "s", _TOOK, (OPERATION, PLAN, RESULT, ERROR), "histogram", LONG)
 _ENDED = "Copies and restores of analyzers, by how they ended; of those that failed, the kind of error."
-COPIES = _counter("standby.copies", "{copy}", _ENDED, OPERATION, PLAN, TARGET, RESULT, ERROR)
+COPIES = Metric("standby.copies", "{copy}", _ENDED, (OPERATION, PLAN, TARGET, RESULT, ERROR), "counter")
 _COPIED = "How long a copy or restore of one analyzer took."
-COPY_DURATION = _histogram("standby.copy.duration", LONG, _COPIED, OPERATION, TARGET, RESULT)
-_CALLED = "How long a call to a resource took; each try counts."
-CALL_DURATION = _histogram("http.client.request.duration", SHORT, _CALLED, RESOURCE, METHOD, ADDRESS, STATUS, ERROR)
-THROTTLES = _counter("standby.throttles", "{call}", "Calls that a resource refused as too many (HTTP 429).", RESOURCE)
+COPY_DURATION = Metric("standby.copy.duration", "s", _COPIED, (OPERATION, TARGET, RESULT), "histogram", LONG)
+_CALLED = "How long a call to a resource took; each attempt counts."
+CALL_DURATION = Metric(
+    "http.client.request.duration", "s", _CALLED, (RESOURCE, METHOD, ADDRESS, STATUS, ERROR), "histogram", SHORT
+)
+THROTTLES = Metric(
+    "standby.throttles", "{call}", "Calls that a resource refused as too many (HTTP 429).", (RESOURCE,), "counter"
+)
 _PROBED = "How long a probe of a resource took, by what it found."
-PROBE_DURATION = _histogram("standby.probe.duration", SHORT, _PROBED, RESOURCE, RESULT)
+PROBE_DURATION = Metric("standby.probe.duration", "s", _PROBED, (RESOURCE, RESULT), "histogram", SHORT)
 
-# Both that, as the run ends, and what the gateway serves, of the runs of which the vault knows.
+# Both that, as the run ends, and what the gateway serves, of the runs that the vault has records of.
 _WELL = "When a flow or command last ended well, in seconds since 1970."
-LAST_SUCCESS = _gauge("standby.run.last_success.time", "s", _WELL, OPERATION, PLAN)
+LAST_SUCCESS = Metric("standby.run.last_success.time", "s", _WELL, (OPERATION, PLAN))
 
 # What the gateway serves, by what the vault says.
 _STATE = "1 for the state of a target at the last check, 0 for the others."
-READINESS = _gauge("standby.readiness.state", "{target}", _STATE, PLAN, PRIMARY, TARGET, STATE)
-RPO_AGE = _gauge("standby.rpo.age", "s", "Age of the oldest recovery point at a target.", PLAN, PRIMARY, TARGET)
-RPO_OBJECTIVE = _gauge("standby.rpo.objective", "s", "The RPO of a plan that has one.", PLAN)
+READINESS = Metric("standby.readiness.state", "{target}", _STATE, (PLAN, PRIMARY, TARGET, STATE))
+RPO_AGE = Metric("standby.rpo.age", "s", "Age of the oldest recovery point at a target.", (PLAN, PRIMARY, TARGET))
+RPO_OBJECTIVE = Metric("standby.rpo.objective", "s", "The RPO of a plan that has one.", (PLAN,))
 _LESSENS = "What lessens the protection of a plan now, by kind and severity."
-CONCERNS = _gauge("standby.concerns", "{concern}", _LESSENS, PLAN, KIND, "standby.severity")
-EPOCH = _gauge("standby.epoch", "{epoch}", "The epoch of the fence: it grows with each failover.", PLAN)
+CONCERNS = Metric("standby.concerns", "{concern}", _LESSENS, (PLAN, KIND, "standby.severity"))
+EPOCH = Metric("standby.epoch", "{epoch}", "The epoch of the fence: it grows with each failover.", (PLAN,))
 _SERVES = "1 for the resource that serves for a primary, with the phase of its failover."
-SERVING = _gauge("standby.serving", "{resource}", _SERVES, PLAN, PRIMARY, RESOURCE, STATE)
+SERVING = Metric("standby.serving", "{resource}", _SERVES, (PLAN, PRIMARY, RESOURCE, STATE))
 _LASTED = "What copies, restores, detections and activations took: the median, and the slowest tenth."
-MEASURED = _gauge("standby.measured.duration", "s", _LASTED, PLAN, KIND, "standby.statistic")
-REPLICA_BEHIND = _gauge("standby.vault.replica.behind", "{file}", "Files that the replica of the vault lacks.")
-REPLICA_LAG = _gauge(
-    "standby.vault.replica.lag", "s", "How long the replica of the vault is behind; 0 where it is not."
-)
-_READ = "1 where a part of the vault could be read; 0 where not, and then what it says is left out."
-READABLE = _gauge("standby.vault.readable", "{part}", _READ, PLAN, KIND)
-READ_DURATION = _gauge("standby.vault.read.duration", "s", "How long the last reading of the vault took.")
+MEASURED = Metric("standby.measured.duration", "s", _LASTED, (PLAN, KIND, "standby.statistic"))
+REPLICA_BEHIND = Metric("standby.vault.replica.behind", "{file}", "Files that the replica of the vault lacks.")
+REPLICA_LAG = Metric("standby.vault.replica.lag", "s", "How long the replica of the vault is behind; 0 if it is not.")
+_READ = "1 if a part of the vault could be read; 0 if not, and then what it says is left out."
+READABLE = Metric("standby.vault.readable", "{part}", _READ, (PLAN, KIND))
+READ_DURATION = Metric("standby.vault.read.duration", "s", "How long the last reading of the vault took.")
 
 METRICS = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
 OF_RUNS = METRICS[: METRICS.index(LAST_SUCCESS) + 1]
@@ -116,8 +103,8 @@ TRUE = "true"
 Note = Callable[[str, Value], object]  # Adds an attribute to a span that is open
 
 
-class _Heard(logging.Handler):
-    """Hears that the exporters failed, which they tell nobody but the log; their own words may quote an address."""
+class _Failures(logging.Handler):
+    """Notes that an exporter failed, which it only logs; its own message may quote an address, so it is not shown."""
 
     failed = False
 
@@ -139,8 +126,8 @@ class _Exporter:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        self.heard, quiet = _Heard(), logging.getLogger("opentelemetry")
-        quiet.addHandler(self.heard)
+        self.failures, quiet = _Failures(), logging.getLogger("opentelemetry")
+        quiet.addHandler(self.failures)
         quiet.propagate = False
         found = Resource.create()
         ours = {"service.version": __version__, "service.instance.id": socket.gethostname(), **found.attributes}
@@ -149,13 +136,13 @@ class _Exporter:
         resource = Resource(ours)
         readers = []
         if _wanted("METRICS"):
-            # A run is over soon: what it adds is all it can say, and where it began nobody would know.
+            # A run is short: it sends what it added, since nobody could know from which value it began.
             delta = AggregationTemporality.DELTA
             added: dict[type, AggregationTemporality] = {Counter: delta, Histogram: delta}
             chosen = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE" in os.environ
             exporter = OTLPMetricExporter(preferred_temporality=None if chosen else added)
             readers.append(PeriodicExportingMetricReader(exporter))
-        # They stay ours: by a global one Prefect would trace every task run, and ask its server once more for each run.
+        # Not global: Prefect would then trace every task run, and call its server once more for each run.
         self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         if _wanted("TRACES"):
@@ -172,12 +159,12 @@ class _Exporter:
     def span(self, name: str, attributes: Mapping[str, Value], kind: str) -> Iterator[Note]:
         current, outside = self._trace.get_current_span(), None
         if not current.get_span_context().is_valid:
-            # A pipeline that has a trace of its own started this.
+            # It may have been started by a pipeline that has a trace of its own.
             outside = self.context.extract({"traceparent": os.environ.get("TRACEPARENT", "")})
         with self._tracer.start_as_current_span(
             *(name, outside, self._trace.SpanKind[kind]),
             {key: value for key, value in attributes.items() if value != ""},
-            # Texts of errors name analyzers, and traces go elsewhere: what went wrong is noted by its kind.
+            # The texts of errors name analyzers, and traces leave this system: only the kind of error is noted.
             record_exception=False,
             set_status_on_exception=False,
         ) as opened:
@@ -192,19 +179,21 @@ class _Exporter:
         """Send all that was measured; it takes as long as the collector takes."""
         for provider in (self._meters, self._tracers):
             try:
-                self.heard.failed |= not provider.force_flush()
+                self.failures.failed |= not provider.force_flush()
             except Exception:
-                self.heard.failed = True
+                self.failures.failed = True
 
 
-def _instrument(meter: Any, metric: Metric) -> Callable[..., None]:
+def _instrument(meter: Any, metric: Metric) -> Any:
     about: dict[str, Any] = {"unit": metric.unit, "description": metric.description}
-    if metric.kind == "counter":
-        return cast(Callable[..., None], meter.create_counter(metric.name, **about).add)
-    if metric.kind == "gauge":
-        return cast(Callable[..., None], meter.create_gauge(metric.name, **about).set)
-    about["explicit_bucket_boundaries_advisory"] = list(metric.boundaries)
-    return cast(Callable[..., None], meter.create_histogram(metric.name, **about).record)
+    match metric.kind:
+        case "counter":
+            return meter.create_counter(metric.name, **about).add
+        case "gauge":
+            return meter.create_gauge(metric.name, **about).set
+        case "histogram":
+            about["explicit_bucket_boundaries_advisory"] = list(metric.boundaries)
+            return meter.create_histogram(metric.name, **about).record
 
 
 def _wanted(signal: str) -> bool:
@@ -246,12 +235,8 @@ def record(metric: Metric, value: float, *values: Value) -> None:
 def span(name: str, attributes: Mapping[str, Value], kind: str = "INTERNAL") -> Iterator[Note]:
     """Do something as a span. Nothing secret is given as an attribute, and nothing of what a service says."""
     exporter = _exporter()
-    with nullcontext(_nothing) if exporter is None else exporter.span(name, attributes, kind) as note:
+    with nullcontext(lambda _name, _value: None) if exporter is None else exporter.span(name, attributes, kind) as note:
         yield note
-
-
-def _nothing(_name: str, _value: Value) -> None:
-    """Drop what is noted: nothing is traced."""
 
 
 def pass_on(headers: MutableMapping[str, str]) -> None:
@@ -261,7 +246,7 @@ def pass_on(headers: MutableMapping[str, str]) -> None:
 
 
 async def flush() -> None:
-    """Send what was measured, and wait a moment for it; a collector that does not answer is left alone."""
+    """Send what was measured, and wait a moment; a collector that does not answer is not waited for any longer."""
     exporter = _exporter()
     if exporter is None:
         return
@@ -277,10 +262,10 @@ async def flush() -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(FLUSH_SECONDS):
             await sent.wait()
-    if exporter.heard.failed or not sent.is_set():
-        exporter.heard.failed = False
+    if exporter.failures.failed or not sent.is_set():
+        exporter.failures.failed = False
         log.warning(
-            "Metrics and traces of this run did not reach the collector; that is all that is lost. "
+            "Metrics and traces of this run did not reach the collector; nothing else is lost. "
             "Check that it is up, and OTEL_EXPORTER_OTLP_ENDPOINT"
         )
 
@@ -316,7 +301,9 @@ async def measured(operation: str, plan: str) -> AsyncIterator[Run]:
             try:
                 yield run
             except BaseException as error:
-                run.result, run.error = _result_of(error), type(error).__name__
+                stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+                run.result = "refused" if isinstance(error, GuardRefused) else "interrupted" if stopped else "failed"
+                run.error = type(error).__name__
                 raise
             finally:
                 note(RESULT, run.result)
@@ -326,9 +313,3 @@ async def measured(operation: str, plan: str) -> AsyncIterator[Run]:
         if run.result == "done":
             record(LAST_SUCCESS, time.time(), operation, plan)
         await flush()
-
-
-def _result_of(error: BaseException) -> str:
-    if isinstance(error, GuardRefused):
-        return "refused"
-    return "interrupted" if isinstance(error, asyncio.CancelledError | KeyboardInterrupt) else "failed"
