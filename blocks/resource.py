@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_val
 
 from standby.config.errors import valid
 from standby.config.resource import ApiVersion, Credentials, EntraCredentials, KeyCredentials, Resource
+from standby.config.secrets import resolved
 from standby.service.auth import auth_for
 
 DOCUMENTATION = HttpUrl("https://learn.microsoft.com/azure/ai-services/content-understanding/how-to/disaster-recovery")
@@ -56,7 +57,7 @@ class ContentUnderstandingKey(SchemaKept, Block):
 
     def get_auth(self) -> httpx.Auth:
         """Give what puts the key on each request of an httpx client."""
-        return auth_for(self.to_credentials())
+        return auth_for(resolved(self.to_credentials()))
 
 
 class ContentUnderstandingEntra(SchemaKept, Block):
@@ -88,7 +89,7 @@ class ContentUnderstandingEntra(SchemaKept, Block):
 
     def get_auth(self) -> httpx.Auth:
         """Give what gets tokens, keeps them fresh and puts them on each request of an httpx client."""
-        return auth_for(self.to_credentials())
+        return auth_for(resolved(self.to_credentials()))
 
 
 class ContentUnderstandingResource(SchemaKept, Block):

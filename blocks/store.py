@@ -16,6 +16,9 @@ from standby.config import plan as model
 from standby.config.configuration import Configuration, disagreements
 from standby.config.errors import ConfigurationError, summary
 from standby.config.resource import NoCredentials, Resource
+from standby.config.secrets import as_written, resolved
+from standby.config.sinks import Sink
+from standby.config.vault import VaultSettings
 
 log = logging.getLogger("standby.blocks")
 
@@ -63,7 +66,8 @@ async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configura
 
 @dataclass(frozen=True)
 class _Read:
-    plan: RecoveryPlan
+    vault: VaultSettings
+    sinks: tuple[Sink, ...]
     plans: dict[str, model.RecoveryPlan]
     resources: dict[str, Resource]
     problems: dict[str, BlockMissing | BlockUnusable]  # by resource: why there is none
@@ -77,7 +81,7 @@ class _Read:
 
     def configuration(self) -> Configuration:
         """Put the parts together, with what stands for each resource that cannot be used."""
-        alone = Configuration(resources=self.resources, vault=self.plan.to_vault(), activation=self.plan.to_sinks())
+        alone = Configuration(resources=self.resources, vault=self.vault, activation=self.sinks)
         version = next(each.api_version for each in self.resources.values())
         missing = {name: NoCredentials(each.cause, each.next_action) for name, each in self.problems.items()}
         unusable = {name: Resource.unusable(name, version, error) for name, error in missing.items()}
@@ -92,25 +96,34 @@ async def _read_blocks(plan_name: str, scratch: str) -> _Read:
         plan_block = await _load(client, RecoveryPlan, plan_name)
         if plan_block is None:
             raise BlockMissing((_slug(RecoveryPlan, plan_name),))
-        plans = {plan_name: plan_block.to_plan(plan_name)}
+        written = (plan_block.to_plan(plan_name), plan_block.to_vault(), plan_block.to_sinks())
+        plan, vault, sinks = _resolved(plan_block, plan_name, written)
+        plans = {plan_name: plan}
         if scratch:
             plans |= await _other_plans(client, plan_name)
         for name in sorted({name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})):
             try:
                 block = await _load(client, ContentUnderstandingResource, name)
+                if block is None:
+                    problems[name] = BlockMissing((_slug(ContentUnderstandingResource, name),))
+                else:
+                    resources[name] = _resolved(block, name, block.to_resource(name))
             except BlockUnusable as error:
                 problems[name] = error
-                continue
-            if block is None:
-                problems[name] = BlockMissing((_slug(ContentUnderstandingResource, name),))
-            else:
-                resources[name] = block.to_resource(name)
     disagreeing = [
         problem for _, problem in disagreements(resources, {plan_name: plans[plan_name]}, frozenset(problems))
     ]
     if disagreeing:
         raise ConfigurationError(disagreeing, "Correct the blocks in the Prefect UI")
-    return _Read(plan_block, plans, resources, problems)
+    return _Read(vault, sinks, plans, resources, problems)
+
+
+def _resolved(block: Block, name: str, value: R) -> R:
+    """Give what a block holds with the values of its references to key vaults."""
+    try:
+        return resolved(value)
+    except ValueError as error:
+        raise BlockUnusable(_slug(type(block), name), str(error)) from None
 
 
 async def register_types() -> None:
@@ -122,7 +135,11 @@ async def register_types() -> None:
 
 
 async def save_configuration(configuration: Configuration) -> dict[str, str]:
-    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed."""
+    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed.
+
+    What was read from a key vault is saved as its reference, which each run reads anew.
+    """
+    configuration = as_written(configuration)
     saved: dict[str, str] = {}
     async with get_client() as client:
         # With every block that is saved Prefect asks anew for its type, its schema and those of all nested in it.

@@ -167,6 +167,8 @@ MOST_PROBLEMS = 50  # So many are explained: who has more looks at the wrong fil
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read a configuration file; relative paths are taken from its folder, and `${NAME}` from `environ`.
 
+    `${file:PATH}` and `${keyvault:VAULT/NAME}` are read as well (`config/secrets.py`).
+
     Raises:
         ConfigurationError: it cannot be used. All its problems are named, one line each, without a secret.
     """
@@ -176,7 +178,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     if not isinstance(file.data, dict):
         what = "is empty" if file.data is None else "is not a mapping"
         raise ConfigurationError([f"{path} {what}"], "Add resources: and plans: to it")
-    filled = fill(file.data, environ, secrets_of(Configuration))
+    filled = fill(file.data, environ, secrets_of(Configuration), path.absolute().parent)
     found = _validate(filled.data)
     if isinstance(found, Configuration) and not filled.problems:
         return found.relative_to(path.absolute().parent)

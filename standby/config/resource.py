@@ -28,6 +28,7 @@ class Cloud:
     suffix: str
     management: str
     authority: str  # who gives tokens; empty where the environment may say
+    vault: str  # what the hosts of its key vaults end with
 
     @property
     def scope(self) -> str:
@@ -40,19 +41,18 @@ class Cloud:
         return f"https://management.{self.management}"
 
 
-PUBLIC = Cloud("com", "azure.com", "")
+PUBLIC = Cloud("com", "azure.com", "", "vault.azure.net")
 SOVEREIGN = (
-    Cloud("us", "usgovcloudapi.net", "https://login.microsoftonline.us"),
-    Cloud("cn", "chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+    Cloud("us", "usgovcloudapi.net", "https://login.microsoftonline.us", "vault.usgovcloudapi.net"),
+    Cloud("cn", "chinacloudapi.cn", "https://login.chinacloudapi.cn", "vault.azure.cn"),
 )
+CLOUDS = (PUBLIC, *SOVEREIGN)
 # Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*), and the hosts of the management
 # plane, whose tokens are worth much more than those of one resource.
 AZURE_SUFFIXES = tuple(
-    f".{service}.azure.{cloud.suffix}"
-    for cloud in (PUBLIC, *SOVEREIGN)
-    for service in ("services.ai", "cognitiveservices")
+    f".{service}.azure.{cloud.suffix}" for cloud in CLOUDS for service in ("services.ai", "cognitiveservices")
 )
-ARM_HOSTS = tuple(f"management.{cloud.management}" for cloud in (PUBLIC, *SOVEREIGN))
+ARM_HOSTS = tuple(f"management.{cloud.management}" for cloud in CLOUDS)
 
 
 def cloud_of(url: str) -> Cloud:

@@ -1,14 +1,16 @@
-"""A YAML file as plain data that remembers its lines, with its variables filled in."""
+"""A YAML file as plain data that remembers its lines, with its references filled in."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, SecretStr
 
 from standby.config.errors import Problem, Where
+from standby.config.secrets import REFERENCE, Unresolved, read_reference
 
 # In a flow mapping such as {key: ${NAME}} YAML takes the braces of a reference for its own. They go through
 # the parser as two private-use characters, which no key or endpoint has a reason to hold.
@@ -174,22 +176,20 @@ def _not_yaml(error: yaml.YAMLError) -> Problem:
 
 
 _TOKEN = re.compile(r"(\$\$\{)|\$\{([^}]*)(\}?)")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WHOLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-SHORTEST_HIDDEN = 4  # Values of variables with fewer characters than this are not blanked out of messages
+SHORTEST_HIDDEN = 4  # Values with fewer characters than this are not blanked out of messages
 
 
 @dataclass(frozen=True)
 class Interpolated:
-    """Text with its variables filled in, their values by name, and what is wrong about others."""
+    """Text with its references filled in, their values by name, and what is wrong about others."""
 
     text: str
     used: Mapping[str, str]
     problems: tuple[str, ...]
 
 
-def interpolate(text: str, environ: Mapping[str, str]) -> Interpolated:
-    """Fill in every `${NAME}`; `$${` means `${` itself, a lone `$` for itself."""
+def interpolate(text: str, environ: Mapping[str, str], folder: Path = Path()) -> Interpolated:
+    """Fill in every reference, see `read_reference`; `$${` means `${` itself, a lone `$` for itself."""
     used: dict[str, str] = {}
     problems: list[str] = []
 
@@ -199,13 +199,13 @@ def interpolate(text: str, environ: Mapping[str, str]) -> Interpolated:
             return "${"
         if not end:
             problems.append("has ${ without its }; write $${ where ${ itself is meant")
-        elif not _NAME.fullmatch(name):
-            problems.append("has ${…} around something that is not the name of a variable")
-        elif name not in environ:
-            problems.append(f"needs the environment variable {name}, which is not set")
         else:
-            used[name] = environ[name]
-            return environ[name]
+            try:
+                used[name] = read_reference(name, environ, folder)
+            except Unresolved as error:
+                problems.append(str(error))
+            else:
+                return used[name]
         return ""
 
     return Interpolated(_TOKEN.sub(replace, text), used, tuple(problems))
@@ -213,18 +213,24 @@ def interpolate(text: str, environ: Mapping[str, str]) -> Interpolated:
 
 @dataclass
 class Filled:
-    """Data with its variables filled in, and their values by name."""
+    """Data with its references filled in, and their values by name."""
 
     data: object = None
     used: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def hide(self, message: str) -> str:
-        """Put the variable's name where its value stands: what came from outside may be a secret."""
+        """Put the reference where its value stands: what came from outside may be a secret."""
         for name, value in sorted(self.used.items(), key=lambda item: -len(item[1])):
             if len(value) >= SHORTEST_HIDDEN:
                 message = re.sub(re.escape(value), f"${{{name}}}", message, flags=re.IGNORECASE)
         return message
+
+
+WRITTEN_OUT = (
+    "is a secret and must not be written here; put it into the environment, a file or a key vault, and write "
+    "${NAME}, ${file:PATH} or ${keyvault:VAULT/NAME}"
+)
 
 
 def secrets_of(kind: Any) -> frozenset[Where]:
@@ -244,31 +250,30 @@ def secrets_of(kind: Any) -> frozenset[Where]:
     return frozenset(find(kind, ()))
 
 
-def fill(data: object, environ: Mapping[str, str], secrets: Collection[Where] = ()) -> Filled:
-    """Fill in the variables in all text but keys, and refuse a secret (see `secrets_of`) that is written out."""
+def fill(data: object, environ: Mapping[str, str], secrets: Collection[Where] = (), folder: Path = Path()) -> Filled:
+    """Fill in the references in all text but keys, and refuse a secret (see `secrets_of`) that is written out."""
     filled = Filled()
-    filled.data = _fill(data, (), environ, secrets, filled)
+
+    def fill_in(value: object, where: Where) -> object:
+        if isinstance(value, dict):
+            return {key: fill_in(entry, (*where, key)) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [fill_in(entry, (*where, n)) for n, entry in enumerate(value)]
+        is_secret = any(
+            len(where) == len(secret) and all(part in {"*", key} for part, key in zip(secret, where, strict=True))
+            for secret in secrets
+        )
+        if value is not None and is_secret and not REFERENCE.fullmatch(str(value)):
+            filled.problems.append(Problem(where, WRITTEN_OUT))
+            return None
+        if not isinstance(value, str):
+            return value
+        result = interpolate(value, environ, folder)
+        filled.used.update(result.used)
+        filled.problems += [Problem(where, message) for message in result.problems]
+        if is_secret and not result.text and not result.problems:
+            filled.problems.append(Problem(where, f"needs ${{{next(iter(result.used))}}}, which is empty"))
+        return result.text
+
+    filled.data = fill_in(data, ())
     return filled
-
-
-def _fill(
-    value: object, where: Where, environ: Mapping[str, str], secrets: Collection[Where], filled: Filled
-) -> object:
-    if isinstance(value, dict):
-        return {key: _fill(entry, (*where, key), environ, secrets, filled) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_fill(entry, (*where, n), environ, secrets, filled) for n, entry in enumerate(value)]
-    is_secret = any(
-        len(where) == len(secret) and all(part in {"*", key} for part, key in zip(secret, where, strict=True))
-        for secret in secrets
-    )
-    if value is not None and is_secret and not _WHOLE.fullmatch(str(value)):
-        message = "is a secret and must not be written here; put it into the environment and write ${NAME}"
-        filled.problems.append(Problem(where, message))
-        return None
-    if not isinstance(value, str):
-        return value
-    result = interpolate(value, environ)
-    filled.used.update(result.used)
-    filled.problems += [Problem(where, message) for message in result.problems]
-    return result.text

@@ -23,10 +23,12 @@ from standby.blocks import (
     load_what_is_usable,
     save_configuration,
 )
+from standby.config import secrets
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
 from standby.config.plan import NoEncryption, Objectives, RegionPair, StepRetries
 from standby.config.resource import DeploymentOverrides, KeyCredentials
+from standby.config.secrets import KeyVaults, Unresolved
 from standby.config.vault import HmacSigning, VaultSettings
 from standby.replication.inventory import connect
 from standby.service.errors import ResourceUnusable
@@ -259,3 +261,47 @@ async def test_a_resource_whose_block_cannot_be_used_costs_itself_only(configura
                 await connections[name].list_analyzers()
     with pytest.raises(BlockMissing):
         await load_what_is_usable("invoices", scratch="north")
+
+
+@pytest.fixture
+def key_vault(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | Unresolved]:
+    """What was read from a key vault, by reference; nothing else is known, and nothing is asked."""
+    known = KeyVaults()
+    monkeypatch.setattr(secrets, "KEY_VAULTS", known)
+    return known._answers
+
+
+async def test_what_a_key_vault_gave_is_saved_as_its_reference_and_read_anew(
+    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+) -> None:
+    for number, canary in enumerate(CANARIES):
+        key_vault[f"vault/secret-{number}"] = canary
+    await save_configuration(configuration)
+    stored = await documents(include_secrets=True)
+    assert not any(canary in stored for canary in CANARIES)
+    assert all(f"${{keyvault:vault/secret-{number}}}" in stored for number in range(len(CANARIES)))
+    assert await load_configuration_from_blocks("invoices") == configuration
+    assert await save_configuration(configuration) == {}
+
+
+async def test_a_secret_that_a_key_vault_does_not_give_costs_its_resource_only(
+    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+) -> None:
+    key_vault["vault/east"] = CANARIES[0]
+    await save_configuration(configuration)
+    key_vault["vault/east"] = Unresolved("needs the secret east, which does not exist there")
+    found = await load_what_is_usable("invoices")
+    assert "needs the secret east, which does not exist there" in found.resource("east").why_unusable
+    assert not found.resource("west").why_unusable
+    with pytest.raises(BlockUnusable, match="needs the secret east"):
+        await load_configuration_from_blocks("invoices")
+
+
+async def test_a_value_that_was_saved_before_becomes_a_reference(
+    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+) -> None:
+    await save_configuration(configuration)
+    key_vault["vault/east"] = CANARIES[0]
+    saved = await save_configuration(configuration)
+    assert saved["content-understanding-key/east"] == "changed"
+    assert CANARIES[0] not in await documents(include_secrets=True)

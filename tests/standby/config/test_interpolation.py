@@ -34,7 +34,9 @@ def test_a_double_dollar_escapes() -> None:
 
 
 def test_what_is_no_name_is_a_problem_that_does_not_repeat_it() -> None:
-    assert interpolate("${pass word}", {}).problems == ("has ${…} around something that is not the name of a variable",)
+    assert interpolate("${pass word}", {}).problems == (
+        "has ${…} around something that is not the name of a variable, file:PATH or keyvault:VAULT/NAME",
+    )
     assert interpolate("${", {}).problems == ("has ${ without its }; write $${ where ${ itself is meant",)
 
 
