@@ -272,22 +272,22 @@ def key_vault(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | Unresolved]:
 
 
 async def test_what_a_key_vault_gave_is_saved_as_its_reference_and_read_anew(
-    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+    configuration: Configuration, key_vault: dict[str, str | Unresolved], canaries: tuple[str, ...]
 ) -> None:
-    for number, canary in enumerate(CANARIES):
+    for number, canary in enumerate(canaries):
         key_vault[f"vault/secret-{number}"] = canary
     await save_configuration(configuration)
     stored = await documents(include_secrets=True)
-    assert not any(canary in stored for canary in CANARIES)
-    assert all(f"${{keyvault:vault/secret-{number}}}" in stored for number in range(len(CANARIES)))
+    assert not any(canary in stored for canary in canaries)
+    assert all(f"${{keyvault:vault/secret-{number}}}" in stored for number in range(len(canaries)))
     assert await load_configuration_from_blocks("invoices") == configuration
     assert await save_configuration(configuration) == {}
 
 
 async def test_a_secret_that_a_key_vault_does_not_give_costs_its_resource_only(
-    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+    configuration: Configuration, key_vault: dict[str, str | Unresolved], canaries: tuple[str, ...]
 ) -> None:
-    key_vault["vault/east"] = CANARIES[0]
+    key_vault["vault/east"] = canaries[0]
     await save_configuration(configuration)
     key_vault["vault/east"] = Unresolved("needs the secret east, which does not exist there")
     found = await load_what_is_usable("invoices")
@@ -298,10 +298,10 @@ async def test_a_secret_that_a_key_vault_does_not_give_costs_its_resource_only(
 
 
 async def test_a_value_that_was_saved_before_becomes_a_reference(
-    configuration: Configuration, key_vault: dict[str, str | Unresolved]
+    configuration: Configuration, key_vault: dict[str, str | Unresolved], canaries: tuple[str, ...]
 ) -> None:
     await save_configuration(configuration)
-    key_vault["vault/east"] = CANARIES[0]
+    key_vault["vault/east"] = canaries[0]
     saved = await save_configuration(configuration)
     assert saved["content-understanding-key/east"] == "changed"
-    assert CANARIES[0] not in await documents(include_secrets=True)
+    assert canaries[0] not in await documents(include_secrets=True)
