@@ -90,8 +90,10 @@ class Edit(_Part):
     retrained: bool = False
 
 
+Port = Annotated[int, Field(ge=0, le=65535)]  # of 127.0.0.1; 0 is any that is free
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 MOST_PROBLEMS = 5
+NAME_IT = "Name the emulator's file with --config, or write one with standby emulator --example"
 
 
 class EmulatorConfigError(StandbyError):
@@ -102,6 +104,7 @@ class ResourceConfig(_Equipment):
     """One resource; without `defaults` it answers `DefaultsNotSet`. `analyzers` are there under each api-version."""
 
     region: str = Field(min_length=1)
+    port: Port = 0
     key: str | None = Field(None, min_length=1)
     # YAML takes an unquoted 2025-11-01 for a date.
     api_versions: tuple[Annotated[ApiVersion, BeforeValidator(str)], ...] = Field(API_VERSIONS, min_length=1)
@@ -122,8 +125,13 @@ class ResourceConfig(_Equipment):
 
 
 class EmulatorConfig(_Pace):
-    """Everything that can be set; times are seconds. `tls` serves resources over https, with a throw-away authority."""
+    """Everything that can be set; times are seconds. `tls` serves resources over https, with a throw-away authority.
 
+    `port` is that of the control, of ARM and of the identity endpoint, which asks for `identity_header`.
+    """
+
+    port: Port = 0
+    identity_header: str | None = Field(None, min_length=1)
     resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(min_length=1)
     tls: bool = False
     token_seconds: int = Field(3600, ge=0)
@@ -137,12 +145,26 @@ class EmulatorConfig(_Pace):
                 raise ValueError(f"{name} is not one of the resources")
         return self
 
+    @model_validator(mode="after")
+    def _has_each_port_once(self) -> Self:
+        ports = Counter(part.port for part in (self, *self.resources.values()) if part.port)
+        if twice := [str(port) for port, times in ports.items() if times > 1]:
+            raise ValueError(f"port {', '.join(twice)} is there more than once")
+        return self
+
+    def from_port(self, port: int) -> Self:
+        """Give it with the control at this port, and the resources at those that follow, in their order."""
+        parts = {
+            name: {**part.model_dump(), "port": at} for at, (name, part) in enumerate(self.resources.items(), port + 1)
+        }
+        return self.model_validate({**self.model_dump(), "port": port, "resources": parts})
+
 
 def load_emulator_config(path: Path) -> EmulatorConfig:
     """Read the emulator's file, YAML or JSON; files of analyzers in it are relative to it."""
     data = _parsed(path)
     if not isinstance(data, dict):
-        raise EmulatorConfigError(f"{path} has no mapping with resources in it", "Name the emulator's file")
+        raise EmulatorConfigError(f"{path} has no mapping with resources in it", NAME_IT)
     try:
         return EmulatorConfig.model_validate({**data, **_with_analyzers(data, path)})
     except ValidationError as error:
@@ -166,7 +188,7 @@ def _parsed(path: Path) -> Any:
         # JSON is YAML, and read a hundred times as fast.
         return json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
     except OSError as error:
-        raise EmulatorConfigError(f"{path} cannot be read: {error.strerror}", "Name the emulator's file") from None
+        raise EmulatorConfigError(f"{path} cannot be read: {error.strerror}", NAME_IT) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise EmulatorConfigError(f"{path} is neither YAML nor JSON: {line}", "Correct the file") from None

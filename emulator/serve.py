@@ -24,6 +24,7 @@ from standby.emulator.config import EmulatorConfig
 from standby.emulator.control import Control
 from standby.emulator.data_plane import data_plane
 from standby.emulator.world import Place, World
+from standby.errors import StandbyError
 
 RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"
@@ -64,7 +65,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
     """Serve until the context is left; then all connections are dropped at once."""
     async with AsyncExitStack() as stack:
         ca_file, tls = stack.enter_context(certificates()) if config.tls else (None, None)
-        ports = {name: stack.enter_context(bound()) for name in config.resources}
+        ports = {name: stack.enter_context(_taken(name, part.port)) for name, part in config.resources.items()}
         places = {name: _place(name, config, port_of(port), tls) for name, port in ports.items()}
         world = World(config, places)
         listeners = {name: Listener(data_plane(world, name), port, tls) for name, port in ports.items()}
@@ -76,7 +77,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
                 for name, listener in listeners.items():
                     await (listener.shut() if world.outages[name] == "refuse" else listener.open())
 
-        control_port = stack.enter_context(bound())
+        control_port = stack.enter_context(_taken("the control", config.port))
         control = Listener(Control(world, impose).app(), control_port)
         for listener in (*listeners.values(), control):
             stack.push_async_callback(listener.close)
@@ -100,6 +101,25 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
     endpoint = f"{'http' if tls is None else 'https'}://{HOST}:{port}"
     key = resource.key or secrets.token_hex(16)
     return Place(name, endpoint=endpoint, region=resource.region, resource_id=f"{RESOURCE_ID}{name}", key=key)
+
+
+class PortUnusable(StandbyError):
+    """A port that the file or the command names cannot be had."""
+
+    def __init__(self, owner: str, port: int, reason: str) -> None:
+        cause = f"The emulator cannot serve {owner} on port {port} of {HOST}: {reason}"
+        action = (
+            "End what uses the port, which may be another standby emulator; or choose another: --port PORT is for the "
+            "control, and the resources get those that follow. Then the endpoints in standby.yaml change as well"
+        )
+        super().__init__(cause, action)
+
+
+def _taken(owner: str, port: int) -> socket.socket:
+    try:
+        return bound(port)
+    except OSError as error:
+        raise PortUnusable(owner, port, error.strerror or type(error).__name__) from None
 
 
 @contextmanager

@@ -18,8 +18,8 @@ TIME = SystemClock()  # That of everything that is emulated
 
 
 class TokenIssuer:
-    def __init__(self, seconds: int) -> None:
-        self.header = secrets.token_urlsafe(24)
+    def __init__(self, seconds: int, header: str | None = None) -> None:
+        self.header = header or secrets.token_urlsafe(24)
         self.seconds = seconds
         self._tokens: dict[str, tuple[str, int]] = {}  # each with its audience, and the Unix time of its end
 

@@ -262,7 +262,7 @@ class World:
     def __init__(self, config: EmulatorConfig, places: Mapping[str, Place]) -> None:
         self._config = config
         self._places = places
-        self.issuer = TokenIssuer(config.token_seconds)
+        self.issuer = TokenIssuer(config.token_seconds, config.identity_header)
         self.reset()
 
     def reset(self) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -13,17 +15,18 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from standby.cli.output import Output
+from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.concurrency import to_its_end
 from standby.config.resource import is_loopback
 from standby.emulator.config import load_emulator_config
 from standby.emulator.serve import serve as serve_emulated
-from standby.errors import StandbyError
+from standby.errors import GuardRefused
 from standby.gateway.app import make_app
 from standby.gateway.errors import AddressUnusable
 from standby.gateway.poster import open_poster, prefect_api
 from standby.service.calls import trusted_certificates
+from standby.text import some_of
 from standby.vault.vault import open_vault
 
 CONNECTIONS = 200  # Connections at once; more are answered 503
@@ -125,25 +128,78 @@ async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None]
         await to_its_end(task)
 
 
-EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"
+EMULATOR_FILE = Path("emulator.yaml")
+EXAMPLE = ("emulator.yaml", "emulator.env", "standby.yaml")
+EXAMPLE_PORT = r"\b874([0-2])\b"  # In these files: the control's 8740, and one for each resource
+EXAMPLE_COMMANDS = (
+    "set -a; . ./emulator.env; set +a      # in another terminal, where the commands below run too",
+    "standby doctor invoices",
+    "standby plan invoices",
+    "standby replicate invoices",
+    "standby status invoices",
+)
 
 
-class NoEmulatorFile(StandbyError):
-    def __init__(self) -> None:
-        cause = "standby emulator needs its own file, which lists the resources to serve"
-        super().__init__(cause, f"Name it with --config; {EXAMPLE} is an example")
+class ExampleDiffers(GuardRefused):
+    """Files of the example's names are there, and say something else."""
+
+    def __init__(self, differ: Sequence[Path]) -> None:
+        cause = f"{some_of([str(file) for file in differ])} would be overwritten; nothing was written"
+        super().__init__(cause, "Name another folder with --folder, or add --yes if it is meant")
 
 
-async def emulator(context: typer.Context) -> Exit:
-    """Serve emulated resources on loopback ports until interrupted; --config names their file.
+Example = Annotated[
+    bool,
+    typer.Option("--example", help="Write an emulator.yaml, its standby.yaml and emulator.env, and serve nothing."),
+]
+Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where --example writes.")]
+FirstPort = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=1, max=65000, help="Port of the control; the resources get those that follow, in their order."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--yes", help="Let --example overwrite files.")]
+
+
+async def emulator(
+    context: typer.Context,
+    example: Example = False,
+    folder: Folder = Path(),
+    port: FirstPort = None,
+    yes: Overwrite = False,
+) -> Exit:
+    """Serve emulated resources on loopback ports until interrupted, as emulator.yaml or --config says.
 
     It prints one line of JSON on stdout: what is served, and where.
     """
     output: Output = context.obj
-    if output.config == Output().config:
-        raise NoEmulatorFile
-    await serve_emulated(load_emulator_config(output.config), announce=typer.echo)
+    if example:
+        _write_example(output, folder, port or 8740, overwrite=yes)
+        return Exit.DONE
+    config = load_emulator_config(EMULATOR_FILE if output.config == Output().config else output.config)
+    await serve_emulated(config if port is None else config.from_port(port), announce=typer.echo)
     return Exit.DONE
+
+
+def _write_example(output: Output, folder: Path, first: int, *, overwrite: bool) -> None:
+    texts = {}
+    for name in EXAMPLE:
+        text = (files("standby.emulator") / "example" / name).read_text(encoding="utf-8")
+        texts[folder / name] = re.sub(EXAMPLE_PORT, lambda found: str(first + int(found[1])), text)
+    differ = [file for file, text in texts.items() if file.exists() and file.read_text(encoding="utf-8") != text]
+    if differ and not overwrite:
+        raise ExampleDiffers(differ)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
+    output.result(
+        f"{folder.resolve()} has {', '.join(EXAMPLE)}: two emulated regions, six analyzers, the plan invoices."
+    )
+    output.result("Next, in that folder:")
+    for command in ("standby emulator", *EXAMPLE_COMMANDS):
+        output.result(Line(command, 2))
+    output.document({"files": [str(file) for file in texts], "next": ["standby emulator", *EXAMPLE_COMMANDS]})
 
 
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to serve on.")]
