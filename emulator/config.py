@@ -147,8 +147,8 @@ class EmulatorConfig(_Pace):
 
     @model_validator(mode="after")
     def _has_each_port_once(self) -> Self:
-        ports = Counter(part.port for part in (self, *self.resources.values()) if part.port)
-        if twice := [str(port) for port, times in ports.items() if times > 1]:
+        ports = Counter([self.port, *(part.port for part in self.resources.values())])
+        if twice := [str(port) for port, times in ports.items() if port and times > 1]:
             raise ValueError(f"port {', '.join(twice)} is there more than once")
         return self
 

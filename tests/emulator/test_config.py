@@ -114,3 +114,11 @@ async def test_a_resource_answers_only_to_the_versions_it_offers() -> None:
         answer = await client.get(url, params={"api-version": "2026-06-01-preview"})
         assert answer.status_code == 400
         assert answer.headers["api-supported-versions"] == "2025-11-01"
+
+
+def test_a_port_is_given_to_one_only_and_the_rest_follow_the_first_where_one_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(EmulatorConfigError, match="port 8740 is there more than once"):
+        load_emulator_config(written(tmp_path, "{port: 8740, resources: {east: {region: eastus, port: 8740}}}"))
+    config = load_emulator_config(written(tmp_path, "resources: {b: {region: eastus, port: 1}, a: {region: westus}}"))
+    moved = config.from_port(9000)
+    assert (moved.port, {name: part.port for name, part in moved.resources.items()}) == (9000, {"b": 9001, "a": 9002})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from standby.emulator.serve import bound, port_of
+
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Workspace
 
@@ -54,3 +56,42 @@ def test_a_file_that_is_missing_says_so(workspace: Workspace) -> None:
 
     assert ran.status == 1
     assert "nowhere.yaml cannot be read" in ran.document["error"]["cause"]
+
+
+def test_an_example_that_is_written_twice_stays_and_what_was_changed_is_not_overwritten_unasked(
+    workspace: Workspace,
+) -> None:
+    folder = workspace.folder / "example"
+    first = workspace.run("emulator", "--example", "--folder", str(folder))
+    again = workspace.run("emulator", "--example", "--folder", str(folder))
+    (folder / "standby.yaml").write_text("mine", encoding="utf-8")
+    refused = workspace.run("emulator", "--example", "--folder", str(folder))
+    kept = (folder / "standby.yaml").read_text(encoding="utf-8")
+    meant = workspace.run("emulator", "--example", "--folder", str(folder), "--yes")
+
+    assert sorted(file.name for file in folder.iterdir()) == ["emulator.env", "emulator.yaml", "standby.yaml"]
+    assert (first.status, again.status, refused.status, meant.status) == (0, 0, 4, 0)
+    assert kept == "mine"
+    assert str(folder / "standby.yaml") in refused.err.replace("\n    ", " ")
+    assert "emulator.yaml" not in refused.err
+    assert (folder / "standby.yaml").read_text(encoding="utf-8") != "mine"
+
+
+def test_a_port_that_is_taken_is_named_and_another_can_be_chosen(workspace: Workspace) -> None:
+    file = workspace.folder / "emulator.yaml"
+    with bound() as others:
+        others.listen()
+        taken = port_of(others)
+        file.write_text(FILE.replace("key: k", f"key: k, port: {taken}"), encoding="utf-8")
+        refused = workspace.run("emulator", "-c", str(file), "--json")
+        process = workspace.start("emulator", "-c", str(file), "--port", str(taken - 10))
+        assert process.stdout is not None
+        announced = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        workspace.ended(process)
+
+    assert refused.status == 1
+    assert f"cannot serve east on port {taken}" in refused.document["error"]["cause"]
+    assert "--port" in refused.document["error"]["next_action"]
+    assert announced["control"] == f"http://127.0.0.1:{taken - 10}"
+    assert announced["resources"]["east"]["endpoint"] == f"http://127.0.0.1:{taken - 9}"
