@@ -29,7 +29,7 @@ from tests.matrix.table import ALL, told
 Scene = Callable[..., Regions]
 Record = Callable[[str, object], None]
 
-PAGE = Path(__file__).parents[2] / "docs" / "what-it-survives.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "what-it-survives.md"
 TOLD = told(PAGE.read_text(encoding="utf-8"))
 
 

@@ -25,7 +25,7 @@ from standby.fencing import Assignment, ElsewhereActive, UnknownFence
 from standby.recovery.decision.input import Decision
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def leaves(kind: type[StandbyError]) -> Iterator[type[StandbyError]]:
