@@ -91,6 +91,7 @@ class Edit(_Part):
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # of 127.0.0.1; 0 is any that is free
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 MOST_PROBLEMS = 5
 NAME_IT = "Name the emulator's file with --config, or write one with standby emulator --example"
@@ -105,6 +106,7 @@ class ResourceConfig(_Equipment):
 
     region: str = Field(min_length=1)
     port: Port = 0
+    subscription: str = Field(SUBSCRIPTION, pattern=r"^[0-9a-fA-F-]{1,36}$")
     key: str | None = Field(None, min_length=1)
     # YAML takes an unquoted 2025-11-01 for a date.
     api_versions: tuple[Annotated[ApiVersion, BeforeValidator(str)], ...] = Field(API_VERSIONS, min_length=1)

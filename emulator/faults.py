@@ -22,6 +22,8 @@ CallKind = Literal[
     "arm_resource",
     "arm_deployments",
     "arm_models",
+    "arm_subscriptions",
+    "arm_accounts",
 ]
 CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 ELSEWHERE = "https://elsewhere.invalid"  # An origin that belongs to nobody (RFC 6761)

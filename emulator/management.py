@@ -1,4 +1,4 @@
-"""The management plane (ARM), as far as it knows resources and their deployments."""
+"""The management plane (ARM), as far as it knows subscriptions, their resources, and the deployments of these."""
 
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,7 +19,12 @@ from standby.emulator.world import Place, ResourceState, World
 DEPLOYMENTS = "/deployments"
 MODELS = "/models"
 TYPE = "Microsoft.CognitiveServices/accounts"
-_KINDS: dict[str, CallKind] = {DEPLOYMENTS: "arm_deployments", MODELS: "arm_models"}
+SUBSCRIPTIONS = "/subscriptions"
+_KINDS: dict[str, CallKind] = {
+    DEPLOYMENTS: "arm_deployments",
+    MODELS: "arm_models",
+    f"/providers/{TYPE.lower()}": "arm_accounts",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ManagementPlane:
     is_data: ClassVar[bool] = False
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Give the resource, its deployments or its models. Inferred: the words of refusals."""
+        """Give the resource, its deployments or its models, or list resources. Inferred: the words of refusals."""
         token = bearer_of(arrival.request.headers.get("authorization", ""))
         if token is None or world.issuer.audience(token) != MANAGEMENT:
             raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
@@ -39,6 +44,16 @@ class ManagementPlane:
             )
         if arrival.kind == "arm_resource":
             return json_answer(account(state.place))
+        if arrival.kind == "arm_subscriptions":
+            known = dict.fromkeys(subscription_of(each.place) for each in world.resources.values())
+            return json_answer({"value": [{"subscriptionId": each, "state": "Enabled"} for each in known]})
+        if arrival.kind == "arm_accounts":
+            beside = [
+                each.place
+                for each in world.resources.values()
+                if subscription_of(each.place) == subscription_of(state.place)
+            ]
+            return _paged(arrival, [account(place) for place in beside], state.settings.page_size)
         deployments = state.settings.deployed.values()
         if arrival.kind == "arm_models":
             return json_answer({"value": [_model(found) for found in deployments]})
@@ -50,15 +65,21 @@ class ManagementPlane:
 
 @dataclass(frozen=True)
 class Management:
-    """An ASGI application that finds the resource of a path, whose case does not matter."""
+    """An ASGI application that finds the resource of a path, whose case does not matter.
+
+    A list of resources is answered, and can be made to fail, by the first resource of its subscription.
+    """
 
     world: World
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope["path"]).rstrip("/").lower()
         kind: CallKind = next((kind for end, kind in _KINDS.items() if path.endswith(end)), "arm_resource")
+        kind = "arm_subscriptions" if path == SUBSCRIPTIONS else kind
+        about = path.removesuffix(DEPLOYMENTS).removesuffix(MODELS)
         for name, state in self.world.resources.items():
-            if path.removesuffix(DEPLOYMENTS).removesuffix(MODELS) == state.place.resource_id.lower():
+            listed = f"{SUBSCRIPTIONS}/{subscription_of(state.place)}/providers/{TYPE}".lower()
+            if about in {SUBSCRIPTIONS, listed, state.place.resource_id.lower()}:
                 await Gate(self.world, name, kind, ManagementPlane())(scope, receive, send)
                 return
         refusal = Refusal(404, "ResourceNotFound", "The resource was not found.")
@@ -69,6 +90,21 @@ def management_response(answer: Answer, call_id: str) -> Response:
     headers = (("x-ms-request-id", call_id), ("Content-Length", str(len(answer.body))))
     return SpelledResponse(
         answer.status, answer.body, (*headers, ("Content-Type", "application/json; charset=utf-8"), *answer.headers)
+    )
+
+
+def subscription_of(place: Place) -> str:
+    return place.resource_id.split("/")[2]
+
+
+def _paged(arrival: Arrival, entries: list[JsonObject], size: int | None) -> Answer:
+    """Give one page of a list, with the link to the next. Inferred: the name of what goes on there."""
+    url = arrival.request.url
+    first = int(arrival.request.query_params.get("$skiptoken", "0"))
+    end = len(entries) if size is None else first + size
+    page: JsonObject = {"value": [*entries[first:end]]}
+    return json_answer(
+        page | ({"nextLink": str(url.include_query_params(**{"$skiptoken": end}))} if end < len(entries) else {})
     )
 
 
@@ -83,6 +119,8 @@ def account(place: Place) -> JsonObject:
         "location": place.region,
         "sku": {"name": "S0"},
         "properties": {
+            "customSubDomainName": place.name,
+            "publicNetworkAccess": "Enabled",
             "endpoint": url,
             "endpoints": {"AI Foundry API": url, "Content Understanding": url},
             "provisioningState": "Succeeded",

@@ -26,10 +26,7 @@ from standby.emulator.data_plane import data_plane
 from standby.emulator.world import Place, World
 from standby.errors import StandbyError
 
-RESOURCE_ID = (
-    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"
-    "/providers/Microsoft.CognitiveServices/accounts/"
-)
+IN_SUBSCRIPTION = "resourceGroups/emulator/providers/Microsoft.CognitiveServices/accounts"
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,8 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
     resource = config.resources[name]
     endpoint = f"{'http' if tls is None else 'https'}://{HOST}:{port}"
     key = resource.key or secrets.token_hex(16)
-    return Place(name, endpoint=endpoint, region=resource.region, resource_id=f"{RESOURCE_ID}{name}", key=key)
+    resource_id = f"/subscriptions/{resource.subscription}/{IN_SUBSCRIPTION}/{name}"
+    return Place(name, endpoint=endpoint, region=resource.region, resource_id=resource_id, key=key)
 
 
 class PortUnusable(StandbyError):

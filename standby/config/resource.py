@@ -62,6 +62,57 @@ def cloud_of(url: str) -> Cloud:
     return next((cloud for cloud in SOVEREIGN if ends in {f"azure.{cloud.suffix}", cloud.management}), PUBLIC)
 
 
+# Azure's geographies with their regions: within one, Azure promises to keep data.
+GEOGRAPHIES = {
+    "United States": "eastus eastus2 centralus northcentralus southcentralus westcentralus westus westus2 westus3",
+    "Europe": "northeurope westeurope",
+    "Austria": "austriaeast",
+    "Belgium": "belgiumcentral",
+    "Denmark": "denmarkeast",
+    "France": "francecentral francesouth",
+    "Germany": "germanywestcentral germanynorth",
+    "Italy": "italynorth",
+    "Poland": "polandcentral",
+    "Spain": "spaincentral",
+    "Sweden": "swedencentral swedensouth",
+    "Norway": "norwayeast norwaywest",
+    "Switzerland": "switzerlandnorth switzerlandwest",
+    "United Kingdom": "uksouth ukwest",
+    "Asia Pacific": "southeastasia eastasia",
+    "Australia": "australiaeast australiasoutheast australiacentral australiacentral2",
+    "Brazil": "brazilsouth brazilsoutheast",
+    "Canada": "canadacentral canadaeast",
+    "Chile": "chilecentral",
+    "India": "centralindia southindia westindia jioindiacentral jioindiawest",
+    "Indonesia": "indonesiacentral",
+    "Israel": "israelcentral",
+    "Japan": "japaneast japanwest",
+    "Korea": "koreacentral koreasouth",
+    "Malaysia": "malaysiawest",
+    "Mexico": "mexicocentral",
+    "New Zealand": "newzealandnorth",
+    "Qatar": "qatarcentral",
+    "South Africa": "southafricanorth southafricawest",
+    "United Arab Emirates": "uaenorth uaecentral",
+    "US Government": "usgovvirginia usgovarizona usgovtexas usdodcentral usdodeast",
+    "China": "chinanorth chinanorth2 chinanorth3 chinaeast chinaeast2 chinaeast3",
+}
+_MEMBERS = frozenset(
+    {"Europe", "Austria", "Belgium", "Denmark", "France", "Germany", "Italy", "Poland", "Spain", "Sweden"}
+)
+DATA_ZONES = {"United States": "US data zone", **dict.fromkeys(_MEMBERS, "EU data zone")}  # Of models, by geography
+
+
+def geography_of(region: str) -> str:
+    """Give Azure's geography of a region; empty where it is not known."""
+    return next((name for name, regions in GEOGRAPHIES.items() if region in regions.split()), "")
+
+
+def zone_of(region: str) -> str:
+    """Give the data zone of a region, or its geography where it is in none; empty where it is not known."""
+    return DATA_ZONES.get(geography_of(region), geography_of(region))
+
+
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=RESOURCE_NAME, max_length=64)]  # Of a resource or plan
 

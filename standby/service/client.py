@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, OnErrorOmit, ValidatorFunctionWrapHandler, 
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
-from standby.config.resource import EntraCredentials, Resource, cloud_of
+from standby.config.resource import Credentials, EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue, oddity
 from standby.service import errors
 from standby.service.auth import auth_for
@@ -25,9 +25,11 @@ from standby.service.models import (
     Defaults,
     Deployment,
     Grant,
+    ListedAccount,
     Operation,
     PollAnswer,
     StartedOperation,
+    Subscription,
     has_id,
 )
 from standby.service.redaction import code_of
@@ -95,7 +97,8 @@ def _read(entry: JsonObject) -> Analyzer:
 ARM_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
 ARM_CONNECTIONS = 2
 MOST_ARM_PAGES = 100
-E = TypeVar("E", Deployment, CatalogModel)
+SUBSCRIPTIONS_VERSION = "2022-12-01"  # Of the list of subscriptions, which has one of its own
+E = TypeVar("E", Deployment, CatalogModel, ListedAccount, Subscription)
 
 
 def _each(value: object, handler: ValidatorFunctionWrapHandler) -> object:
@@ -111,15 +114,18 @@ class _ArmPage(Page, Generic[E]):
 
 
 class ArmClient:
-    """Questions about one resource to Azure's management plane."""
+    """Questions to Azure's management plane, about one resource or about what there is."""
 
-    def __init__(self, resource: Resource, open_sender: Callable[..., Sender]) -> None:
-        self._resource = resource
-        cloud = cloud_of(resource.arm_endpoint)
+    def __init__(
+        self, about: str, endpoint: str, credentials: Credentials, open_sender: Callable[..., Sender], path: str = ""
+    ) -> None:
+        """Prepare to ask about the resource that is named `about` and whose id is `path`."""
+        self._about, self._path = about, path
+        cloud = cloud_of(endpoint)
         self._sender = open_sender(
-            name=f"the management plane of {resource.name}",
-            endpoint=resource.arm_endpoint,
-            auth=auth_for(resource.credentials, f"{cloud.arm}/.default", cloud),
+            name=f"the management plane of {about}",
+            endpoint=endpoint,
+            auth=auth_for(credentials, f"{cloud.arm}/.default", cloud),
             connections=ARM_CONNECTIONS,
             quota=None,
         )
@@ -129,40 +135,62 @@ class ArmClient:
 
     async def get_account(self) -> Account:
         """Read the resource: its id in Azure's own spelling, and its region."""
-        with self._as_reader():
-            return (await self._sender.read(self._asked("", "the resource"), Account))[1]
+        with self._as_reader(self._about):
+            return (await self._sender.read(_asked(self._path, "the resource"), Account))[1]
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         """List the model deployments of the resource, over as many pages as there are."""
-        return await self._list("deployments", _ArmPage[Deployment])
+        return await self._list(f"{self._path}/deployments", "deployments", _ArmPage[Deployment])
 
     async def list_models(self) -> tuple[CatalogModel, ...]:
         """List the models that are offered to the resource, over as many pages as there are."""
         # A deployment does not say when its model ends; the `deprecation.inference` of this list does (provider's
         # specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
-        return await self._list("models", _ArmPage[CatalogModel])
+        return await self._list(f"{self._path}/models", "models", _ArmPage[CatalogModel])
 
-    async def _list(self, what: str, kind: type[_ArmPage[E]]) -> tuple[E, ...]:
-        with self._as_reader():
-            call = self._asked(f"/{what}", f"the list of {what}")
-            return tuple(
-                [each async for _, page in self._sender.pages(call, kind, MOST_ARM_PAGES) for each in page.value]
-            )
+    async def list_subscriptions(self) -> tuple[Subscription, ...]:
+        """List the subscriptions that the identity can see."""
+        kind = _ArmPage[Subscription]
+        return await self._list("/subscriptions", "subscriptions", kind, version=SUBSCRIPTIONS_VERSION)
 
-    def _asked(self, below: str, kind: str) -> Call:
-        query = {"api-version": ARM_VERSION}
-        return Call("GET", f"{self._resource.resource_id}{below}", query, kind=kind, first=True)
+    async def list_accounts(self, subscription: str) -> tuple[ListedAccount, ...]:
+        """List the resources of a subscription, of every kind that the provider has."""
+        path = f"/subscriptions/{quote(subscription, safe='')}/providers/Microsoft.CognitiveServices/accounts"
+        return await self._list(path, "resources", _ArmPage[ListedAccount], f"subscription {subscription}")
+
+    async def _list(
+        self, path: str, what: str, kind: type[_ArmPage[E]], about: str = "", version: str = ARM_VERSION
+    ) -> tuple[E, ...]:
+        with self._as_reader(about or self._about):
+            pages = self._sender.pages(_asked(path, f"the list of {what}", version), kind, MOST_ARM_PAGES)
+            return tuple([each async for _, page in pages for each in page.value])
 
     @contextmanager
-    def _as_reader(self) -> Iterator[None]:
+    def _as_reader(self, about: str) -> Iterator[None]:
         try:
             yield
         except errors.NotAuthorized as error:
             if error.status is not None:  # Else Entra gave no token: a role would not help.
-                name = error.resource = self._resource.name
-                advice = f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
-                error.next_action = advice
+                error.resource = self._about
+                error.next_action = f"Give the identity the role Reader on {about}"
+                if self._path:
+                    error.next_action += ", or set its arm_endpoint to an empty string"
             raise
+
+
+def _asked(path: str, kind: str, version: str = ARM_VERSION) -> Call:
+    return Call("GET", path, {"api-version": version}, kind=kind, first=True)
+
+
+@asynccontextmanager
+async def open_arm(endpoint: str, retries: HttpRetries) -> AsyncIterator[ArmClient]:
+    """Give what asks the management plane of a cloud, as whoever runs this is signed in."""
+    made = partial(Sender, tls=trusted_certificates(), retries=retries, clock=SystemClock())
+    arm = ArmClient("Azure", endpoint, EntraCredentials(), made)
+    try:
+        yield arm
+    finally:
+        await arm.aclose()
 
 
 class ContentUnderstandingClient:
@@ -194,7 +222,8 @@ class ContentUnderstandingClient:
             quota=Quota(resource.operations_per_minute),
         )
         may_ask = resource.arm_endpoint and isinstance(resource.credentials, EntraCredentials)
-        self._arm = ArmClient(resource, open_sender) if may_ask else None
+        asked = (resource.name, resource.arm_endpoint, resource.credentials, open_sender, resource.resource_id)
+        self._arm = ArmClient(*asked) if may_ask else None
 
     async def __aenter__(self) -> Self:
         return self

@@ -351,6 +351,27 @@ class Account(_ArmPart):
     location: str
 
 
+class ListedAccount(Account):
+    """A resource in the list of a subscription; `endpoints` are by the name of what is served there."""
+
+    name: str
+    kind: TextOrEmpty = ""
+    endpoint: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "endpoint"))
+    endpoints: Annotated[dict[str, str], BeforeValidator(_readable)] = Field(
+        default_factory=dict, validation_alias=AliasPath("properties", "endpoints")
+    )
+    subdomain: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "customSubDomainName"))
+    public_access: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "publicNetworkAccess"))
+    keys_disabled: bool | None = Field(None, validation_alias=AliasPath("properties", "disableLocalAuth"))
+
+
+class Subscription(_ArmPart):
+    """A subscription that the identity can see."""
+
+    id: str = Field(validation_alias="subscriptionId")
+    name: TextOrEmpty = Field("", validation_alias="displayName")
+
+
 @dataclass(frozen=True)
 class StartedOperation:
     """What begins and takes a while: where to poll, and the `apim-request-id` of the call (recordings)."""

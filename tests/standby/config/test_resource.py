@@ -14,7 +14,9 @@ from standby.config.resource import (
     DeploymentOverrides,
     EntraCredentials,
     KeyCredentials,
+    geography_of,
     is_loopback,
+    zone_of,
 )
 from standby.service.calls import origin_of
 
@@ -237,3 +239,18 @@ def test_this_machine_is_known(host: str) -> None:
 @pytest.mark.parametrize("host", [None, "", "0.0.0.0", "::", "128.0.0.1", "localhost.", "127.0.0.1.x", "2130706433"])
 def test_what_may_be_another_machine_is_not_this_one(host: str | None) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("region", "geography", "zone"),
+    [
+        ("westus3", "United States", "US data zone"),
+        ("northeurope", "Europe", "EU data zone"),
+        ("swedencentral", "Sweden", "EU data zone"),
+        ("uksouth", "United Kingdom", "United Kingdom"),
+        ("us", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_region_is_in_a_geography_and_may_be_in_a_data_zone(region: str, geography: str, zone: str) -> None:
+    assert (geography_of(region), zone_of(region)) == (geography, zone)
