@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, ShownLate, Twist
+from standby.emulator.faults import OperationFails, Twist
 
 FEWEST_FRACTION_DIGITS = 5
 
@@ -70,35 +70,6 @@ OperationStatus = Literal["Running", "Succeeded", "Failed"]
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How an operation will end: never, unseen by polls, or with an error and a status of its analyzer."""
-
-    never: bool = False
-    error: JsonObject | None = None
-    analyzer_status: str = "ready"
-    vanishes: bool = False
-    shown_after: float = 0.0
-
-
-def ending_of(twist: Twist | None) -> Ending:
-    """Say how an operation ends. Inferred: one that failed leaves its analyzer behind, as `failed`."""
-    match twist:
-        case OperationHangs():
-            return Ending(never=True)
-        case OperationFails():
-            error: JsonObject = {"code": twist.code, "message": twist.message}
-            return Ending(error=error, analyzer_status="failed")
-        case OperationVanishes():
-            return Ending(vanishes=True)
-        case AnalyzerFails():
-            return Ending(analyzer_status="failed")
-        case ShownLate():
-            return Ending(shown_after=twist.seconds)
-        case _:
-            return Ending()
-
-
-@dataclass(frozen=True)
 class Operation:
     """One operation as it stands; its id is the `apim-request-id` of the call that began it (recordings)."""
 
@@ -107,7 +78,7 @@ class Operation:
     api_version: str
     analyzer: Stored
     is_copy: bool
-    ending: Ending
+    twist: Twist | None
     status: OperationStatus = "Running"
     warnings: tuple[JsonValue, ...] = ()
 
@@ -115,8 +86,8 @@ class Operation:
     def encoded(self) -> bytes:
         """Its JSON: `result` is there from the first poll (recordings). Inferred: also where it failed."""
         head: JsonObject = {"id": self.id, "status": self.status}
-        if self.status == "Failed":
-            head["error"] = self.ending.error
+        if self.status == "Failed" and isinstance(self.twist, OperationFails):
+            head["error"] = {"code": self.twist.code, "message": self.twist.message}
         if self.warnings:
             head["warnings"] = list(self.warnings)
         return encode(head)[:-1] + b',"result":' + self.analyzer.encoded + b"}"

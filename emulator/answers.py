@@ -38,16 +38,12 @@ class Refusal(Exception):
     inner: tuple[str, str] | None = None
     headers: tuple[Header, ...] = ()
 
-    def error(self) -> JsonObject:
-        """Give the error object of the answer (recording: get not found)."""
+    def answer(self) -> Answer:
+        """Give the answer; its header `x-ms-error-code` repeats the outer code (recording: get not found)."""
         error: JsonObject = {"code": self.code, "message": self.message}
         if self.inner:
             error["innererror"] = {"code": self.inner[0], "message": self.inner[1]}
-        return error
-
-    def answer(self) -> Answer:
-        """Give the answer; its header `x-ms-error-code` repeats the outer code (same recording)."""
-        return json_answer({"error": self.error()}, self.status, (("x-ms-error-code", self.code), *self.headers))
+        return json_answer({"error": error}, self.status, (("x-ms-error-code", self.code), *self.headers))
 
 
 def analyzer_not_found() -> Refusal:

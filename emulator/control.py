@@ -1,10 +1,9 @@
 """The control: how a test, a drill or a demonstration plays with the emulator."""
 
-import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
@@ -18,7 +17,7 @@ from standby.emulator.management import Management
 from standby.emulator.tokens import TIME
 from standby.emulator.world import World
 
-M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 Impose = Callable[[], Awaitable[None]]  # Opens and closes ports, so that they fit the outages of the world
 
@@ -77,7 +76,8 @@ class Control:
         await self._impose()
 
     async def add_faults(self, request: Request) -> None:
-        rules = _rules(await request.body())
+        body = await request.body()
+        rules = _read(list[FaultRule], body if body.lstrip().startswith(b"[") else b"[%b]" % body)
         for rule in rules:
             self._known(rule.resource)
         self._world.faults.add(rules)
@@ -116,18 +116,8 @@ def _explaining(call: Reply) -> Callable[[Request], Awaitable[Response]]:
     return explained
 
 
-def _read(model: type[M], body: bytes) -> M:
+def _read(kind: type[T], body: bytes) -> T:
     try:
-        return model.model_validate_json(body)
+        return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
         raise Refused(problems(error)) from None
-
-
-def _rules(body: bytes) -> Iterable[FaultRule]:
-    try:
-        data = json.loads(body)
-        return TypeAdapter(list[FaultRule]).validate_python(data if isinstance(data, list) else [data])
-    except ValidationError as error:
-        raise Refused(problems(error)) from None
-    except ValueError:
-        raise Refused("the body is not JSON") from None

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,6 +31,8 @@ ELSEWHERE = "https://elsewhere.invalid"  # An origin that belongs to nobody (RFC
 
 class _Fault(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calls: ClassVar[frozenset[CallKind]] = frozenset(CALL_KINDS)  # the kinds of call that it can happen to
 
 
 class Instead(_Fault):
@@ -90,23 +92,31 @@ class Redirect(Instead):
 class VoidGrant(Twist):
     """Answer the authorization as if it were granted, and grant nothing."""
 
+    calls = frozenset({"authorize"})
     kind: Literal["void_grant"] = "void_grant"
 
 
 class ShortGrant(Twist):
     """Grant for these seconds only."""
 
+    calls = frozenset({"authorize"})
     kind: Literal["short_grant"] = "short_grant"
     seconds: float
 
 
-class OperationHangs(Twist):
+class OfOperation(Twist):
+    """A fault of the operation that a call begins."""
+
+    calls = frozenset({"put", "copy"})
+
+
+class OperationHangs(OfOperation):
     """Begin an operation that never ends."""
 
     kind: Literal["operation_hangs"] = "operation_hangs"
 
 
-class OperationFails(Twist):
+class OperationFails(OfOperation):
     """Begin an operation that ends as `Failed`, and its analyzer with it."""
 
     kind: Literal["operation_fails"] = "operation_fails"
@@ -114,19 +124,19 @@ class OperationFails(Twist):
     message: str = "Injected by the emulator."
 
 
-class OperationVanishes(Twist):
+class OperationVanishes(OfOperation):
     """Begin an operation that no poll can find; its analyzer becomes ready all the same."""
 
     kind: Literal["operation_vanishes"] = "operation_vanishes"
 
 
-class AnalyzerFails(Twist):
+class AnalyzerFails(OfOperation):
     """Begin an operation that succeeds and leaves its analyzer `failed`."""
 
     kind: Literal["analyzer_fails"] = "analyzer_fails"
 
 
-class ShownLate(Twist):
+class ShownLate(OfOperation):
     """Begin an operation as always; for these seconds the analyzer is shown as it was before, or not at all."""
 
     kind: Literal["shown_late"] = "shown_late"
@@ -136,6 +146,7 @@ class ShownLate(Twist):
 class ForeignLocation(Twist):
     """Name a place at another origin in `Operation-Location` or `nextLink`."""
 
+    calls = OfOperation.calls | {"list"}
     kind: Literal["foreign_location"] = "foreign_location"
     origin: str = ELSEWHERE
 
@@ -143,6 +154,7 @@ class ForeignLocation(Twist):
 class LoopingNextLink(Twist):
     """Answer a page of the listing whose `nextLink` leads to itself."""
 
+    calls = frozenset({"list"})
     kind: Literal["looping_next_link"] = "looping_next_link"
 
 
@@ -172,19 +184,6 @@ Fault = Annotated[
     Field(discriminator="kind"),
 ]
 
-_STARTS: frozenset[CallKind] = frozenset({"put", "copy"})
-_HAPPENS_TO: dict[str, frozenset[CallKind]] = {
-    "void_grant": frozenset({"authorize"}),
-    "short_grant": frozenset({"authorize"}),
-    "operation_hangs": _STARTS,
-    "operation_fails": _STARTS,
-    "operation_vanishes": _STARTS,
-    "analyzer_fails": _STARTS,
-    "shown_late": _STARTS,
-    "foreign_location": _STARTS | {"list"},
-    "looping_next_link": frozenset({"list"}),
-}
-
 
 class FaultRule(_Fault):
     """A fault and the calls it happens to; of a copy, `analyzer` is the target's. `times: null` is for ever."""
@@ -198,19 +197,15 @@ class FaultRule(_Fault):
 
     @model_validator(mode="after")
     def _fault_fits_call(self) -> Self:
-        if self.call != "*" and not self.applies_to(self.call):
+        if self.call != "*" and self.call not in self.fault.calls:
             raise ValueError(f"{self.fault.kind} does not happen to {self.call} calls")
         return self
-
-    def applies_to(self, kind: CallKind) -> bool:
-        """Say whether its fault can happen to calls of a kind."""
-        return kind in _HAPPENS_TO.get(self.fault.kind, frozenset(CALL_KINDS))
 
     def matches(self, resource: str, kind: CallKind, analyzer: str | None) -> bool:
         return (
             self.resource in {None, resource}
             and self.call in {"*", kind}
-            and self.applies_to(kind)
+            and kind in self.fault.calls
             and (self.analyzer is None or (analyzer is not None and fnmatchcase(analyzer, self.analyzer)))
         )
 

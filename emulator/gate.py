@@ -71,7 +71,9 @@ class Gate:
         if outage == "hang":
             return Silence()
         if outage == "unavailable":
-            return self._counted(Arrival(self.kind, request, body), unavailable().answer())
+            # Inferred: the body of a 503.
+            refusal = Refusal(503, "ServiceUnavailable", "The service is temporarily unavailable.")
+            return self._counted(Arrival(self.kind, request, body), refusal.answer())
         happening = self.world.faults.next(self.resource, self.kind, request.path_params.get("analyzer"))
         await pause(happening.delay, request.receive)
         arrival = Arrival(self.kind, request, body, happening.twist)
@@ -115,11 +117,6 @@ class Gate:
         state = self.world.resources[self.resource]
         state.stats.answered(answer.status, len(answer.body))
         return self.plane.respond(state, arrival, answer)
-
-
-def unavailable() -> Refusal:
-    """The region is in trouble. Inferred: the body of a 503."""
-    return Refusal(503, "ServiceUnavailable", "The service is temporarily unavailable.")
 
 
 def _status_answer(fault: Status) -> Answer:

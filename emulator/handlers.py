@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from standby.document import JsonObject, JsonValue
 from standby.emulator import answers
-from standby.emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds, with_fraction
+from standby.emulator.analyzers import Stored, merged, whole_seconds, with_fraction
 from standby.emulator.answers import Answer, Header, json_answer
 from standby.emulator.definitions import (
     PREVIEW_2025,
@@ -29,7 +29,15 @@ from standby.emulator.definitions import (
     same_region,
     takes_time,
 )
-from standby.emulator.faults import CallKind, ForeignLocation, LoopingNextLink, ShortGrant, Twist, VoidGrant
+from standby.emulator.faults import (
+    CallKind,
+    ForeignLocation,
+    LoopingNextLink,
+    OfOperation,
+    ShortGrant,
+    Twist,
+    VoidGrant,
+)
 from standby.emulator.tokens import TokenGrant
 from standby.emulator.world import ResourceState, World
 
@@ -93,11 +101,10 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     # Inferred: `2025-05-01-preview` knows no defaults, so it cannot miss them.
     if call.body.get("models") and state.settings.defaults is None and call.api_version != PREVIEW_2025:
         raise answers.defaults_not_set()
-    ending = ending_of(call.twist)
-    status = "creating" if takes_time(call.body) or ending != Ending() else "ready"
+    status = "creating" if takes_time(call.body) or isinstance(call.twist, OfOperation) else "ready"
     base = state.base_of(call.api_version, call.body)
     body = completed(call.analyzer, call.body, base, api_version=call.api_version, now=call.now, status=status)
-    operation = state.begin(call.id, call.api_version, body, is_copy=False, ending=ending)
+    operation = state.begin(call.id, call.api_version, body, is_copy=False, twist=call.twist)
     # Inferred: 201 on replace, too.
     return Answer(201, operation.analyzer.encoded, call.operation_location("Operation-Location"))
 
@@ -202,7 +209,7 @@ def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
         text = f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
         raise answers.invalid_request("ModelNotReady", text)
     body = copied(source.body, call.analyzer, call.now)
-    operation = state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist))
+    operation = state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist)
     return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
 
 
@@ -274,7 +281,7 @@ def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     body = copied(found.body, call.analyzer, call.now)
     if models:
         body["models"] = dict(models)
-    state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist), warnings=warnings)
+    state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist, warnings=warnings)
     answer: JsonObject = {"analyzerId": call.analyzer, "status": "creating"}
     if warnings:
         answer["warnings"] = list(warnings)

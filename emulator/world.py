@@ -8,11 +8,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.analyzers import Ending, Operation, Stored, whole_seconds
+from standby.emulator.analyzers import Operation, Stored, whole_seconds
 from standby.emulator.answers import analyzer_not_found
 from standby.emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
 from standby.emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
-from standby.emulator.faults import FaultBook
+from standby.emulator.faults import (
+    AnalyzerFails,
+    FaultBook,
+    OperationFails,
+    OperationHangs,
+    OperationVanishes,
+    ShownLate,
+    Twist,
+)
 from standby.emulator.tokens import TIME, TokenGrant, TokenIssuer
 
 WINDOW = 60.0  # Seconds of the sliding minute
@@ -159,26 +167,26 @@ class ResourceState:
         body: JsonObject,
         *,
         is_copy: bool,
-        ending: Ending,
+        twist: Twist | None,
         warnings: tuple[JsonValue, ...] = (),
     ) -> Operation:
         """Begin to build an analyzer, whose place it takes at once; one that is `ready` ends its operation at once."""
         analyzer_id = str(body["analyzerId"])
         analyzer = Stored(body, operation_id)
         operation = Operation(
-            operation_id, analyzer_id, api_version, analyzer, is_copy=is_copy, ending=ending, warnings=warnings
+            operation_id, analyzer_id, api_version, analyzer, is_copy=is_copy, twist=twist, warnings=warnings
         )
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
-        elif not ending.never:
+        elif not isinstance(twist, OperationHangs):
             spread = self.settings.service_spread
             seconds = self.settings.service_time * self._chance.uniform(1 - spread, 1 + spread)
             heapq.heappush(self._due, (TIME.monotonic() + seconds, operation_id))
             if is_copy:
                 self.stats.copy_seconds.append(seconds)
-        if ending.shown_after:
+        if isinstance(twist, ShownLate):
             before = self.own(api_version, analyzer_id)
-            self._before[api_version, analyzer_id] = TIME.monotonic() + ending.shown_after, before
+            self._before[api_version, analyzer_id] = TIME.monotonic() + twist.seconds, before
         self.keep(api_version, analyzer_id, analyzer)
         self._operations[operation_id] = operation
         if is_copy:
@@ -188,7 +196,7 @@ class ResourceState:
     def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:
         """Give an operation on an analyzer, where there is one that can be found."""
         found = self._operations.get(operation_id)
-        if found is None or found.ending.vanishes:
+        if found is None or isinstance(found.twist, OperationVanishes):
             return None
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
 
@@ -200,17 +208,19 @@ class ResourceState:
         return expires_at is not None and TIME.now() < expires_at
 
     def _end(self, operation: Operation, moment: datetime) -> None:
-        # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it.
+        # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it, and one that
+        # failed leaves its analyzer behind, as `failed`.
         place = self._registrations[operation.api_version]
         current = place.get(operation.analyzer_id)
         is_current = current is not None and current.operation_id == operation.id
+        status = "failed" if isinstance(operation.twist, AnalyzerFails | OperationFails) else "ready"
         ended = (current if current is not None and is_current else operation.analyzer).changed(
-            status=operation.ending.analyzer_status, lastModifiedAt=whole_seconds(moment)
+            status=status, lastModifiedAt=whole_seconds(moment)
         )
         if is_current:
             place[operation.analyzer_id] = ended
         self._operations[operation.id] = replace(
-            operation, status="Failed" if operation.ending.error else "Succeeded", analyzer=ended
+            operation, status="Failed" if isinstance(operation.twist, OperationFails) else "Succeeded", analyzer=ended
         )
         if operation.is_copy:
             self.stats.copies_in_flight -= 1
