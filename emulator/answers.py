@@ -1,6 +1,7 @@
 """Answers to a call, and the refusals of the service."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -9,10 +10,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.analyzers import encode
 from standby.emulator.tokens import TIME
 
 Header = tuple[str, str]
+
+
+def encode(value: object) -> bytes:
+    """Write JSON as the service does, compact (recording: get not found)."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from standby.document import JsonObject
-from standby.emulator.analyzers import Stored, merged, whole_seconds
 from standby.emulator.config import Edit, Outage, SettingsChange, problems
+from standby.emulator.definitions import Stored, merged, whole_seconds
 from standby.emulator.faults import FaultRule
 from standby.emulator.management import Management
 from standby.emulator.tokens import TIME

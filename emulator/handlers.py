@@ -15,19 +15,22 @@ from urllib.parse import quote, urlsplit
 
 from standby.document import JsonObject, JsonValue
 from standby.emulator import answers
-from standby.emulator.analyzers import Stored, merged, whole_seconds, with_fraction
 from standby.emulator.answers import Answer, Header, json_answer
 from standby.emulator.definitions import (
     PREVIEW_2025,
+    Stored,
     check_definition,
     check_id,
     check_tags,
     completed,
     copied,
     echoed,
+    merged,
     models_of,
     same_region,
     takes_time,
+    whole_seconds,
+    with_fraction,
 )
 from standby.emulator.faults import (
     CallKind,

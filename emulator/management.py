@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from standby.document import JsonObject
-from standby.emulator.analyzers import whole_seconds
 from standby.emulator.answers import Answer, Refusal, SpelledResponse, json_answer
 from standby.emulator.config import Deployment
+from standby.emulator.definitions import whole_seconds
 from standby.emulator.faults import CallKind
 from standby.emulator.gate import Arrival, Gate
 from standby.emulator.tokens import MANAGEMENT, bearer_of

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.analyzers import Operation, Stored, whole_seconds
 from standby.emulator.answers import analyzer_not_found
 from standby.emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
-from standby.emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
+from standby.emulator.definitions import (
+    PREBUILT_ANALYZERS,
+    PREVIEW_2025,
+    RELEASED,
+    Operation,
+    Stored,
+    completed,
+    models_of,
+    whole_seconds,
+)
 from standby.emulator.faults import (
     AnalyzerFails,
     FaultBook,

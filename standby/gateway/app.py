@@ -18,10 +18,9 @@ from starlette.routing import Route
 from standby.clock import Clock, SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import sentence
-from standby.gateway.azure_monitor import read_alert
+from standby.gateway.alerts import Validation, allowed_origin, read_alert, read_delivery
 from standby.gateway.body import read_json
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
-from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
 from standby.gateway.metrics import Scrapes
 from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving
 from standby.service.redaction import one_line

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.demo.stage import Stage, set_stage
-from standby.cli.demo.story import Story
+from standby.cli.demo.story import Stage, Story, set_stage
 from standby.cli.output import Output
 from standby.cli.run import Exit
 

@@ -1,6 +1,11 @@
-"""The demo, scene by scene: analyzers are replicated, a region is lost, and it is recovered with nothing lost."""
+"""The demo: what runs for it, and its scenes. Analyzers are replicated, a region is lost, and all of it is recovered."""
 
 import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +14,6 @@ import httpx
 from pydantic import BaseModel
 
 from standby.cli.audit import verify_lines
-from standby.cli.demo.stage import Stage
 from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
@@ -19,13 +23,15 @@ from standby.cli.progress import show_progress
 from standby.cli.replicate import report_lines
 from standby.cli.snapshots import taken_lines
 from standby.clock import SystemClock
-from standby.config.configuration import Configuration
-from standby.config.resource import PREVIEW_2025
+from standby.config.configuration import Configuration, load_configuration
+from standby.config.resource import PREVIEW_2025, ApiVersion
 from standby.config.sinks import FileSink
 from standby.document import JsonValue
+from standby.emulator.config import load_emulator_config
+from standby.emulator.serve import Emulator, running
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import FailoverUnderWay, Fence, hold_fence
-from standby.orchestrator import run_flow
+from standby.orchestrator import Orchestrator, load_orchestrator, run_flow
 from standby.recovery.activation.sinks import Activation, ActiveMaps
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import open_recovery
@@ -41,6 +47,64 @@ from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
 from standby.vault.documents import once_free, parse_stored
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that runs; the configuration takes `variables`, and the emulator takes faults at `control`."""
+
+    file: Path
+    variables: Mapping[str, str]
+    control: str
+    ui: str
+    orchestrator: Orchestrator
+
+    def configuration(self, api_version: ApiVersion = "2025-11-01") -> Configuration:
+        """Give the configuration, with every resource set to one api-version."""
+        return load_configuration(self.file, {**self.variables, "API_VERSION": api_version})
+
+
+@asynccontextmanager
+async def set_stage(folder: Path) -> AsyncIterator[Stage]:
+    """Start everything, and stop it at the end; all that is written goes to the folder."""
+    orchestrator = load_orchestrator()
+    file = folder / "standby.yaml"
+    shutil.copyfile(HERE / "standby.yaml", file)
+    async with (
+        running(load_emulator_config(HERE / "emulator.yaml")) as emulator,
+        orchestrator.own_server(folder / "prefect") as ui,
+    ):
+        variables = _variables(emulator)
+        # This process becomes what it would be in Azure: one that has a managed identity and no other.
+        for name in [name for name in os.environ if name.startswith("AZURE_")]:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in variables.items() if name.startswith("IDENTITY_")})
+        stage = Stage(file, variables, emulator.control, ui, orchestrator)
+        async with orchestrator.own_workers(folder):
+            # Not before: Prefect writes the environment of a worker into a file for each run.
+            os.environ.update(variables)
+            await orchestrator.bootstrap(stage.configuration())
+            # The story starts the flows itself, and this machine may have few cores.
+            await orchestrator.pause_schedules()
+            yield stage
+
+
+def _variables(emulator: Emulator) -> dict[str, str]:
+    found = {
+        "API_VERSION": "2025-11-01",
+        "ARM_ENDPOINT": emulator.arm,
+        "VAULT_KEY": secrets.token_urlsafe(32),
+        "IDENTITY_ENDPOINT": emulator.identity.endpoint,
+        "IDENTITY_HEADER": emulator.identity.header,
+    }
+    for name, served in emulator.resources.items():
+        found[f"{name.upper()}_ENDPOINT"] = served.endpoint
+        found[f"{name.upper()}_ID"] = served.resource_id
+        found[f"{name.upper()}_KEY"] = served.key
+    return found
+
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -1,13 +1,18 @@
-"""Alerts in Azure Monitor's common schema, as action groups send them.
+"""What Azure sends: alerts of action groups in the common schema, and deliveries of Event Grid.
 
 https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema and alerts-payload-samples: the
 essentials name the alert, its condition and its targets; the context depends on the monitoring service.
 
-Of Service Health, each update of an incident fires an alert of its own, and its stage says how things stand
+Of Service Health, each update of an incident fires an alert of its own, and its stage gives the state
 (https://learn.microsoft.com/azure/service-health/service-health-event-properties). The list of services and
 regions is JSON escaped in a text.
+
+Event Grid sends its own schema or CloudEvents (https://learn.microsoft.com/azure/event-grid/event-schema and
+cloud-event-schema), and asks in two ways whether it may deliver: end-point-validation-event-grid-events-schema and
+end-point-validation-cloud-events-schema there.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -17,7 +22,7 @@ from standby.gateway.body import Moment, Part, Text, unescaped, validated
 from standby.gateway.errors import Malformed
 from standby.gateway.notice import Ignored, Notice, Observer, Source, resource_health
 
-WHAT = "alert in the common schema"
+ALERT = "alert in the common schema"
 SCHEMA = "azureMonitorCommonAlertSchema"
 IMPORTANT = frozenset({"Sev0", "Sev1", "Sev2"})
 """Critical, error and warning; Azure calls the other two informational and verbose."""
@@ -58,14 +63,18 @@ class CommonAlert(Part):
 def read_alert(body: JsonValue) -> Notice | Ignored:
     schema = body.get("schemaId") if isinstance(body, dict) else None
     if schema != SCHEMA:
-        raise Malformed(WHAT, f"its schemaId is not {SCHEMA}", "Switch the common schema on in the action group")
-    data = validated(CommonAlert, body, WHAT).data
+        raise Malformed(
+            COMMON_ALERT, f"its schemaId is not {SCHEMA}", "Enable the common alert schema in the action group"
+        )
+    data = validated(CommonAlert, body, ALERT).data
     essentials = data.essentials
     match essentials.service.replace(" ", "").lower():
         case "servicehealth":
             return _read_incident(essentials.alert_id, data.context)
         case "resourcehealth":
-            return _read_change(essentials.alert_id, essentials.resources, data.context)
+            change = validated(Change, data.context, "Resource Health alert")
+            said = change.properties.current, change.at, essentials.resources
+            return resource_health(Source.AZURE_MONITOR, essentials.alert_id, *said)
     return _of_rule(essentials)
 
 
@@ -88,9 +97,6 @@ def _of_rule(alert: Essentials) -> Notice | Ignored:
     )
 
 
-RESOURCE_HEALTH = "Resource Health alert"
-
-
 class ChangeProperties(Part):
     current: Text = Field(alias="currentHealthStatus")
 
@@ -99,13 +105,6 @@ class Change(Part):
     at: Moment = Field(alias="eventTimestamp")
     properties: Annotated[ChangeProperties, BeforeValidator(unescaped)]
 
-
-def _read_change(alert_id: str, resources: tuple[str, ...], context: JsonValue) -> Notice | Ignored:
-    change = validated(Change, context, RESOURCE_HEALTH)
-    return resource_health(Source.AZURE_MONITOR, alert_id, change.properties.current, change.at, resources)
-
-
-SERVICE_HEALTH = "Service Health alert"
 
 SERVICES = frozenset(
     {
@@ -149,7 +148,7 @@ class Incident(Part):
 
 
 def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
-    incident = validated(Incident, context, SERVICE_HEALTH)
+    incident = validated(Incident, context, "Service Health alert")
     found = incident.properties
     if found.kind.lower() != "incident":
         return Ignored(f"Service Health reports {found.kind}, which is not an incident")
@@ -171,3 +170,90 @@ def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
         summary=f"Service Health incident {found.tracking_id or ''} is {stage}: {found.title or 'untitled'}",
         regions=regions,
     )
+
+
+DELIVERY = "delivery of Event Grid"
+VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+AVAILABILITY = "Microsoft.ResourceNotifications.HealthResources.AvailabilityStatusChanged"
+MOST_EVENTS = 1000  # Events in one delivery; Event Grid sends no more than 5,000, and one by default
+_ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+class GridEvent(Part):
+    """An event in Event Grid's own schema."""
+
+    id: Text
+    kind: Text = Field(alias="eventType")
+    at: Moment = Field(alias="eventTime")
+    data: JsonValue = None
+
+    @property
+    def full_id(self) -> str:
+        return self.id
+
+
+class CloudEvent(Part):
+    """An event as CloudEvents 1.0 has it; its id is unique within its source."""
+
+    version: Literal["1.0"] = Field(alias="specversion")
+    id: Text
+    source: Text
+    kind: Text = Field(alias="type")
+    data: JsonValue = None
+
+    @property
+    def full_id(self) -> str:
+        return f"{self.source} {self.id}"
+
+
+class Validation(Part):
+    """Event Grid asks whether the endpoint is the subscriber's, which gives the code back."""
+
+    code: Text = Field(alias="validationCode")
+
+
+class AvailabilityProperties(Part):
+    target: Text = Field(alias="targetResourceId")
+    state: Text = Field(alias="availabilityState")
+    occurred_at: Moment = Field(alias="occurredTime")
+
+
+class ResourceInfo(Part):
+    properties: Annotated[AvailabilityProperties, BeforeValidator(unescaped)]
+
+
+class Availability(Part):
+    info: ResourceInfo = Field(alias="resourceInfo")
+
+
+def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
+    """Read what Event Grid sent: all of it, or nothing."""
+    entries = body if isinstance(body, list) else [body]
+    if not entries or len(entries) > MOST_EVENTS:
+        raise Malformed(DELIVERY, f"it must have between 1 and {MOST_EVENTS} events")
+    events = [_event(entry) for entry in entries]
+    if any(event.kind == VALIDATION for event in events):
+        if len(events) > 1:
+            raise Malformed(DELIVERY, "a validation must be the only event")
+        return validated(Validation, events[0].data, "subscription validation")
+    return tuple(map(_availability, events))
+
+
+def _event(entry: JsonValue) -> GridEvent | CloudEvent:
+    if isinstance(entry, dict) and "specversion" in entry:
+        return validated(CloudEvent, entry, "CloudEvents 1.0 event")
+    return validated(GridEvent, entry, "Event Grid event")
+
+
+def _availability(event: GridEvent | CloudEvent) -> Notice | Ignored:
+    if event.kind != AVAILABILITY:
+        return Ignored(f"Events of the type {event.kind} say nothing about health")
+    found = validated(Availability, event.data, "AvailabilityStatusChanged event").info.properties
+    return resource_health(Source.EVENT_GRID, event.full_id, found.state, found.occurred_at, (found.target,))
+
+
+def allowed_origin(origin: str | None) -> str:
+    """Give back who asks for permission to deliver; the token was shown already."""
+    if origin is None or not _ORIGIN.fullmatch(origin):
+        raise Malformed("request for permission", "WebHook-Request-Origin is not a host name")
+    return origin
