@@ -63,9 +63,7 @@ class CommonAlert(Part):
 def read_alert(body: JsonValue) -> Notice | Ignored:
     schema = body.get("schemaId") if isinstance(body, dict) else None
     if schema != SCHEMA:
-        raise Malformed(
-            COMMON_ALERT, f"its schemaId is not {SCHEMA}", "Enable the common alert schema in the action group"
-        )
+        raise Malformed(ALERT, f"its schemaId is not {SCHEMA}", "Enable the common alert schema in the action group")
     data = validated(CommonAlert, body, ALERT).data
     essentials = data.essentials
     match essentials.service.replace(" ", "").lower():

@@ -1,4 +1,4 @@
-"""The demo: what runs for it, and its scenes. Analyzers are replicated, a region is lost, and all of it is recovered."""
+"""The demo: what runs for it, and its scenes. Analyzers are replicated, a region is lost, then recovered."""
 
 import asyncio
 import os
