@@ -137,7 +137,7 @@ async def test_another_schema_is_refused_with_what_to_do(gateway: Gateway, caplo
     answer = await gateway.alert({"schemaId": "Microsoft.Insights/activityLogs", "data": {}})
 
     assert answer.status_code == 400
-    assert "Switch the common schema on in the action group" in caplog.text
+    assert "Enable the common alert schema in the action group" in caplog.text
 
 
 @pytest.mark.parametrize(("status", "event"), [("Unavailable", UNHEALTHY), ("Available", HEALTHY)])
