@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from standby.emulator.config import EmulatorConfig
-from tests.docs.folder import Folder, bare_environment
+from tests.docs.folder import Folder, bare_environment, free_ports
 from tests.docs.pages import PageText
 from tests.standby.cli.conftest import Cloud, deployments, schema
 
@@ -79,7 +79,7 @@ def folder_of(
     def make(page: PageText) -> Folder:
         place = tmp_path / "page"
         place.mkdir()
-        folder = Folder(place, bare_environment(tmp_path, authority_file))
+        folder = Folder(place, bare_environment(tmp_path, authority_file), free_ports())
         made.append(folder)
         if page.scene:
             assert page.scene == "invoices", f"{page.path} asks for the scene {page.scene}, and there is only invoices"

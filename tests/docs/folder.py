@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 from typer.testing import CliRunner
 
 from standby.cli.app import app
+from standby.emulator.serve import bound
 from tests.docs.pages import Block, Command
 from tests.patience import PATIENCE
 
@@ -27,10 +28,15 @@ _KEEP = 'status=$?; env -0 > "$STANDBY_LEFT"; pwd >> "$STANDBY_LEFT"; exit $stat
 
 @dataclass
 class Folder:
-    """Where the blocks of one page are run, one after the other."""
+    """Where the blocks of one page are run, one after the other.
+
+    Attributes:
+        first_port: what stands for 8740, the first port of the emulator's example, which others may use here.
+    """
 
     path: Path
     environment: dict[str, str]
+    first_port: int = 8740
     served: list[tuple[subprocess.Popen[bytes], Path]] = field(default_factory=list)
 
     def use(self, block: Block) -> None:
@@ -41,11 +47,18 @@ class Folder:
             file.write_text(block.text + "\n", encoding="utf-8")
         if block.language == "console" and not block.not_run:
             for command in block.commands:
-                self.run(command)
+                self.run(self._at_free_ports(command))
+
+    def _at_free_ports(self, command: Command) -> Command:
+        def moved(text: str) -> str:
+            return re.sub(r"\b874([0-2])\b", lambda port: str(self.first_port + int(port[1])), text)
+
+        text = command.text.replace("emulator --example", f"emulator --example --port {self.first_port}")
+        return replace(command, text=moved(text), expected=tuple(map(moved, command.expected)))
 
     def run(self, command: Command) -> None:
         """Run a command, and hold its status and what it prints against the page."""
-        if command.text.endswith("&"):
+        if command.serves:
             self._serve(command)
             return
         if command.text.startswith("control "):
@@ -74,7 +87,7 @@ class Folder:
         """Run anything else in a shell; its folder and environment are those of the next command."""
         left = self.path / ".left"
         ended = subprocess.run(
-            ["bash", "-c", f"{text}\n{_KEEP}"],
+            ["bash", "-ac", f"{text}\n{_KEEP}"],
             cwd=self.path,
             env={**self.environment, "STANDBY_LEFT": str(left)},
             stdin=subprocess.DEVNULL,
@@ -96,7 +109,7 @@ class Folder:
         """Start what serves until the page is done, and wait for what it is expected to say."""
         printed = self.path / f".served-{len(self.served)}"
         with printed.open("wb") as file:
-            arguments = ["bash", "-c", f"exec {command.text.removesuffix('&')}"]
+            arguments = ["bash", "-c", f"exec {command.text}"]
             process = subprocess.Popen(
                 arguments, cwd=self.path, env=self.environment, stdout=file, stderr=subprocess.STDOUT
             )
@@ -127,6 +140,18 @@ def missing(expected: tuple[str, ...], printed: str) -> str | None:
             return line
         position = found.end()
     return None
+
+
+def free_ports(count: int = 3) -> int:
+    """Find the first of some ports in a row that nobody has, outside those that the system hands out."""
+    for first in range(20000 + os.getpid() % 500 * count, 32000, count):
+        try:
+            for port in range(first, first + count):
+                bound(port).close()
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no ports in a row are free")
 
 
 def bare_environment(home: Path, authorities: Path) -> dict[str, str]:

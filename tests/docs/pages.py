@@ -15,7 +15,8 @@ PAGES = sorted([README, CONTRIBUTING, *DOCS.rglob("*.md")])
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[a-z]*) *(?P<rest>.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
-_STATUS = re.compile(r"\s+#(?: exit status (?P<status>\d+))?[^'\"]*$")
+_NOTE = re.compile(r"\s+# *([^'\"]*)$")
+SERVES = "in a terminal of its own"
 _INLINE = re.compile(r"(?<!`)`(standby(?: [^`]*)?)`(?!`)")
 
 
@@ -25,11 +26,13 @@ class Command:
 
     Attributes:
         expected: lines of its output, in this order; `…` stands for anything.
+        serves: it has a terminal of its own, and goes on until the page is done.
     """
 
     text: str
     status: int = 0
     expected: tuple[str, ...] = ()
+    serves: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,17 @@ class Block:
     @property
     def commands(self) -> Iterator[Command]:
         """The commands of a `console` block, with what they are expected to print."""
-        text, status, expected = "", 0, list[str]()
+        asked: list[tuple[str, list[str]]] = []
         for line in self.text.replace("\\\n", "").splitlines():
-            if not line.startswith("$ "):
-                expected.append(line)
-                continue
-            if text:
-                yield Command(text, status, tuple(expected))
-            note = _STATUS.search(line)
-            status = int(note["status"] or 0) if note else 0
-            text, expected = line[2 : note.start() if note else None].strip(), []
-        if text:
-            yield Command(text, status, tuple(expected))
+            if line.startswith("$ "):
+                asked.append((line[2:], []))
+            elif asked:
+                asked[-1][1].append(line)
+        for line, expected in asked:
+            note = _NOTE.search(line)
+            said = note[1] if note else ""
+            status = int(said.removeprefix("exit status ")) if said.startswith("exit status ") else 0
+            yield Command(line.removesuffix(note[0] if note else "").strip(), status, tuple(expected), said == SERVES)
 
 
 @dataclass(frozen=True)
