@@ -50,7 +50,7 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
     One that was disabled by hand stays disabled.
     """
     async with get_client() as client:
-        found = {automation.name: automation async for automation in _ours(client)}
+        found = {automation.name: automation async for automation in read_automations(client)}
         changes = []
         for automation in wanted:
             there = found.pop(automation.name, None)
@@ -193,7 +193,7 @@ TEST = (
 async def send_tests(references: Sequence[str]) -> dict[str, Health]:
     """Send a test message by each block; say of each whether it took it, and whether the server notifies by it."""
     async with get_client() as client:
-        saved = {each.name async for each in _ours(client) if each.enabled}
+        saved = {each.name async for each in read_automations(client) if each.enabled}
         sent = await asyncio.gather(*(_send_test(client, name, saved) for name in references), return_exceptions=True)
     return {name: _result(name, each) for name, each in zip(references, sent, strict=True)}
 
@@ -234,10 +234,12 @@ async def _block(client: PrefectClient, reference: str) -> UUID:
     return document.id
 
 
-async def _ours(client: PrefectClient) -> AsyncIterator[Automation]:
+async def read_automations(client: PrefectClient, beginning: str | None = None) -> AsyncIterator[Automation]:
+    """Read the automations whose name begins with these words; else those that notify people, and that end runs."""
+    wanted = (f"{beginning or PREFIX} ", *([] if beginning else [STOPPED]))
     offset = 0
     while page := await client.read_automations(limit=PAGE, offset=offset):
         for automation in page:
-            if automation.name.startswith(f"{PREFIX} ") or automation.name == STOPPED:
+            if automation.name.startswith(wanted):
                 yield automation
         offset += len(page)

@@ -141,6 +141,17 @@ class Prefect:
         saved = [*await save_what_runs_need(configuration), *await save_what_starts_runs(configuration)]
         return [*saved, *await save_automations(automations)]
 
+    async def removable(self, configuration: Configuration) -> list[str]:
+        await _must_be_there()
+        from standby.flows.uninstall import removable
+
+        return await removable(configuration)
+
+    async def remove(self, configuration: Configuration, names: Sequence[str]) -> None:
+        from standby.flows.uninstall import remove
+
+        await remove(configuration, names)
+
     async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
         """Send a test message by each notification block."""
         from standby.flows.notifications import send_tests

@@ -75,6 +75,11 @@ NO_ANSWER = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueErro
 log = logging.getLogger("standby.flows")
 
 
+def variable_limit(name: str) -> str:
+    """Give the name of the limit by which plans write a variable one after the other."""
+    return f"standby-variable-{name}"
+
+
 class VariableActivation:
     """A Prefect variable that flows and applications read, and several plans may share.
 
@@ -120,7 +125,7 @@ class VariableActivation:
         async with AsyncExitStack() as stack:
             try:
                 if self._slot:
-                    await stack.enter_async_context(hold(f"standby-variable-{self._variable}", PATIENCE))
+                    await stack.enter_async_context(hold(variable_limit(self._variable), PATIENCE))
             except (SlotTaken, *NO_SLOT) as error:
                 self._slot = False  # It is not waited for a second time.
                 log.warning("%s is written without Prefect's slot: %s", self.name, type(error).__name__)

@@ -71,6 +71,12 @@ class Orchestrator(Protocol):
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs; give a line for each thing that changed."""
 
+    async def removable(self, configuration: Configuration) -> list[str]:
+        """Name everything that bootstrap and runs made on the server, and nothing else."""
+
+    async def remove(self, configuration: Configuration, names: Sequence[str]) -> None:
+        """Delete what `removable` named."""
+
     async def pause_schedules(self) -> None:
         """Keep schedules from starting anything until they are resumed."""
 

@@ -13,8 +13,8 @@ import httpx
 import typer
 from pydantic import SecretStr
 
-from standby.cli.options import PLANS
-from standby.cli.output import Line, Output, cause_of, must_be_writable
+from standby.cli.options import PLANS, Yes
+from standby.cli.output import Line, Output, cause_of, confirm, must_be_confirmed, must_be_writable
 from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
@@ -400,16 +400,28 @@ class NoServer(StandbyError):
         super().__init__(cause, f"{next_action}, and run this again")
 
 
-async def bootstrap(context: typer.Context) -> Exit:
+Remove = Annotated[bool, typer.Option("--remove", help="Remove from the server everything that Standby made there.")]
+
+
+async def bootstrap(context: typer.Context, remove: Remove = False, yes: Yes = False) -> Exit:
     """Save blocks, limits, work pools and deployments on a Prefect server; it is safe to repeat."""
     output: Output = context.obj
+    if remove:
+        must_be_confirmed(output, yes=yes, what="removes Standby from a Prefect server")
     configuration = output.load()
     orchestrator = load_orchestrator()
     health = await orchestrator.health()
     if not health.well:
         raise NoServer(health.detail, health.next_action)
-    changes = await orchestrator.bootstrap(configuration)
-    for change in changes or ["Nothing to change: the server has everything."]:
+    if remove:
+        ours = await orchestrator.removable(configuration)
+        if ours and not yes:
+            await confirm(output, "Remove all of this?", map(Line, ours))
+        await orchestrator.remove(configuration, ours)
+        changes, nothing = [f"{each} removed" for each in ours], "Nothing to remove: the server has nothing of Standby."
+    else:
+        changes, nothing = await orchestrator.bootstrap(configuration), "Nothing to change: the server has everything."
+    for change in changes or [nothing]:
         output.result(change)
     output.document({"changes": list(changes)})
     return Exit.DONE

@@ -320,18 +320,18 @@ class NotConfirmed(GuardRefused):
 
 
 class NobodyToAsk(GuardRefused):
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(
-            "This changes what serves, and nobody can be asked to confirm it, because stdin or stderr is not a "
-            "terminal; nothing was changed",
+            f"This {what}, and nobody can be asked to confirm it, because stdin or stderr is not a terminal; "
+            "nothing was changed",
             "Add --yes if it is meant, or run it at a terminal",
         )
 
 
-def must_be_confirmed(output: Output, *, yes: bool) -> None:
+def must_be_confirmed(output: Output, *, yes: bool, what: str = "changes what serves") -> None:
     """Refuse by `NobodyToAsk` what would be asked about where nobody can be: before anything else is done."""
     if not yes and not (_is_terminal(sys.stdin) and _is_terminal(output.stderr.file)):
-        raise NobodyToAsk
+        raise NobodyToAsk(what)
 
 
 async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:

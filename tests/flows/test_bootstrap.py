@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 from prefect import get_client, settings
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.variables import Variable
 
 from standby.config.configuration import Configuration
+from standby.config.sinks import VariableSink
 from standby.flows.bootstrap import (
     FILE,
     RECOVERY_POOL,
@@ -24,8 +27,13 @@ from standby.flows.bootstrap import (
     save_what_starts_runs,
 )
 from standby.flows.orchestrator import Prefect
+from standby.flows.recovery import VariableActivation
+from standby.flows.replicate import replicate
 from standby.flows.watch import watch
+from standby.recovery.activation.sinks import Activation
 from tests.flows.working import delete_deployments
+
+TIME = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:
@@ -184,3 +192,42 @@ async def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.Monkey
         unreadable = await Prefect().health()
     assert found.detail == "The Prefect server at http://127.0.0.1:9/api does not respond (ConnectError)"
     assert "NO_PROXY or PREFECT_API_URL has what is no URL" in unreadable.detail
+
+
+async def test_what_standby_made_on_a_server_can_be_removed_and_nothing_else(
+    make_scene: Any, prefect_server: Any
+) -> None:
+    await delete_deployments()
+    async with make_scene([], targets=("west",)) as scene:
+        two = with_plans(scene.configuration, "one", "two")
+        configuration = two.model_copy(update={"activation": (VariableSink(name="active"), VariableSink(name="other"))})
+        await Prefect().bootstrap(configuration)
+        foreign = await replicate.ato_deployment("of-others", work_pool_name=WORK_POOL, tags=["standby"])
+        await foreign.apply()  # type: ignore[misc]
+        await Variable.aset("other", "nothing of ours", overwrite=True)
+        sink = VariableActivation(VariableSink(name="active"))
+        await sink.publish(Activation(plan="one", epoch=0, changed_at=TIME, as_of=TIME, run_id="run", sources={}))
+        found = await Prefect().removable(configuration)
+        await Prefect().remove(configuration, found)
+        left = await Prefect().removable(configuration)
+    assert {
+        "automation standby outage of one",
+        "automation standby ends runs that stopped",
+        "automation standby tells of silence of two",
+        "deployment replicate/scheduled",
+        "deployment replicate/scheduled-two",
+        "work pool standby-recovery",
+        "block type recovery-plan with its blocks one, two",
+        "block type content-understanding-entra",
+        "concurrency limit content-understanding-west",
+        "concurrency limit standby-variable-active",
+        "variable active",
+    } <= {name.replace("blocks one, p, two", "blocks one, two") for name in found}
+    assert left == []
+    assert await deployed() == {"replicate/of-others"}
+    async with get_client() as client:
+        assert (await client.read_work_pool(WORK_POOL)).name == WORK_POOL
+        kinds = {block_type.slug for block_type in await client.read_block_types()}
+    assert kinds.isdisjoint({"recovery-plan", "content-understanding-resource", "content-understanding-key"})
+    assert await Variable.aget("other") == "nothing of ours"
+    await delete_deployments()

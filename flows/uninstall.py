@@ -1,0 +1,112 @@
+"""What `standby bootstrap` and runs made on a Prefect server, and how it goes: `standby bootstrap --remove`.
+
+Runs and what they left stay, as the history of the server; and so do notification blocks, which people saved.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, WorkPoolFilter, WorkPoolFilterName
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from standby import blocks
+from standby.config.configuration import Configuration
+from standby.config.sinks import VariableSink
+from standby.flows.bootstrap import OUTAGE, RECOVERY_POOL, TAG, WORK_POOL, full_name, wanted_deployments
+from standby.flows.limits import limit_name
+from standby.flows.notifications import read_automations
+from standby.flows.recovery import variable_limit
+from standby.recovery.activation.sinks import ActiveMaps
+
+T = TypeVar("T")
+
+Removable = dict[str, Callable[[], Awaitable[object]]]
+"""What is ours on a server, by what people call it and in the order in which it goes, with the call that deletes it."""
+
+BLOCKS = (
+    blocks.RecoveryPlan,
+    blocks.ContentUnderstandingResource,
+    blocks.ContentUnderstandingKey,
+    blocks.ContentUnderstandingEntra,
+)
+
+
+async def removable(configuration: Configuration) -> list[str]:
+    """Name what is ours on the server, whatever configuration it was saved for; variables only of this one."""
+    async with get_client() as client:
+        return list(await _find(client, configuration))
+
+
+async def remove(configuration: Configuration, names: Collection[str]) -> None:
+    """Delete what is named; what came about since it was named stays."""
+    async with get_client() as client:
+        found = await _find(client, configuration)
+        for name in names:
+            # Somebody else may have been faster.
+            with suppress(ObjectNotFound):
+                if name in found:
+                    await found[name]()
+
+
+async def _find(client: PrefectClient, configuration: Configuration) -> Removable:
+    found: Removable = {}
+    for beginning in (None, OUTAGE):
+        async for automation in read_automations(client, beginning):
+            found[f"automation {automation.name}"] = partial(client.delete_automation, automation.id)
+    deployments = await _deployments(client, configuration)
+    found |= {f"deployment {name}": partial(client.delete_deployment, it) for name, it in deployments.items()}
+    for pool in (WORK_POOL, RECOVERY_POOL):
+        in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        users = await client.read_deployments(work_pool_filter=in_pool)
+        there = await _there(client.read_work_pool(pool))
+        if there is not None and {user.id for user in users} <= {*deployments.values()}:
+            found[f"work pool {pool}"] = partial(client.delete_work_pool, pool)
+    resources = {*configuration.resources}
+    for kind in BLOCKS:
+        slug = kind.get_block_type_slug()
+        if block_type := await _there(client.read_block_type_by_slug(slug)):
+            documents = await client.read_block_documents_by_type(slug, include_secrets=False)
+            names = sorted(str(document.name) for document in documents)
+            resources |= {*names} if kind is blocks.ContentUnderstandingResource else set()
+            what = f"block type {slug}" + (f" with its blocks {', '.join(names)}" if names else "")
+            found[what] = partial(client.delete_block_type, block_type.id)
+    variables = [sink.name for sink in configuration.activation if isinstance(sink, VariableSink)]
+    for name in [*map(limit_name, sorted(resources)), *map(variable_limit, variables)]:
+        if await _there(client.read_global_concurrency_limit_by_name(name)):
+            found[f"concurrency limit {name}"] = partial(client.delete_global_concurrency_limit_by_name, name)
+    for name in variables:
+        variable = await client.read_variable_by_name(name)
+        if variable is not None and _is_active_map(variable.value):
+            found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
+    return found
+
+
+async def _deployments(client: PrefectClient, configuration: Configuration) -> dict[str, UUID]:
+    """Find our deployments by tag and name, each with its id: those of `prefect.yaml`, and theirs for one plan."""
+    plans = list(configuration.plans.values())[:1]
+    names = [full_name(entry) for entry in wanted_deployments(plans)["deployments"]]
+    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+    found = await client.read_deployments(deployment_filter=ours)
+    flows = {flow_id: (await client.read_flow(flow_id)).name for flow_id in {each.flow_id for each in found}}
+    named = {f"{flows[each.flow_id]}/{each.name}": each.id for each in found}
+    return {name: it for name, it in named.items() if any(f"{name}-".startswith(f"{each}-") for each in names)}
+
+
+async def _there(question: Awaitable[T]) -> T | None:
+    try:
+        return await question
+    except ObjectNotFound:
+        return None
+
+
+def _is_active_map(value: object) -> bool:
+    try:
+        return bool(ActiveMaps.model_validate(value).plans)
+    except ValidationError:
+        return False
