@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 
 from standby.blocks import load_what_is_usable
 from standby.config.configuration import Configuration
-from standby.config.plan import OnExisting
 from standby.flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from standby.flows.outcome import finish_replication, flow
 from standby.flows.run import ProgressArtifact, to_its_report
@@ -33,14 +32,13 @@ from standby.replication.ledger import Ledger
 from standby.replication.replicate import Replication, open_run
 from standby.replication.report import Report, Via, make_report, run_to_report
 from standby.replication.steps import RunContext
-from standby.replication.verdict import CopyRecord
 from standby.tasks.copy import TaskSteps
 
 AT_ONCE = 4
 """Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a
 time of three seconds each: four processes keep more than twenty targets busy."""
 
-_RECORDS = TypeAdapter(dict[str, CopyRecord])
+_REQUEST = TypeAdapter(ChunkRequest)
 
 
 @dataclass
@@ -103,7 +101,13 @@ def on_workers(
             f"chunk-{number}-of-{len(chunks)}-{chunk.source}-to-{chunk.target}",
             chunk,
             tuple(items[key] for key in chunk.keys),
-            _parameters(replication, selection, chunk, sharing, approved=approved, known_epoch=context.known_epoch),
+            # They are kept in clear, and hold no secrets.
+            {
+                "plan": replication.plan.recovery_plan.name,
+                "request": _REQUEST.dump_python(_request(replication, selection, chunk, approved), mode="json"),
+                "shares": sharing.shares(chunk),
+                "known_epoch": context.known_epoch,
+            },
             replication.ledgers[chunk.source, chunk.target],
             tally.part(),
         )
@@ -112,41 +116,20 @@ def on_workers(
     return ChunkedReplication(context, replication.plan, rest, sent, sharing)
 
 
-def _parameters(
-    replication: Replication, selection: Selection, chunk: Chunk, sharing: Sharing, *, approved: bool, known_epoch: int
-) -> dict[str, Any]:
-    """Give the parameters of a chunk's flow: what is kept in clear, so no secrets."""
-    plan = replication.plan
-    own = set(chunk.keys)
-    records = replication.ledgers[chunk.source, chunk.target].records
-    return {
-        "plan": plan.recovery_plan.name,
-        "source": chunk.source,
-        "target": chunk.target,
-        "analyzers": list(chunk.analyzers),
-        "on_existing": selection.on_existing,
-        "force": [name for name in selection.force if name in chunk.analyzers],
-        "shares": sharing.shares(chunk),
-        "expected": {item.analyzer: item.expected.fingerprint for item in plan.items if item.key in own}
-        if approved
-        else {},
-        "known_epoch": known_epoch,
-        "records": _RECORDS.dump_python(records_for(chunk, plan.items, records), mode="json"),
-    }
+def _request(replication: Replication, selection: Selection, chunk: Chunk, approved: bool) -> ChunkRequest:
+    plan, own = replication.plan, set(chunk.keys)
+    return ChunkRequest(
+        chunk,
+        selection.on_existing,
+        force=tuple(name for name in selection.force if name in chunk.analyzers),
+        expected={it.analyzer: it.expected.fingerprint for it in plan.items if it.key in own} if approved else {},
+        records=records_for(chunk, plan.items, replication.ledgers[chunk.source, chunk.target].records),
+    )
 
 
 @flow(name="replicate-chunk", persist_result=False)
 async def replicate_chunk(
-    plan: str,
-    source: str,
-    target: str,
-    analyzers: Sequence[str],
-    on_existing: OnExisting | None = None,
-    force: Sequence[str] = (),
-    shares: Mapping[str, int] = {},
-    expected: Mapping[str, str] = {},
-    records: Mapping[str, CopyRecord] = {},
-    known_epoch: int = 0,
+    plan: str, request: ChunkRequest, shares: Mapping[str, int] = {}, known_epoch: int = 0
 ) -> State[Any]:
     """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
 
@@ -155,23 +138,16 @@ async def replicate_chunk(
 
     Args:
         plan: Name of a saved recovery-plan block.
-        source: Resource to copy from.
-        target: Resource to copy to.
-        analyzers: Ids of the analyzers, with all that they depend on and the target does not have yet.
-        on_existing: What to do when the target has an older or a different analyzer; empty means as the plan says.
-        force: Ids of analyzers to overwrite at the target, even if they were edited there.
+        request: What to copy, with what the ledger has about it, and how to treat an analyzer that is there already.
         shares: By resource, how many chunks may use it at once; its limits are divided by that number.
-        expected: Fingerprints that were approved, by analyzer.
-        records: What the ledger has about these analyzers.
         known_epoch: The highest epoch of the plan that is known; where the fence here is older, nothing is copied.
     """
-    request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_what_is_usable(plan), shares)
-    ledger = Ledger("", dict(records), held=True)
+    ledger = Ledger("", dict(request.records), held=True)
     async with open_run(configuration, plan) as opened, ProgressArtifact(f"Replicating {request.chunk}") as bar:
         context = replace(opened, known_epoch=known_epoch)
         replication = await begin_chunk(context, request, TaskSteps(context), ledger, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
-    added = {name: record for name, record in ledger.records.items() if record != records.get(name)}
+    added = {name: record for name, record in ledger.records.items() if record != request.records.get(name)}
     for_parent = ChunkReport(items=ended.report.items, records=added, took=ledger.took)
     return await finish_replication(ended, chunk_artifact(for_parent))

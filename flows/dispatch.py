@@ -85,6 +85,7 @@ async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | 
 
 
 DEPLOYMENT = "replicate-chunk/worker"
+NOT_TWICE = "what was copied is not copied again."
 ATTEMPTS = 3  # How often a chunk is sent, when its flow run crashes or is lost with its worker
 
 # Seconds between two checks of a flow run: they grow while nothing happens.
@@ -162,10 +163,8 @@ class SentChunk:
                 sent = await self._send(attempt)
                 step = await self._follow(sent)
             except (httpx.HTTPError, PrefectException) as error:
-                self._otherwise = (
-                    f"The Prefect server did not respond while chunk {self.number} was under way "
-                    f"({type(error).__name__}). Run again: what was copied is not copied again."
-                )
+                failed = f"The Prefect server did not respond while chunk {self.number} was under way"
+                self._otherwise = f"{failed} ({type(error).__name__}). Run again: {NOT_TWICE}"
                 return
             if step is not NextStep.SEND_AGAIN:
                 return
@@ -173,10 +172,8 @@ class SentChunk:
                 "Chunk %d (%s) was lost: flow run %s crashed or its worker is gone (%d of %d tries)",
                 *(self.number, self.chunk, sent.name, attempt, ATTEMPTS),
             )
-        self._otherwise = (
-            f"Chunk {self.number} was lost {ATTEMPTS} times, last with flow run {sent.name} ({sent.id}). "
-            "See why in the Prefect UI, then run again: what was copied is not copied again."
-        )
+        lost = f"Chunk {self.number} was lost {ATTEMPTS} times, last with flow run {_named(sent)}"
+        self._otherwise = f"{lost}. See why in the Prefect UI, then run again: {NOT_TWICE}"
 
     async def _send(self, attempt: int) -> FlowRun:
         again = f"-try-{attempt}" if attempt > 1 else ""
@@ -198,21 +195,21 @@ class SentChunk:
             raise
 
     async def _follow(self, sent: FlowRun) -> NextStep:
-        self._otherwise = (
-            f"Interrupted while flow run {sent.name} ({sent.id}) was copying it. "
-            "Run again: what was copied is not copied again."
-        )
+        self._otherwise = f"Interrupted while flow run {_named(sent)} was copying it. Run again: {NOT_TWICE}"
         try:
             step = await self._until_its_end(sent.id)
         except asyncio.CancelledError:
             await self._stop(sent)
             raise
+        client = self._dispatch.client
         if step is NextStep.SEND_AGAIN:
             # If it is still alive, it sees this state and stops.
             message = "It gave no sign of life. The run that sent it sends its chunk again."
-            await self._dispatch.client.set_flow_run_state(sent.id, Crashed(message=message), force=True)
+            await client.set_flow_run_state(sent.id, Crashed(message=message), force=True)
         elif step is NextStep.GIVE_UP:
-            await self._give_up(sent)
+            start = "Start one with prefect worker start --pool standby, then run again."
+            self._otherwise = f"No worker took flow run {_named(sent)}. {start}"
+            await client.set_flow_run_state(sent.id, Cancelled(message="No worker took it."), force=True)
         else:
             await self._read(sent)
         return step
@@ -262,17 +259,8 @@ class SentChunk:
             self.ledger.record(report.records)
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
-        self._otherwise = (
-            f"Flow run {sent.name} ({sent.id}) {end} and did not report on this analyzer. "
-            "See its log in the Prefect UI, then run again."
-        )
-
-    async def _give_up(self, sent: FlowRun) -> None:
-        self._otherwise = (
-            f"No worker took flow run {sent.name} ({sent.id}). "
-            "Start one with prefect worker start --pool standby, then run again."
-        )
-        await self._dispatch.client.set_flow_run_state(sent.id, Cancelled(message="No worker took it."), force=True)
+        unsaid = f"Flow run {_named(sent)} {end} and did not report on this analyzer"
+        self._otherwise = f"{unsaid}. See its log in the Prefect UI, then run again."
 
     async def _stop(self, sent: FlowRun) -> None:
         """Cancel a flow run and read its report, in a limited time: a run that is cancelled must end soon."""
@@ -287,7 +275,9 @@ class SentChunk:
                     await asyncio.sleep(FIRST_WAIT)
             await self._read(sent)
         except (TimeoutError, httpx.HTTPError, PrefectException):
-            self._otherwise = (
-                f"Interrupted, and flow run {sent.name} ({sent.id}) did not end in time. "
-                "Check it in the Prefect UI, then run again: what was copied is not copied again."
-            )
+            late = f"Interrupted, and flow run {_named(sent)} did not end in time"
+            self._otherwise = f"{late}. Check it in the Prefect UI, then run again: {NOT_TWICE}"
+
+
+def _named(sent: FlowRun) -> str:
+    return f"{sent.name} ({sent.id})"

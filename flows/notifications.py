@@ -8,6 +8,7 @@ Prefect (`prefect.automation.triggered`), and `standby doctor` says that the wat
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -82,14 +83,8 @@ def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
         "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
         EventTrigger(
             expect={
-                events.PROPOSED,
-                events.ACTIVATED,
-                events.ROLLED_BACK,
-                events.COMMITTED,
-                events.REFUSED,
-                events.WAITING,
-                events.FAILED_BACK,
-                events.DRILLED,
+                *(events.PROPOSED, events.ACTIVATED, events.ROLLED_BACK, events.COMMITTED, events.REFUSED),
+                *(events.WAITING, events.FAILED_BACK, events.DRILLED),
             },
             match=of_plans,
         ),
@@ -153,33 +148,24 @@ def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[Automa
         )
 
     looks = {events.HEALTHY, events.DEGRADED, events.UNHEALTHY}
-    any_resource = ResourceSpecification({"prefect.resource.id": events.resource_id("*")})
-    of_the_plan = ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)})
+    no_look = partial(
+        EventTrigger,
+        expect=looks,
+        match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
+        match_related=ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)}),
+        posture=Posture.Proactive,
+    )
     within = timedelta(seconds=SILENCE * period)
     yield made(
         "of silence",
         f"The watch of plan {plan.name} has not said for {SILENCE * period:.0f} s whether "
         f"{{{{ labels.prefect.resource.id }}}} is healthy, so an outage of it would not be noticed. {doctor}",
-        EventTrigger(
-            after=looks,
-            expect=looks,
-            match=any_resource,
-            match_related=of_the_plan,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            within=within,
-        ),
+        no_look(after=looks, for_each={"prefect.resource.id"}, within=within),
     )
     yield made(
         "again of silence",
         f"The watch of plan {plan.name} reports nothing, so no outage would be noticed. {doctor}",
-        EventTrigger(
-            expect=looks,
-            match=any_resource,
-            match_related=of_the_plan,
-            posture=Posture.Proactive,
-            within=max(within, TOLD_EVERY),
-        ),
+        no_look(within=max(within, TOLD_EVERY)),
     )
 
 

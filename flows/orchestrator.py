@@ -237,23 +237,20 @@ async def _server(bare: Mapping[str, str]) -> AsyncIterator[Callable[[], Awaitab
     with tempfile.TemporaryDirectory() as folder:
         port, log = _free_port(), Path(folder) / "server.log"
         api = f"http://127.0.0.1:{port}/api"
-        process = await _start(log, environment, TEMPORARY, port)
+        async with _running(log, environment, TEMPORARY, port) as process:
 
-        async def until_it_answers() -> None:
-            try:
-                await _until_it_answers(process, api, log)
-            except ServerDidNotStart as error:
-                raise NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
-            await _must_answer()
+            async def until_it_answers() -> None:
+                try:
+                    await _until_it_answers(process, api, log)
+                except ServerDidNotStart as error:
+                    raise NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
+                await _must_answer()
 
-        try:
             with temporary_settings({PREFECT_API_URL: api}):
                 try:
                     yield until_it_answers
                 finally:
                     await _flush()
-        finally:
-            await _stop(process)
 
 
 async def _flush() -> None:
@@ -372,31 +369,31 @@ async def own_server(home: Path) -> AsyncIterator[str]:
     # The UI runs in the browser and would look for the API at Prefect's usual port.
     settings = {**inherited, **SETTINGS, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": f"{url}/api"}
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
-    process = await _start(log, settings, QUICKLY, *command)
-    try:
+    async with _running(log, settings, QUICKLY, *command) as process:
         await _until_it_answers(process, f"{url}/api", log)
         yield url
-    finally:
-        await _stop(process)
 
 
 @asynccontextmanager
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
-    environment = {**PROMPT, **os.environ, **settings}
-    process = await _start(log, environment, QUICKLY, "prefect", "worker", "start", "--pool", pool, "--type", "process")
-    try:
-        yield
-    finally:
-        await _stop(process)
-        # Flow runs are processes of its group.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
+    async with _running(log, {**PROMPT, **os.environ, **settings}, QUICKLY, *command) as process:
+        try:
+            yield
+        finally:
+            await _stop(process)
+            # Flow runs are processes of its group.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _start(log: Path, env: Mapping[str, str], program: str, *arguments: str) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def _running(
+    log: Path, env: Mapping[str, str], program: str, *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     with log.open("wb") as output:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", program, *arguments),
             env=env,
             stdout=output,
@@ -404,6 +401,10 @@ async def _start(log: Path, env: Mapping[str, str], program: str, *arguments: st
             # Ctrl-C is for us: what we still have to say to the server comes first.
             start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        await _stop(process)
 
 
 async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:

@@ -213,10 +213,12 @@ def item_table(
     key: str, description: str, items: Iterable[object], columns: Sequence[str], empty: str = "none selected"
 ) -> TableArtifact:
     """Make a table of some items, whose attributes are its columns; what is the same of several is said once."""
-    rows = [{column: _cell(getattr(item, NAMES.get(column, column))) for column in columns} for item in items]
-    rows = [*_grouped(rows)]
+    found = [{column: getattr(item, NAMES.get(column, column)) for column in columns} for item in items]
+    flat = [{name: " ".join(it) if isinstance(it, tuple) else it for name, it in row.items()} for row in found]
+    rows = [*_grouped(flat)]
     # A page breaks no line within a table, so that the end of a long reason is out of sight there.
-    said = [f"{row['analyzer']}: {row['reason']}" for row in rows if row.get("reason") and not _good(row)]
+    wrong = [row for row in rows if row.get("status") not in GOOD and row.get("action") != Action.SKIP]
+    said = [f"{row['analyzer']}: {row['reason']}" for row in wrong if row.get("reason")]
     more = [f"and {len(said) - MOST_REASONS} other reasons, in the table"] if len(said) > MOST_REASONS else []
     lines = "\n".join(f"- {clean(line)}" for line in (*said[:MOST_REASONS], *more))
     return TableArtifact(
@@ -225,10 +227,6 @@ def item_table(
 
 
 MOST_REASONS = 20  # Reasons above a table
-
-
-def _good(row: dict[str, Any]) -> bool:
-    return row.get("status") in GOOD or row.get("action") == Action.SKIP
 
 
 OWN = ("as", "seconds")  # Columns that differ from analyzer to analyzer, beside its id and its reason
@@ -249,10 +247,6 @@ def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 row = {column: "" if column in OWN else said.get(column, value) for column, value in row.items()}
                 row["analyzers"] = ", ".join(names)
             yield row
-
-
-def _cell(value: Any) -> Any:
-    return " ".join(value) if isinstance(value, tuple) else value
 
 
 MARKS = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`|"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})

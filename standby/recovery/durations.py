@@ -62,13 +62,13 @@ async def add_durations(storage: Storage, plan: str, seconds: Mapping[Kind, Iter
 
 @dataclass(frozen=True)
 class Restoring:
-    """What a failover would have to do about what its target lacks."""
+    """What a failover would have to do about what its target lacks, by id at the primary."""
 
-    # What each analyzer that can be restored waits for, by id at the target.
+    # What each analyzer that can be restored waits for.
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
-    # Why an analyzer cannot be recovered, a sentence without its full stop, by id at the primary.
+    # Why an analyzer cannot be recovered, a sentence without its full stop.
     lost: Mapping[str, str] = field(default_factory=dict)
-    unknown: str = ""  # why it is not known what can be restored, likewise; empty where it is
+    unknown: str = ""  # why it is not known what can be restored, likewise; empty where that is known
     slots: int = 1  # how many are restored at the same time
     seen_at: datetime | None = None  # when the snapshot saw them; `None` where nothing is restored
 
@@ -128,7 +128,7 @@ def _detection(policy: FailoverPolicy, durations: Durations) -> Part:
 
 def _restores(durations: Durations, restoring: Restoring) -> Part | str:
     if restoring.unknown:
-        return f"{sentence(restoring.unknown)} So it is not known how long restoring takes."
+        return sentence(f"It is not known what can be restored, nor how long that takes: {restoring.unknown}")
     if not restoring.needs:
         return Part(0.0, Spread(0.0, 0.0), "")
     found = forecast_restores(durations, restoring.needs, restoring.slots)

@@ -22,14 +22,7 @@ from standby.recovery.failover.attendance import Told, read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
-from standby.recovery.readiness.document import (
-    Bucket,
-    LastStates,
-    Readiness,
-    Reason,
-    Sample,
-    State,
-)
+from standby.recovery.readiness.document import Bucket, LastStates, Readiness, Reason, Sample, State
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.recovery.witnesses import Finding, look
 from standby.replication.needs import Severity as Weight
@@ -183,26 +176,11 @@ class ReasonGroup(NamedTuple):
     next_action: str
 
 
-FIRST = (
-    Bucket.RECORDS_LOST,
-    Bucket.SWITCH_UNDER_WAY,
-    Bucket.FENCED,
-    Bucket.REPLICA,
-    Bucket.PERMISSION,
-    Bucket.UNREACHABLE,
-    Bucket.SOURCE_UNREACHABLE,
-    Bucket.MODEL_MISSING,
-    Bucket.MODEL_UNKNOWN,
-    Bucket.BLOCKED,
-)
-"""Reasons that are causes of others; the order of the rest is that of `Bucket`."""
-
-
 def grouped(reasons: Iterable[Reason]) -> list[ReasonGroup]:
     """Put what is to be answered in the same way together, causes before symptoms."""
-    ranks = {bucket: rank for rank, bucket in enumerate((*FIRST, *(each for each in Bucket if each not in FIRST)))}
+    order = tuple(Bucket)
     groups: dict[tuple[Bucket, Weight, str], dict[str, None]] = {}
-    for each in sorted(reasons, key=lambda each: (each.severity is Weight.WARNING, ranks[each.bucket])):
+    for each in sorted(reasons, key=lambda each: (each.severity is Weight.WARNING, order.index(each.bucket))):
         groups.setdefault((each.bucket, each.severity, each.next_action), {})[each.text] = None
     return [ReasonGroup(weight, tuple(texts), action) for (_, weight, action), texts in groups.items()]
 

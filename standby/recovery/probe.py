@@ -183,76 +183,59 @@ class Limits:
 
 async def check(name: str, question: Question, limits: Limits, clock: Clock) -> Check:
     """Ask until the service answers, even with a refusal, or the time or the tries are used up."""
-    begun = clock.monotonic()
-    asking = _Asking(question, limits, clock)
+    begun = last_try = clock.monotonic()
+    tried = 0
+    failure: Meaning | None = None
+    pending: set[asyncio.Task[Meaning]] = set()
+    patience = min(limits.patience, limits.seconds / limits.tries)
+
+    async def settle() -> Meaning:
+        """Give the first meaning that is not a failure, or the last failure."""
+        nonlocal tried, last_try, failure, pending
+        while True:
+            if tried < limits.tries:
+                tried += 1
+                last_try = clock.monotonic()
+                pending.add(asyncio.create_task(_ask(question, limits, clock)))
+            may_ask_again = tried < limits.tries
+            timeout = patience if may_ask_again else None
+            done, pending = await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            meanings = [task.result() for task in done]
+            for found in meanings:
+                if found.ok is not False:
+                    return found
+            if not meanings:
+                continue
+            failure = meanings[0]
+            if may_ask_again:
+                await clock.sleep(limits.pause)
+            elif not pending:
+                return failure
+
     try:
         async with asyncio.timeout(limits.seconds):
-            meaning = await asking.settle()
+            meaning = await settle()
     except TimeoutError:
-        meaning = asking.failure or Meaning(False, f"no answer within {limits.seconds:g} s", "Timeout")
+        meaning = failure or Meaning(False, f"no answer within {limits.seconds:g} s", "Timeout")
     finally:
-        await asking.end()
-    return Check(
-        name=name,
-        **vars(meaning),
-        seconds=max(0.0, clock.monotonic() - begun),
-        tries=asking.tried,
-        last_try=max(0.0, asking.last_try - begun),
-    )
-
-
-class _Asking:
-    def __init__(self, question: Question, limits: Limits, clock: Clock) -> None:
-        self.tried = 0
-        self.last_try = clock.monotonic()
-        self.failure: Meaning | None = None
-        self._clock = clock
-        self._question = question
-        self._limits = limits
-        self._pending: set[asyncio.Task[Meaning]] = set()
-
-    async def settle(self) -> Meaning:
-        """Give the first meaning that is not a failure, or the last failure."""
-        patience = min(self._limits.patience, self._limits.seconds / self._limits.tries)
-        while True:
-            if self.tried < self._limits.tries:
-                self.tried += 1
-                self.last_try = self._clock.monotonic()
-                self._pending.add(asyncio.create_task(self._ask()))
-            may_ask_again = self.tried < self._limits.tries
-            found = await self._next(patience if may_ask_again else None)
-            if found is None:
-                continue
-            if found.ok is not False:
-                return found
-            self.failure = found
-            if may_ask_again:
-                await self._clock.sleep(self._limits.pause)
-            elif not self._pending:
-                return found
-
-    async def _next(self, patience: float | None) -> Meaning | None:
-        done, self._pending = await asyncio.wait(self._pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        meanings = [task.result() for task in done]
-        return next((found for found in meanings if found.ok is not False), next(iter(meanings), None))
-
-    async def _ask(self) -> Meaning:
-        begun, found = self._clock.monotonic(), Meaning(True, "answers", "")
-        try:
-            await self._question()
-        except ServiceError as error:
-            found = meaning_of(error)
-        seconds = self._clock.monotonic() - begun
-        if found.ok and seconds > self._limits.patience:
-            return replace(found, detail=f"{found.detail}, but only after {seconds:.1f} s", slow=True)
-        return found
-
-    async def end(self) -> None:
-        """Cancel the tries that are still under way."""
-        for task in self._pending:
+        for task in pending:
             task.cancel()
-        if self._pending:
-            await asyncio.wait(self._pending)
+        if pending:
+            await asyncio.wait(pending)
+    seconds, last = max(0.0, clock.monotonic() - begun), max(0.0, last_try - begun)
+    return Check(name=name, **vars(meaning), seconds=seconds, tries=tried, last_try=last)
+
+
+async def _ask(question: Question, limits: Limits, clock: Clock) -> Meaning:
+    begun, found = clock.monotonic(), Meaning(True, "answers", "")
+    try:
+        await question()
+    except ServiceError as error:
+        found = meaning_of(error)
+    seconds = clock.monotonic() - begun
+    if found.ok and seconds > limits.patience:
+        return replace(found, detail=f"{found.detail}, but only after {seconds:.1f} s", slow=True)
+    return found
 
 
 ONCE = HttpRetries(attempts=1, total=0.0, silence=None)

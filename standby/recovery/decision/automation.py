@@ -47,11 +47,11 @@ class Automation(Stored):
 
 def position_words(automation: Automation) -> str:
     """Say whether automation is on, who set it and why, without a full stop."""
-    position = f"Automation is {'on' if automation.on else 'off'}"
-    if automation.changed_at is None:
-        return f"{position}: nobody has ever switched it off"
+    if automation.on and automation.changed_at is None:
+        return "Automation is on: nobody has ever switched it off"
+    at = f" at {utc(automation.changed_at)}" if automation.changed_at else ""
     why = f": {automation.reason}" if automation.reason else ""
-    return f"{position}, by {automation.by} at {utc(automation.changed_at)}{why}"
+    return f"Automation is {'on' if automation.on else 'off'}, by {automation.by or 'somebody'}{at}{why}"
 
 
 async def read_automation(storage: Storage) -> Automation:

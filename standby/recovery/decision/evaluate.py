@@ -2,8 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from standby.clock import Clock
@@ -29,37 +28,13 @@ from standby.recovery.decision.input import (
     Restorable,
 )
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
-from standby.recovery.readiness.assess import assess
+from standby.recovery.readiness.assess import Rebuilding, assess, what_can_be_rebuilt
 from standby.recovery.readiness.document import Bucket, Readiness, with_parents
-from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
-from standby.recovery.snapshots.manifest import SnapshotError
-from standby.recovery.snapshots.plan import plan_restore
-from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
+from standby.recovery.snapshots.fidelity import Fidelity
 from standby.replication.needs import Severity
 from standby.service.errors import ServiceError
-from standby.vault.errors import VaultError
 
 PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
-
-
-@dataclass(frozen=True)
-class Rebuilding:
-    """What a restore would do about what is lacking."""
-
-    restorable: tuple[Restorable, ...] = ()
-    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)  # why others cannot be restored, by their ids at the primary
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why something cannot be restored, each once."""
-        return tuple(dict.fromkeys(self.why.values()))
-
-    @property
-    def faithful(self) -> frozenset[str]:
-        """Those that a restore would make what they were, with all that they need."""
-        doubtful = {each.analyzer: "" for each in self.restorable if each.fidelity is Fidelity.UNFAITHFUL}
-        return frozenset(each.analyzer for each in self.restorable) - with_parents(doubtful, self.needs).keys()
 
 
 def lacked(readiness: Readiness) -> tuple[str, ...]:
@@ -69,58 +44,19 @@ def lacked(readiness: Readiness) -> tuple[str, ...]:
     return tuple(sorted(named.intersection(readiness.missing)))
 
 
-async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
-    """Plan the restore that a failover would begin with; nothing is changed, and no call is made to the source."""
+async def _rebuilding(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
     absent = lacked(readiness)
     # A failover to the primary restores nothing: a failback copies what is missing there.
     if not absent or readiness.target in {readiness.primary, readiness.active}:
         return Rebuilding()
-    try:
-        async with asyncio.timeout(PLANNING_SECONDS):
-            snapshot = await open_snapshot(context)
-            plan = await plan_restore(context, snapshot, readiness.target, only_missing=True, primary=readiness.primary)
-    except (SnapshotError, VaultError, ServiceError) as error:
-        return Rebuilding(why=dict.fromkeys(absent, f"Nothing can be restored: {error.cause}"))
-    except TimeoutError:
-        reason = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
-        return Rebuilding(why=dict.fromkeys(absent, reason))
-    at_primary = {there: name for name, there in readiness.names.items()}
-    items = {name: item for name, item in _named(readiness.primary, at_primary, plan) if name in absent}
-    return Rebuilding(
-        restorable=tuple(
-            _restorable(name, items[name], snapshot)
-            for name in absent
-            if name in items and items[name].action is RestoreAction.CREATE
-        ),
-        needs={name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in items.items()},
-        why=dict(_against(readiness, items, snapshot)),
-    )
+    about = (context, readiness.primary, readiness.target, readiness.names)
+    held = _unusable(readiness)
+    return await what_can_be_rebuilt(*about, lacked=absent, held=held, seconds=PLANNING_SECONDS)
 
 
-def _named(primary: str, at_primary: Mapping[str, str], plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
-    """Give what would be done, with the id at the primary: a snapshot may be of what served for it."""
-    for item in plan.items:
-        if item.resource == primary:
-            yield item.analyzer, item
-        elif item.target_analyzer in at_primary:
-            yield at_primary[item.target_analyzer], item
-
-
-def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
-    seen_at = snapshot.resources[item.resource].seen_at
-    doubt = item.reason if item.fidelity is Fidelity.UNFAITHFUL else ""
-    return Restorable(analyzer=name, fidelity=item.fidelity, snapshot=snapshot.id, seen_at=seen_at, doubt=doubt)
-
-
-def _against(readiness: Readiness, items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    for name, item in items.items():
-        if item.action is not RestoreAction.CREATE:
-            yield name, f"{name} cannot be restored: {item.reason}"
-    # What is at the target and is left alone has a reason of its own.
-    unusable = [each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING}]
-    known = items.keys() | {name for reason in unusable for name in reason.analyzers}
-    lost = (name for name in lacked(readiness) if name not in known)
-    yield from ((name, f"Snapshot {snapshot.id} does not have {name}") for name in lost)
+def _unusable(readiness: Readiness) -> set[str]:
+    reasons = (each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING})
+    return {name for reason in reasons for name in reason.analyzers}
 
 
 ASSESSMENT_SECONDS = 45.0
@@ -189,7 +125,7 @@ async def _candidate(
         fitness = Fitness(state="unknown", reasons=(reason,))
     else:
         served_until = fence.assignments[request.primary].since if name == request.primary else None
-        fitness = fitness_of(found, await what_can_be_rebuilt(context, found), served_until)
+        fitness = fitness_of(found, await _rebuilding(context, found), served_until)
     return Candidate(resource=name, observation=seen, fitness=fitness)
 
 
@@ -204,19 +140,34 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
     against = [reason for reason in errors if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
     absent = lacked(readiness)
     whole = any(reason in against for reason in readiness.against_the_target)
-    unusable = readiness.unusable(rebuilding.faithful)
-    unfaithful = [each for each in rebuilding.restorable if each.fidelity is Fidelity.UNFAITHFUL]
-    words = {each.analyzer: f": {each.doubt}" if each.doubt else "" for each in unfaithful}
-    doubts = {name: f"{name} would be unfaithful{doubt}" for name, doubt in words.items()}
-    both = {name: filter(None, (cause, rebuilding.why.get(name))) for name, cause in unusable.items()}
-    causes = {name: doubts.get(name) or "; ".join(reasons) for name, reasons in both.items()}
+    restorable = tuple(
+        Restorable(
+            analyzer=name,
+            fidelity=item.fidelity,
+            snapshot=rebuilding.snapshot,
+            seen_at=rebuilding.seen[name],
+            doubt=item.reason if item.fidelity is Fidelity.UNFAITHFUL else "",
+        )
+        for name, item in rebuilding.items.items()
+    )
+    doubtful = {each.analyzer: each.doubt for each in restorable if each.fidelity is Fidelity.UNFAITHFUL}
+    faithful = rebuilding.items.keys() - with_parents(doubtful, rebuilding.needs).keys()
+    doubts = {name: f"{name} would be unfaithful{f': {doubt}' if doubt else ''}" for name, doubt in doubtful.items()}
+    cause = rebuilding.unknown or ("" if rebuilding.snapshot else next(iter(rebuilding.lost.values()), ""))
+    whys = dict.fromkeys(absent if cause else (), f"Nothing can be restored: {cause}")
+    if not cause:
+        # What is at the target and is left alone has a reason of its own.
+        lost = {name: why for name, why in rebuilding.lost.items() if name not in _unusable(readiness)}
+        whys = {name: f"{name} cannot be restored: {why}" for name, why in lost.items()}
+    unusable = readiness.unusable(faithful)
+    both = {name: filter(None, (why, whys.get(name))) for name, why in unusable.items()}
     return Fitness(
         state="ready" if not against else readiness.state.value,
-        reasons=(*(reason.text for reason in against), *rebuilding.reasons),
+        reasons=(*(reason.text for reason in against), *dict.fromkeys(whys.values())),
         lacking=() if whole or readiness.unusable(absent) else absent,
-        restorable=rebuilding.restorable,
+        restorable=restorable,
         analyzers=len(readiness.names),
-        unusable={} if whole else causes,
+        unusable={} if whole else {name: doubts.get(name) or "; ".join(causes) for name, causes in both.items()},
         needs={**rebuilding.needs, **readiness.needs},
         copies=ages_of(readiness, served_until),
     )

@@ -8,6 +8,7 @@ from functools import partial
 from standby.config.durations import roughly
 from standby.config.plan import serves_rest
 from standby.fencing import Phase
+from standby.recovery.decision.automation import position_words
 from standby.recovery.decision.evidence import (
     EARLIER_GAP,
     EARLIER_SAME_LOOK,
@@ -32,7 +33,7 @@ from standby.recovery.decision.input import (
 )
 from standby.recovery.readiness.document import with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
-from standby.text import counted, some_of, utc
+from standby.text import counted, some_of
 
 
 def fence(given: DecisionInput) -> list[GuardResult]:
@@ -45,10 +46,7 @@ def off_switch(given: DecisionInput) -> GuardResult:
     switch = given.automation
     if switch.on:
         return says(Guard.OFF_SWITCH, GuardOutcome.PASS, "automation is on")
-    text = f"automation was switched off by {switch.by or 'somebody'}"
-    if switch.changed_at is not None:
-        text += f" at {utc(switch.changed_at)}"
-    text += f": {switch.reason}" if switch.reason else ""
+    text = f"a{position_words(switch)[1:]}"
     if given.requested_by == "operator":
         return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{text}; this does not stop an operator")
     return says(Guard.OFF_SWITCH, GuardOutcome.REFUSE, text)
@@ -186,7 +184,9 @@ def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
         return says(Guard.READINESS, outcome, f"it is not known whether {candidate.resource} is ready")
     if fitness.state == "ready":
         return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
-    restored = _after_a_restore(candidate.resource, needed) if (needed := _to_be_restored(fitness)) else None
+    kept = {each.analyzer: each for each in fitness.restorable}
+    needed = [kept[name] for name in fitness.lacking] if kept.keys() >= set(fitness.lacking) else []
+    restored = _after_a_restore(candidate.resource, needed) if needed else None
     if restored is not None and restored.outcome is GuardOutcome.PASS:
         return restored
     if out := _left_out(given, fitness, Guard.READINESS, fitness.unusable):
@@ -264,14 +264,6 @@ def _stale(given: DecisionInput, fitness: Fitness) -> list[CopyAge]:
     kept = {each.analyzer: each.seen_at for each in fitness.restorable}
     now, limit = given.asked_at, given.policy.staleness
     return [copy for copy in fitness.copies if is_stale(copy, now, limit, kept.get(copy.analyzer))]
-
-
-def _to_be_restored(fitness: Fitness) -> list[Restorable]:
-    """Give what a restore would have to rebuild; nothing where that would not make the target ready."""
-    kept = {each.analyzer: each for each in fitness.restorable}
-    if not kept.keys() >= set(fitness.lacking):
-        return []
-    return [kept[name] for name in fitness.lacking]
 
 
 def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:

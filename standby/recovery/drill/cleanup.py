@@ -94,24 +94,19 @@ class OpenDrills(Stored):
     drills: tuple[DrillManifest, ...] = ()
 
 
-@dataclass(frozen=True)
-class HeldDrills:
+class HeldDrills(HeldDocument[OpenDrills]):
     """The list of unfinished drills, held by one run; what was written is safe."""
-
-    _document: HeldDocument[OpenDrills]
 
     @property
     def drills(self) -> tuple[DrillManifest, ...]:
-        """The unfinished drills."""
-        return self._document.found.drills if self._document.found else ()
+        return self.found.drills if self.found else ()
 
     async def begin(self, manifest: DrillManifest) -> None:
-        await self._document.write(OpenDrills(drills=(*self.drills, manifest)))
+        await self.write(OpenDrills(drills=(*self.drills, manifest)))
 
     async def end(self, run_id: str) -> None:
         """Take a drill off the list: nothing of it is left."""
-        left = tuple(manifest for manifest in self.drills if manifest.run_id != run_id)
-        await self._document.write(OpenDrills(drills=left))
+        await self.write(OpenDrills(drills=tuple(drill for drill in self.drills if drill.run_id != run_id)))
 
 
 @asynccontextmanager
@@ -120,7 +115,7 @@ async def hold_drills(files: Storage, plan: str) -> AsyncIterator[HeldDrills]:
     path = f"drills/{plan}/open.json"
     busy = partial(DrillUnderWay, plan)
     async with hold_document(files, path, OpenDrills, busy=busy, unreadable=ManifestUnreadable) as held:
-        yield HeldDrills(held)
+        yield HeldDrills(**vars(held))
 
 
 class CleanUp(Document):

@@ -165,7 +165,12 @@ class _Drill:
     async def run(self) -> DrillReport:
         begun = self.context.clock.monotonic()
         try:
-            await self._as_far_as_it_goes()
+            self._found.before = await digests_of_production(self.context)
+            await self._fail_over()
+        except asyncio.CancelledError:
+            self._found.interrupted = True
+        except StandbyError as error:
+            self._found.problems.append(str(error))
         finally:
             # However it ends: what it made is removed.
             try:
@@ -173,15 +178,6 @@ class _Drill:
             except asyncio.CancelledError:
                 self._found.interrupted = True
         return await to_its_end(self._finish(begun))
-
-    async def _as_far_as_it_goes(self) -> None:
-        try:
-            self._found.before = await digests_of_production(self.context)
-            await self._fail_over()
-        except asyncio.CancelledError:
-            self._found.interrupted = True
-        except StandbyError as error:
-            self._found.problems.append(str(error))
 
     async def _fail_over(self) -> None:
         manifest, phases, sandbox = self.manifest, self._phases, self.sandbox

@@ -77,10 +77,6 @@ class Attendance:
     _last: Evaluation
     _is_ours: bool
 
-    async def begin(self) -> None:
-        """Write down who attends now."""
-        await self._note(self._last.told)
-
     async def tell(self, primary: str, what: str, text: str, publish: Callable[[], None]) -> None:
         """Tell people that something is not settled for a primary: when it is new, and then from time to time."""
         now, last = self.context.clock.now(), self._last.told.get(primary)
@@ -89,14 +85,15 @@ class Attendance:
         if what not in lately:
             publish()
             told = Told(what=what, at=now, text=text, earlier=lately)
-            await self._note({**self._last.told, primary: told})
+            await self.note({**self._last.told, primary: told})
 
     async def settled(self, *primaries: str) -> None:
         """Note that nothing is unsettled any more, so that the next time counts as new."""
         if left := {name: told for name, told in self._last.told.items() if name in primaries}:
-            await self._note({name: told for name, told in self._last.told.items() if name not in left})
+            await self.note({name: told for name, told in self._last.told.items() if name not in left})
 
-    async def _note(self, told: Mapping[str, Told]) -> None:
+    async def note(self, told: Mapping[str, Told]) -> None:
+        """Write down who attends, and what people were told."""
         self._last = self._last.model_copy(update={"told": told})
         if not self._is_ours:
             return  # Nothing is overwritten that a newer version wrote.
@@ -120,22 +117,18 @@ async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterat
         try:
             file = await stack.enter_async_context(hold_file(context.vault, path, Held))
         except Held:
-            raise EvaluatedElsewhere(plan, await _holder(context, path)) from None
+            holder, _ = _parsed(path, await context.vault.read(path))
+            if holder is not None and context.clock.now() - holder.since >= TOO_LONG:
+                # A run that has only just begun may not have written that down yet.
+                await context.clock.sleep(BEGINNING)
+                holder, _ = _parsed(path, await context.vault.read(path))
+            raise EvaluatedElsewhere(plan, holder) from None
         before, is_ours = _parsed(file.where, file.found)
         since, told = context.clock.now(), before.told if before else {}
         present = Evaluation(run_id=context.run_id, actor=context.actor, since=since, resource=resource, told=told)
         attendance = Attendance(context, file, present, is_ours)
-        await attendance.begin()
+        await attendance.note(told)
         yield attendance
-
-
-async def _holder(context: RecoveryContext, path: str) -> Evaluation | None:
-    """Read who attends; who has only just begun may not have written that down yet."""
-    found, _ = _parsed(path, await context.vault.read(path))
-    if found is None or context.clock.now() - found.since < TOO_LONG:
-        return found
-    await context.clock.sleep(BEGINNING)
-    return _parsed(path, await context.vault.read(path))[0]
 
 
 def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:

@@ -126,6 +126,9 @@ def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "")
             raise FailoverUnfinished(fence.plan, primary, target, back)
 
 
+_MOMENTS = ("detected_at", "approved_at", "unhealthy_since", "healthy_until")  # Of an outage, as a request has them
+
+
 def _fresh(
     context: RecoveryContext, assignment: Assignment, request: FailoverRequest, known: SwitchRecord | None, mode: Mode
 ) -> SwitchRecord:
@@ -143,10 +146,7 @@ def _fresh(
         decision_id=request.decision_id,
         forced=tuple(sorted(request.forced)),
         started_at=context.clock.now(),
-        detected_at=request.detected_at,
-        approved_at=request.approved_at,
-        unhealthy_since=request.unhealthy_since,
-        healthy_until=request.healthy_until,
+        **{moment: getattr(request, moment) for moment in _MOMENTS},
         may_name=(assignment.active,),
         touched=False,
         names=known.names if known is not None else {},
@@ -174,10 +174,7 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
             "withheld": request.left_out or found.withheld,
             "forced": tuple(sorted(request.forced)),
             # A run that resumes it later sees the same outage, and perhaps less of how it began.
-            "detected_at": found.detected_at or request.detected_at,
-            "approved_at": found.approved_at or request.approved_at,
-            "unhealthy_since": found.unhealthy_since or request.unhealthy_since,
-            "healthy_until": found.healthy_until or request.healthy_until,
+            **{moment: getattr(found, moment) or getattr(request, moment) for moment in _MOMENTS},
             # What another run found ready may have changed since, unless that resource serves already. A rollback
             # prepares nothing.
             "prepared": found.prepared and (undoing or (found.mode != "rollback" and request.to in found.may_name)),

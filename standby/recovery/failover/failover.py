@@ -127,7 +127,9 @@ async def decide_request(
     assignment = fence.assignments[primary]
     request = replace(request, primary=primary, active=assignment.active, epoch=fence.epoch)
     if request.to == back_from(fence, primary, record):
-        if _may_be_published(fence, primary, record, request.to):
+        is_begun = assignment.phase is Phase.SWITCHING and record is not None and record.is_of(fence)
+        # Where nothing was published, a rollback changes what no sink holds.
+        if not (is_begun and record is not None and record.may_name == (request.to,)):
             await _must_answer(context, request)
         return replace(request, planned=False, action="roll back"), None
     if assignment.phase is Phase.SWITCHING:
@@ -140,13 +142,6 @@ async def decide_request(
     if decided.decision.outcome is not Outcome.ACT:
         raise FailoverRefused(context.plan.name, request.to, decided.id, decided.decision)
     return as_decided(request, decided), decided
-
-
-def _may_be_published(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:
-    """Say whether a rollback changes what any sink holds; where nothing was published, it does not."""
-    if fence.assignments[primary].phase is not Phase.SWITCHING:
-        return True
-    return record is None or not record.is_of(fence) or record.may_name != (to,)
 
 
 async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> None:

@@ -110,7 +110,8 @@ class Preparation:
 
     def _served(self, to: str, readiness: Readiness) -> dict[str, str]:
         """Give what the target can serve, and keep what is left out; `TargetNotReady` where that is not allowed."""
-        against = reasons_against(readiness)
+        serious = [each for each in readiness.reasons if each.severity is not Severity.WARNING]
+        against = [each.text for each in serious if each.bucket not in BY_THE_FAILOVER]
         self.needs = readiness.needs
         out = with_parents({**self.left_out, **readiness.unusable()}, self.needs)
         whole = any(each.bucket not in BY_THE_FAILOVER for each in readiness.against_the_target)
@@ -236,7 +237,7 @@ async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
 
     async def hold_ledger() -> None:
         async with context.run.write_ledger(*pair):
-            return
+            pass
 
     try:
         await once_free(context.clock, hold_ledger, patience=PATIENCE, busy=LedgerBusy)
@@ -265,12 +266,6 @@ async def assessed(context: RecoveryContext, primary: str, to: str, fence: Fence
         return await assess(context, primary, to, ask_source=ask_source, fence=fence)
     except ServiceError as error:
         raise TargetNotReady(to, [str(error)]) from None
-
-
-def reasons_against(readiness: Readiness) -> list[str]:
-    """Give what speaks against a target, except the failover itself."""
-    serious = [each for each in readiness.reasons if each.severity is not Severity.WARNING]
-    return [reason.text for reason in serious if reason.bucket not in BY_THE_FAILOVER]
 
 
 async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:

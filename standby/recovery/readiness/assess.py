@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypeVar
 
 from standby.concurrency import all_of, side_by_side
@@ -32,7 +33,7 @@ from standby.recovery.readiness.standing import (
     usable_at,
     with_children,
 )
-from standby.recovery.snapshots.fidelity import RestoreAction
+from standby.recovery.snapshots.fidelity import RestoreAction, RestoreItem
 from standby.recovery.snapshots.manifest import SnapshotError
 from standby.recovery.snapshots.plan import NotOfThisPlan, plan_restore
 from standby.recovery.snapshots.snapshot import NoSnapshot, open_snapshot
@@ -256,41 +257,72 @@ async def assess_plan(
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
     found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)
-    restorings = await all_of(_restoring(context, each, seconds) for each in found)
-    whole = (replace(facts, restoring=restoring) for facts, restoring in zip(found, restorings, strict=True))
+
+    async def with_restoring(facts: Facts) -> Facts:
+        lacked = {each.analyzer: each.status for each in facts.standings if each.status not in {"ready", "creating"}}
+        if facts.is_failback or not lacked:
+            return facts
+        held = [name for name, status in lacked.items() if status not in {None, "deleting"} | HOLDS_NOTHING]
+        about = (context, facts.primary, facts.target, facts.names)
+        return replace(facts, restoring=await what_can_be_rebuilt(*about, lacked=lacked, held=held, seconds=seconds))
+
+    whole = await all_of(with_restoring(each) for each in found)
     return tuple(with_replica(judge_readiness(each), replica) for each in whole)
 
 
-async def _restoring(context: RecoveryContext, facts: Facts, seconds: float) -> Restoring | None:
-    """Find what a failover would restore of what the target lacks, and what it could not."""
-    lacked = {each.target_analyzer: each for each in facts.standings if each.status not in {"ready", "creating"}}
-    if facts.is_failback or not lacked:
-        return None
+@dataclass(frozen=True)
+class Rebuilding(Restoring):
+    """The same with what a restore would do about each analyzer that can be restored, by id at the primary."""
+
+    items: Mapping[str, RestoreItem] = field(default_factory=dict)
+    snapshot: str = ""  # the id of what is restored from; empty where there is none, or that is not known
+    seen: Mapping[str, datetime] = field(default_factory=dict)  # when the snapshot saw each of them
+
+
+async def what_can_be_rebuilt(
+    context: RecoveryContext,
+    primary: str,
+    target: str,
+    names: Mapping[str, str],
+    *,
+    lacked: Collection[str],
+    held: Collection[str],
+    seconds: float,
+) -> Rebuilding:
+    """Plan the restore that a failover would begin with; nothing is changed, and the primary is not called.
+
+    Args:
+        names: id at the target by id at the primary.
+        lacked: ids at the primary of what the target cannot serve as it is.
+        held: those of them that are there, and may hold a training.
+    """
     try:
         async with asyncio.timeout(seconds):
             snapshot = await open_snapshot(context)
-            plan = await plan_restore(context, snapshot, facts.target, only_missing=True, primary=facts.primary)
+            plan = await plan_restore(context, snapshot, target, only_missing=True, primary=primary)
     except (NoSnapshot, NotOfThisPlan) as error:
-        return Restoring(lost={each.analyzer: error.cause.rstrip(".") for each in lacked.values()})
+        return Rebuilding(lost=dict.fromkeys(lacked, error.cause.rstrip(".")))
     except (SnapshotError, VaultError, ServiceError) as error:
-        return Restoring(unknown=f"What can be restored is not known: {error.cause}")
+        return Rebuilding(unknown=error.cause)
     except TimeoutError:
-        return Restoring(unknown=f"What can be restored was not found out within {seconds:g} s")
-    items = {item.target_analyzer: item for item in plan.items if item.target_analyzer in lacked}
-    created = {name: item for name, item in items.items() if item.action is RestoreAction.CREATE}
-    absent = f"{facts.target} does not have it, and the newest snapshot, of {utc(snapshot.taken_at)}, neither"
-    held = f"it is at {facts.target}, cannot be used there, and a restore leaves alone what may hold a training"
-    return Restoring(
-        needs={name: item.needs for name, item in created.items()},
-        lost={
-            each.analyzer: items[name].reason.rstrip(".")
-            if name in items
-            else (absent if each.status in {None, "deleting"} | HOLDS_NOTHING else held)
-            for name, each in sorted(lacked.items())
-            if name not in created
-        },
-        slots=context.connections[facts.target].resource.max_concurrent_copies,
-        seen_at=min((snapshot.resources[item.resource].seen_at for item in created.values()), default=None),
+        return Rebuilding(unknown=f"no restore could be planned within {seconds:g} s")
+    # A snapshot may be of what served for the primary, under the ids that analyzers have there.
+    at_primary = {there: name for name, there in names.items()}
+    own = {it.analyzer if it.resource == primary else at_primary.get(it.target_analyzer): it for it in plan.items}
+    items = {name: item for name, item in own.items() if name is not None and name in lacked}
+    created = {name: item for name, item in sorted(items.items()) if item.action is RestoreAction.CREATE}
+    seen = {name: snapshot.resources[item.resource].seen_at for name, item in created.items()}
+    absent = f"{target} does not have it, and the newest snapshot, of {utc(snapshot.taken_at)}, does not have it either"
+    left_alone = f"it is at {target}, cannot be used there, and a restore does not replace what may hold a training"
+    others = {name: left_alone if name in held else absent for name in sorted(lacked) if name not in created}
+    return Rebuilding(
+        needs={name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in created.items()},
+        lost={name: items[name].reason.rstrip(".") if name in items else why for name, why in others.items()},
+        slots=context.connections[target].resource.max_concurrent_copies,
+        seen_at=min(seen.values(), default=None),
+        items=created,
+        snapshot=snapshot.id,
+        seen=seen,
     )
 
 

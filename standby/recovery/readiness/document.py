@@ -32,9 +32,14 @@ class Bucket(StrEnum):
     """What kind of reason it is; causes stand before what they lead to, and are told in this order."""
 
     RECORDS_LOST = "records_lost"
+    SWITCH_UNDER_WAY = "switch_under_way"
+    FENCED = "fenced"
+    REPLICA = "replica_of_the_vault"
     PERMISSION = "permission"
     UNREACHABLE = "unreachable"
+    SOURCE_UNREACHABLE = "source_unreachable"
     MODEL_MISSING = "missing_model"
+    MODEL_UNKNOWN = "model_unknown"
     BLOCKED = "blocked"
     MISSING = "missing_analyzer"
     BROKEN = "broken_analyzer"
@@ -47,18 +52,13 @@ class Bucket(StrEnum):
     STALE = "stale"
     RPO_MISSED = "rpo_missed"
     REBUILT = "rebuilt"
-    MODEL_UNKNOWN = "model_unknown"
     MODEL_RETIRING = "model_retiring"
-    SOURCE_UNREACHABLE = "source_unreachable"
     NOTHING_KNOWN = "nothing_known"
     NEVER_DRILLED = "never_drilled"
     DRILL_FAILED = "drill_failed"
     DRILL_OLD = "drill_too_old"
     RTO_AT_RISK = "rto_at_risk"
-    FENCED = "fenced"
     LEFT_OUT = "left_out"
-    SWITCH_UNDER_WAY = "switch_under_way"
-    REPLICA = "replica_of_the_vault"
 
 
 CURED_BY_RESTORE = frozenset(

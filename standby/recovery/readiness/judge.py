@@ -38,7 +38,7 @@ def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
     """Compare the age of one copy with the plan's RPO; what would be restored is as old as the snapshot."""
     restoring = facts.restoring
     lost = restoring.lost.get(standing.analyzer, "") if restoring else ""
-    restored = restoring is not None and standing.target_analyzer in restoring.needs
+    restored = restoring is not None and standing.analyzer in restoring.needs
     if restoring is not None and (lost or restored):
         seen_at = restoring.seen_at if restored else None
         standing = replace(standing, verified_at=seen_at, source_changed=True if lost else None)
@@ -372,7 +372,7 @@ def _rto(facts: Facts, *, is_whole: bool) -> RtoForecast:
     if facts.is_failback:
         basis = "A failback copies first, and interrupts only while the active map is published."
         return RtoForecast(low=None, high=None, basis=basis, objective=None, met=None)
-    unasked = Restoring() if is_whole else Restoring(unknown="What can be restored was not asked")
+    unasked = Restoring() if is_whole else Restoring(unknown="that was not asked")
     return forecast_rto(facts.plan, facts.durations, facts.restoring or unasked)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from urllib.parse import unquote, urlencode, urlsplit
 
 import httpx
@@ -43,34 +44,32 @@ class StorageSilent(BlobsUnknown):
     """The storage itself did not respond, so that none of its containers can be listed."""
 
 
+@dataclass(frozen=True)
 class BlobReader:
     """Lists containers, with the identity of a resource where that is an Entra one."""
 
-    def __init__(
-        self, auth: EntraAuth | None, tls: Tls, transport: httpx.AsyncBaseTransport | None, *, is_emulated: bool
-    ) -> None:
-        self._auth = auth
-        self._is_emulated = is_emulated
-        self._tls = tls
-        self._transport = transport
+    auth: EntraAuth | None
+    tls: Tls
+    transport: httpx.AsyncBaseTransport | None
+    is_emulated: bool
 
     async def list(self, container_url: str, prefix: str) -> tuple[Blob, ...]:
         """List the files below a prefix, in order of name."""
-        refuse_strange_host(container_url, is_emulated=self._is_emulated)
+        refuse_strange_host(container_url, is_emulated=self.is_emulated)
         parts = urlsplit(container_url)
         is_here = is_loopback(parts.hostname)
         found: list[Blob] = []
         marker = ""
         async with httpx.AsyncClient(
-            auth=None if parts.query or is_here else self._auth,
+            auth=None if parts.query or is_here else self.auth,
             timeout=TIMEOUT,
             headers={"x-ms-version": STORAGE_VERSION, "Accept-Encoding": CODINGS},
             event_hooks={"response": [take_in]},
             follow_redirects=False,
-            proxy=None if self._transport else route_to(container_url).proxy,
+            proxy=None if self.transport else route_to(container_url).proxy,
             trust_env=False,
-            verify=self._tls,
-            transport=self._transport,
+            verify=self.tls,
+            transport=self.transport,
         ) as http:
             while True:
                 page, marker = parse_page(await _page(http, container_url, prefix, marker))

@@ -212,13 +212,15 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         problems.append(replica.words)
     for problem in problems:
         log.warning("%s", problem)
+    analyzers = [each for part in manifest.resources.values() for each in part.analyzers.items()]
+    unknown = {name for name, each in analyzers if any(data.blobs == "unknown" for data in each.labelled)}
     return SnapshotTaken(
         **entry.model_dump(include={"id", "digest", "taken_at", "signed", "resources"}),
         plan=plan,
         run_id=context.run_id,
         missing=gathered.missing,
         new_objects=new_objects,
-        unknown_labelled=_unknown_labelled(manifest),
+        unknown_labelled=tuple(sorted(unknown)),
         retired=removed,
         stores=(context.vault.where(index_path(plan)), *([replica.where] if replica and replica.whole else [])),
         problems=tuple(problems),
@@ -291,8 +293,3 @@ async def _earlier(catalog: Catalog, gathered: Gathered) -> tuple[dict[str, Reso
                 unseen = unseen.difference(part.primaries)
                 partly.discard(name)
     return earlier, problems
-
-
-def _unknown_labelled(manifest: Manifest) -> tuple[str, ...]:
-    entries = ((name, entry) for part in manifest.resources.values() for name, entry in part.analyzers.items())
-    return tuple(sorted({name for name, entry in entries if any(each.blobs == "unknown" for each in entry.labelled)}))

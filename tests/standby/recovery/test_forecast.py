@@ -100,7 +100,7 @@ def test_nothing_is_forecast_for_what_cannot_be_recovered() -> None:
 def test_where_it_is_not_known_what_can_be_restored_nothing_is_forecast() -> None:
     found = forecast({**MEASURED, Kind.RESTORE: (2.0,)}, Restoring(unknown="The list of snapshots cannot be read"))
     assert found.median is None
-    assert "The list of snapshots cannot be read. So it is not known how long restoring takes." in found.basis
+    assert "nor how long that takes: The list of snapshots cannot be read." in found.basis
 
 
 @pytest.mark.parametrize(("rto", "met"), [("62s", False), ("91s", False), ("92s", True)])

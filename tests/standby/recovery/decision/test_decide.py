@@ -208,7 +208,7 @@ class TestOffSwitch:
 
         assert decide(given).outcome is Outcome.REFUSE
         assert says(given, Guard.OFF_SWITCH).text == (
-            "automation was switched off by ada@desk at 2026-11-24 02:14:02 UTC: maintenance"
+            "automation is off, by ada@desk at 2026-11-24 02:14:02 UTC: maintenance"
         )
 
     def test_refuses_nothing_before_an_outage_is_proved(self) -> None:

@@ -263,7 +263,7 @@ def test_for_a_failback_neither_drills_nor_the_rpo_count() -> None:
         facts(behind, plan=AN_HOUR_ALLOWED, assignment=assignment, source_asked=False, drill=None)
     )
     assert readiness.state is State.READY
-    assert buckets(readiness) == [Bucket.STALE, Bucket.FENCED]
+    assert buckets(readiness) == [Bucket.FENCED, Bucket.STALE]
     assert "standby failback p" in readiness.reasons[0].next_action
     assert points_words(readiness).startswith("RPO: none for a failback")
 
