@@ -9,6 +9,7 @@ from standby.blocks.store import (
     load_what_is_usable,
     register_types,
     save_configuration,
+    saving_blocks,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "load_what_is_usable",
     "register_types",
     "save_configuration",
+    "saving_blocks",
 ]

@@ -1,7 +1,7 @@
 """Saves a configuration as blocks, and reads one plan of it back."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -135,25 +135,38 @@ async def register_types() -> None:
 
 
 async def save_configuration(configuration: Configuration) -> dict[str, str]:
-    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed.
+    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed."""
+    return {slug: outcome async for slug, outcome in saving_blocks(configuration)}
+
+
+async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str, str]]:
+    """Do so, and tell each change as soon as it is made.
 
     What was read from a key vault is saved as its reference, which each run reads anew.
     """
     configuration = as_written(configuration)
-    saved: dict[str, str] = {}
+    # Before the first is saved: what cannot be made as a block is an error.
+    plans = {
+        name: RecoveryPlan.of(plan, configuration.vault, configuration.activation)
+        for name, plan in configuration.plans.items()
+    }
+    made = {name: credentials_block(resource.credentials) for name, resource in configuration.resources.items()}
     async with get_client() as client:
         # With every block that is saved Prefect asks anew for its type, its schema and those of all nested in it.
         for question in ("read_block_type_by_slug", "read_block_schema_by_checksum"):
             setattr(client, question, _asked_once(getattr(client, question)))
         for name, resource in configuration.resources.items():
-            made = credentials_block(resource.credentials)
-            credentials = await _save(client, made, name, lambda block: block.to_credentials(), saved)
-            with_credentials = ContentUnderstandingResource.of(resource, credentials)
-            await _save(client, with_credentials, name, lambda block: block.to_resource("same"), saved)
-        for name, plan in configuration.plans.items():
-            whole = RecoveryPlan.of(plan, configuration.vault, configuration.activation)
-            await _save(client, whole, name, lambda it: (it.to_plan("same"), it.to_vault(), it.to_sinks()), saved)
-    return saved
+            credentials, outcome = await _save(client, made[name], name, lambda block: block.to_credentials())
+            if outcome:
+                yield _slug(type(credentials), name), outcome
+            whole = ContentUnderstandingResource.of(resource, credentials)
+            _, outcome = await _save(client, whole, name, lambda block: block.to_resource("same"))
+            if outcome:
+                yield _slug(ContentUnderstandingResource, name), outcome
+        for name, plan in plans.items():
+            _, outcome = await _save(client, plan, name, lambda it: (it.to_plan("same"), it.to_vault(), it.to_sinks()))
+            if outcome:
+                yield _slug(RecoveryPlan, name), outcome
 
 
 def _asked_once(question: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
@@ -175,20 +188,19 @@ async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model
     return {name: block.to_plan(name) for name, block in blocks.items() if block is not None}
 
 
-async def _save(client: PrefectClient, block: B, name: str, meaning: Callable[[B], object], saved: dict[str, str]) -> B:
-    """Save a block unless the server has one that means the same; give the one that is saved."""
+async def _save(client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]) -> tuple[B, str]:
+    """Save a block unless the server has one that means the same; give the one that is there, and what was done."""
     outcome = "changed"
     try:
         there = await _load(client, type(block), name)
         if there is None:
             outcome = "created"
         elif meaning(there) == meaning(block):
-            return there
+            return there, ""
     except BlockUnusable as error:
         log.warning("%s", error)
     await block.asave(name, overwrite=True, client=client)
-    saved[_slug(type(block), name)] = outcome
-    return block
+    return block, outcome
 
 
 async def _load(client: PrefectClient, block_type: type[B], name: str) -> B | None:

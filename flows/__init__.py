@@ -2,16 +2,19 @@
 
 import atexit
 import gc
+import runpy
+import sys
 
-COLLECTIONS = (100_000, 50, 100)
-"""When Python looks for garbage. Importing Prefect makes a million objects which all stay, and with Python's own
-thresholds a third of the time of a start goes into looking through them."""
-
-gc.set_threshold(*COLLECTIONS)
+# When Python looks for garbage. Importing Prefect makes a million objects which all stay, and with Python's own
+# thresholds a third of the time of a start goes into looking through them.
+gc.set_threshold(100_000, 50, 100)
 atexit.register(gc.freeze)  # As it ends, Python would look through all of them again.
 
-QUICKLY = (
-    f"import gc, runpy, sys; gc.set_threshold{COLLECTIONS}\n"
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
-"""A program that runs the module it is given as `python -m` does, and looks for garbage less often."""
+
+def run_module() -> None:
+    """Run the module that the first argument names, as `python -m` does, and look for garbage less often."""
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+
+
+QUICKLY = ("-P", "-c", "from standby.flows import run_module; run_module()")
+"""Python's arguments for that. With `-P` nothing in the working folder is imported instead of what is installed."""

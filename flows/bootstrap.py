@@ -1,44 +1,48 @@
 """Saves everything that a configuration needs on a Prefect server; a second time changes nothing."""
 
 import asyncio
+import logging
 import os
-import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.client.schemas.schedules import construct_schedule
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import get_current_settings
 
-from standby.blocks import ContentUnderstandingResource, save_configuration
+from standby.blocks import ContentUnderstandingResource, saving_blocks
 from standby.blocks import RecoveryPlan as PlanBlock
 from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
 from standby.flows import QUICKLY
-from standby.flows.errors import DeployFailed, NoDeploymentsFile
+from standby.flows.errors import DeployFailed, DeploymentsUnusable
 from standby.flows.events import plan_id
 from standby.flows.forms import Choices, form
 from standby.flows.limits import ensure_limits, limit_name
 from standby.flows.outcome import OF_PLAN
 
-FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+log = logging.getLogger("standby.flows")
+
+FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"  # At the top of the repository, and in what is installed
 TAG = "standby"  # Tag of every deployment of Standby
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
 
-BEAT = 60  # Seconds between two signs of life of a run, whoever started its worker; Prefect allows no less than 30
 SHORTEST_INTERVAL = 10.0  # Seconds between two watches, at least: each is a process that takes some of them to start
 PROBES = 3  # Probe periods within which repeated unhealthy events start a failover's evaluation
 SHORTEST_WINDOW = 90.0  # Seconds that they may lie apart in any case: a watch may start late
@@ -47,7 +51,7 @@ SHORTEST_WINDOW = 90.0  # Seconds that they may lie apart in any case: a watch m
 def wanted_deployments(
     plans: Sequence[RecoveryPlan], file: Path = FILE, keep: KeepRuns | None = None
 ) -> dict[str, Any]:
-    """Give the content of a `prefect.yaml` for some plans; `NoDeploymentsFile` where no file describes it.
+    """Give the content of a `prefect.yaml` for some plans; `DeploymentsUnusable` where no file describes it.
 
     A scheduled deployment lets one run at a time pass and cancels those that come meanwhile. That must not
     hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
@@ -55,34 +59,41 @@ def wanted_deployments(
     """
     try:
         described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NoDeploymentsFile(str(file)) from None
-    deployments = [
-        {**made, "version": _version(made, file)}
-        for deployment in map(_started_quickly, described["deployments"])
-        for made in (_made(deployment, plans, keep or KeepRuns()) if _starts_by_itself(deployment) else [deployment])
-    ]
+        deployments = [
+            {**made, "version": _version(made)}
+            for described_one in described["deployments"]
+            for made in _made(described_one, plans, keep or KeepRuns())
+        ]
+        for deployment in deployments:
+            _must_fit(deployment)
+    except OSError as error:
+        raise DeploymentsUnusable(file, error.strerror or type(error).__name__) from None
+    except (yaml.YAMLError, PrefectException, ImportError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DeploymentsUnusable(file, f"{type(error).__name__}: {error}") from None
     return {**described, "deployments": deployments}
+
+
+def _must_fit(deployment: dict[str, Any]) -> None:
+    """Find out before anything is saved whether Prefect will take a deployment, and our flow what it is given."""
+    flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    schedules, triggers = (deployment.get(key, ()) for key in ("schedules", "triggers"))
+    for trigger in triggers:
+        DeploymentEventTrigger.model_validate(trigger)
+    for schedule in schedules:
+        construct_schedule(schedule.get("interval"), None, schedule.get("cron"), None, schedule["timezone"])
+    for part in (deployment, *schedules, *triggers):
+        if "parameters" in part:
+            flow.validate_parameters(part["parameters"])
 
 
 def full_name(deployment: dict[str, Any]) -> str:
     """Give a deployment's name as flow/deployment; a flow has the name of its function, with dashes."""
-    function = deployment["entrypoint"].rsplit(":", 1)[1]
-    return f"{function.replace('_', '-')}/{deployment['name']}"
+    return f"{flow_of(deployment['entrypoint'])}/{deployment['name']}"
 
 
-START = 'exec "$(command -v "$0" || command -v python)" "$@"'
-
-
-def _started_quickly(deployment: dict[str, Any]) -> dict[str, Any]:
-    """Let a worker start a run of it with this Python, or its own where that is not there.
-
-    Otherwise a worker imports Prefect twice for each run, at a second each: first to find the flow's folder, which
-    the run finds itself as well.
-    """
-    command = shlex.join(["sh", "-c", START, sys.executable, "-c", QUICKLY, "prefect.engine"])
-    given = {"command": command, "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(BEAT)}}
-    return {**deployment, "work_pool": {**deployment["work_pool"], "job_variables": given}}
+def flow_of(entrypoint: str | None) -> str:
+    """Give the name of the flow at an entrypoint; earlier versions deployed `flows/replicate.py:replicate`."""
+    return (entrypoint or "").replace(":", ".").rpartition(".")[2].replace("_", "-")
 
 
 def _starts_by_itself(deployment: dict[str, Any]) -> bool:
@@ -90,6 +101,8 @@ def _starts_by_itself(deployment: dict[str, Any]) -> bool:
 
 
 def _made(deployment: dict[str, Any], plans: Sequence[RecoveryPlan], keep: KeepRuns) -> Iterable[dict[str, Any]]:
+    if not _starts_by_itself(deployment):
+        return [deployment]
     if "plan" in deployment["parameters"]:
         return _per_plan(deployment, plans)
     return [{**deployment, "parameters": keep.model_dump(mode="json")}] if plans else []
@@ -132,9 +145,9 @@ def probe_period(plan: RecoveryPlan) -> float:
     return max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
 
 
-def _version(deployment: dict[str, Any], file: Path) -> str:
-    """Tell by a version whether what is deployed is what is wanted, from where it is wanted."""
-    return digest_of(yaml.safe_dump([deployment, str(file.parent)], sort_keys=True).encode())[:12]
+def _version(deployment: dict[str, Any]) -> str:
+    """Tell by a version whether what is deployed is what is wanted."""
+    return digest_of(yaml.safe_dump(deployment, sort_keys=True).encode())[:12]
 
 
 WORK_POOL = "standby"
@@ -146,29 +159,47 @@ DEPLOY_SECONDS = 180.0  # How long `prefect deploy` may take
 
 async def save_what_runs_need(configuration: Configuration) -> list[str]:
     """Save blocks and concurrency limits; give a line for each that changed."""
-    saved = await save_configuration(configuration)
-    targets = {target for plan in configuration.plans.values() for target in plan.targets}
+    return [change async for change in saving_what_runs_need(configuration)]
+
+
+async def saving_what_runs_need(configuration: Configuration) -> AsyncIterator[str]:
+    """Do so, and tell each change as soon as it is made."""
+    async for slug, outcome in saving_blocks(configuration):
+        yield f"block {slug} {outcome}"
     async with get_client() as client:
-        created = await ensure_limits(client, map(limit_name, sorted(targets)))
-    changes = [f"block {slug} {outcome}" for slug, outcome in saved.items()]
-    return changes + [f"concurrency limit {name} created" for name in created]
+        for target in sorted({target for plan in configuration.plans.values() for target in plan.targets}):
+            for name in await ensure_limits(client, [limit_name(target)]):
+                yield f"concurrency limit {name} created"
 
 
 async def save_what_starts_runs(configuration: Configuration) -> list[str]:
     """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
     wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
+    return [change async for change in saving_what_starts_runs(configuration, wanted)]
+
+
+async def saving_what_starts_runs(configuration: Configuration, wanted: dict[str, Any]) -> AsyncIterator[str]:
+    """Do so, and tell each change as soon as it is made."""
     async with get_client() as client:
-        changes = [change for pool in (WORK_POOL, RECOVERY_POOL) for change in await _work_pool(client, pool)]
-        found = [(entry, await _read(client, entry)) for entry in wanted["deployments"]]
-        stale = [entry for entry, there in found if there is None or there.version != entry["version"]]
-        if stale:
-            await _deploy({**wanted, "deployments": stale})
-        changes += [f"deployment {full_name(entry)} saved" for entry in stale]
-        saved = [(entry, there) for entry, _ in found if (there := await _read(client, entry))]
-        forms = await _save_forms(client, configuration, saved)
-        changes += [f"form of {full_name(entry)} saved" for entry in forms if entry not in stale]
-        changes += await _remove_schedules(client, saved)
-        return changes + await _retire(client, wanted)
+        for pool in (WORK_POOL, RECOVERY_POOL):
+            if await _is_new_pool(client, pool):
+                yield f"work pool {pool} created"
+        entries = wanted["deployments"]
+        stale = [each for each in entries if getattr(await _read(client, each), "version", None) != each["version"]]
+        failure = await _deploy({**wanted, "deployments": stale}) if stale else None
+        saved = [(entry, there) for entry in entries if (there := await _read(client, entry))]
+        for entry, there in saved:
+            if entry in stale and there.version == entry["version"]:
+                yield f"deployment {full_name(entry)} saved"
+        if failure:
+            raise failure
+        async for entry in _saving_forms(client, configuration, saved):
+            if entry not in stale:
+                yield f"form of {full_name(entry)} saved"
+        async for change in _removing_schedules(client, saved):
+            yield change
+        async for change in _retiring(client, wanted):
+            yield change
 
 
 async def pause_schedules() -> None:
@@ -179,14 +210,15 @@ async def pause_schedules() -> None:
                 await client.pause_deployment(deployment.id)
 
 
-async def _work_pool(client: PrefectClient, name: str) -> list[str]:
+async def _is_new_pool(client: PrefectClient, name: str) -> bool:
+    """Create a work pool where there is none of this name, and say whether it was."""
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
         with suppress(ObjectAlreadyExists):  # A worker that starts just now makes its pool, too.
             await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-            return [f"work pool {name} created"]
-    return []
+            return True
+    return False
 
 
 async def _read(client: PrefectClient, deployment: dict[str, Any]) -> DeploymentResponse | None:
@@ -202,7 +234,9 @@ Saved = Sequence[tuple[dict[str, Any], DeploymentResponse]]
 NO_FORM = {"replicate-chunk/worker"}  # What only other runs start
 
 
-async def _save_forms(client: PrefectClient, configuration: Configuration, saved: Saved) -> list[dict[str, Any]]:
+async def _saving_forms(
+    client: PrefectClient, configuration: Configuration, saved: Saved
+) -> AsyncIterator[dict[str, Any]]:
     """Let the forms offer what is saved here, a plan's own one that plan; give the deployments whose form changed."""
     blocks = [
         await client.read_block_documents_by_type(kind.get_block_type_slug())
@@ -213,7 +247,6 @@ async def _save_forms(client: PrefectClient, configuration: Configuration, saved
     every = Choices(
         *map(tuple, map(sorted, (plans | {*configuration.plans}, targets, resources | {*configuration.resources})))
     )
-    changed = []
     for deployment, found in saved:
         if found.parameter_openapi_schema is None or full_name(deployment) in NO_FORM:
             continue
@@ -226,48 +259,46 @@ async def _save_forms(client: PrefectClient, configuration: Configuration, saved
             enforced = found.work_pool_name != RECOVERY_POOL
             update = DeploymentUpdate(parameter_openapi_schema=made, enforce_parameter_schema=enforced)
             await client.update_deployment(found.id, update)
-            changed.append(deployment)
-    return changed
+            yield deployment
 
 
-async def _remove_schedules(client: PrefectClient, saved: Saved) -> list[str]:
+async def _removing_schedules(client: PrefectClient, saved: Saved) -> AsyncIterator[str]:
     """Remove the schedules of other plans: a deploy leaves them in place."""
-    removed = []
     for deployment, found in saved:
         slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
         for schedule in found.schedules:
             # One without a slug was made by hand, in the UI.
             if schedule.slug and schedule.slug not in slugs:
                 await client.delete_deployment_schedule(found.id, schedule.id)
-                removed.append(f"schedule {schedule.slug} of {full_name(deployment)} removed")
-    return removed
+                yield f"schedule {schedule.slug} of {full_name(deployment)} removed"
 
 
-async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+async def _retiring(client: PrefectClient, wanted: dict[str, Any]) -> AsyncIterator[str]:
     """Delete the deployments that were made for plans which are no longer configured."""
     names = {full_name(deployment) for deployment in wanted["deployments"]}
     per_plan = {full_name(entry) for entry in wanted["deployments"] if _starts_by_itself(entry)}
-    retired = []
     ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
     for deployment in await client.read_deployments(deployment_filter=ours):
         flow = await client.read_flow(deployment.flow_id)
         name = f"{flow.name}/{deployment.name}"
         if name not in names and any(name.startswith(f"{base}-") for base in per_plan):
             await client.delete_deployment(deployment.id)
-            retired.append(f"deployment {name} removed")
-    return retired
+            yield f"deployment {name} removed"
 
 
-async def _deploy(wanted: dict[str, Any]) -> None:
-    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole."""
+async def _deploy(wanted: dict[str, Any]) -> DeployFailed | None:
+    """Let Prefect's own command deploy, which alone knows triggers, schedules and entrypoints whole; give its failure.
+
+    It runs in an empty folder: what lies in the one of this process is no part of a deployment.
+    """
     # They name the server that this process uses, and need not come from the environment.
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
         file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
-            cwd=FILE.parent,
+            *(sys.executable, *QUICKLY, "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
+            cwd=folder,
             env={**os.environ, **settings, "NO_COLOR": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -276,10 +307,11 @@ async def _deploy(wanted: dict[str, Any]) -> None:
             async with asyncio.timeout(DEPLOY_SECONDS):
                 output, _ = await process.communicate()
         except TimeoutError:
-            raise DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"]) from None
+            return DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"])
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    if process.returncode:
-        raise DeployFailed(output.decode(errors="replace").strip().splitlines()[-1:])
+    said = output.decode(errors="replace").strip()
+    log.debug("prefect deploy: %s", said)
+    return DeployFailed(said.splitlines()[-1:]) if process.returncode else None

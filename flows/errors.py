@@ -1,20 +1,34 @@
 """Errors between Standby and a Prefect server."""
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from standby.config.errors import ConfigurationError
 from standby.errors import GuardRefused, StandbyError
+from standby.text import some_of
 
 
-class NoDeploymentsFile(StandbyError):
-    def __init__(self, path: str) -> None:
-        super().__init__(f"There is no {path}", "Run standby bootstrap from a checkout of Standby")
+class DeploymentsUnusable(StandbyError):
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"The deployments in {file} cannot be used: {reason}", "Correct it, or install Standby again")
 
 
 class DeployFailed(StandbyError):
     def __init__(self, last_words: list[str]) -> None:
         cause = f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}"
-        super().__init__(cause, "Run prefect deploy --all to see its whole output")
+        super().__init__(cause, "Add -v to see its whole output, and correct what it says")
+
+
+class BootstrapUnfinished(StandbyError):
+    def __init__(self, saved: Sequence[str], error: Exception) -> None:
+        if not isinstance(error, StandbyError):
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            error = StandbyError(f"Prefect did not save what it was given ({reason})", "Check that its server works")
+        done = f"Before that: {some_of(saved, most=6)}" if saved else "Nothing was saved"
+        super().__init__(
+            [*error.cause.split("\n"), done], f"{error.next_action}. Then run this again: it saves what is missing"
+        )
 
 
 class NotificationBlockUnusable(ConfigurationError):
@@ -54,6 +68,12 @@ class ServerUnreachable(StandbyError):
     def __init__(self, url: str, reason: str) -> None:
         cause = f"The Prefect server at {url} does not respond ({reason})"
         super().__init__(cause, f"Start it or correct PREFECT_API_URL{OR_DIRECT}")
+
+
+class ServerTooOld(StandbyError):
+    def __init__(self, url: str, found: str, needed: str) -> None:
+        cause = f"The Prefect server at {url} is of version {found}; Standby needs {needed} or later there"
+        super().__init__(cause, f"Upgrade the server{OR_DIRECT}")
 
 
 class NotAnApi(StandbyError):

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from standby.config.durations import roughly
 from standby.config.plan import RecoveryPlan
-from standby.flows.bootstrap import BEAT, RECOVERY_POOL, TAG, WORK_POOL, probe_period
+from standby.flows.bootstrap import RECOVERY_POOL, TAG, WORK_POOL, flow_of, probe_period
 from standby.flows.events import last_report
 from standby.flows.run import DEAD
 from standby.orchestrator import Health
@@ -121,11 +121,11 @@ async def _inspect_runs(
     client: PrefectClient, plan: str, deployments: Sequence[DeploymentResponse]
 ) -> dict[str, Health]:
     now = datetime.now(UTC)
-    scheduled = {_flow_of(each): each for each in deployments if each.parameters.get("plan") == plan}
+    scheduled = {flow_of(each.entrypoint): each for each in deployments if each.parameters.get("plan") == plan}
     # What is started by hand is of no plan; its runs are.
-    flow_of: dict[UUID | None, str]
-    flow_of = {each.id: _flow_of(each) for each in deployments if each.parameters.get("plan") in {plan, None}}
-    ours = [each for each, flow in flow_of.items() if flow in SCHEDULED]
+    flows: dict[UUID | None, str]
+    flows = {each.id: flow_of(each.entrypoint) for each in deployments if each.parameters.get("plan") in {plan, None}}
+    ours = [each for each, flow in flows.items() if flow in SCHEDULED]
     wanted = {"deployment_id": {"any_": ours}, "expected_start_time": {"before_": now}}
     found = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter.model_validate(wanted), sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
@@ -133,7 +133,7 @@ async def _inspect_runs(
     missing = Health(False if "watch" in scheduled else None, "it is not on the server", "Run standby bootstrap")
 
     def judged(flow: str) -> Health:
-        its = [each for each in found if flow_of.get(each.deployment_id) == flow and each.parameters["plan"] == plan]
+        its = [each for each in found if flows.get(each.deployment_id) == flow and each.parameters["plan"] == plan]
         return judge_schedule(scheduled[flow], its, now) if flow in scheduled else missing
 
     return {flow: judged(flow) for flow in SCHEDULED}
@@ -144,7 +144,7 @@ def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now:
 
     Well is `None` where none of them has ended. What is wrong is said in words that stay, the cause first.
     """
-    flow = _flow_of(deployment)
+    flow = flow_of(deployment.entrypoint)
     name, meaning = f"{flow}/{deployment.name}", f"so {SCHEDULED[flow]}"
     if paused := _paused(deployment, name, meaning):
         return paused
@@ -201,10 +201,7 @@ async def _deployments(client: PrefectClient, flows: list[str]) -> list[Deployme
     return await client.read_deployments(flow_filter=wanted, deployment_filter=ours)
 
 
-def _flow_of(deployment: DeploymentResponse) -> str:
-    return (deployment.entrypoint or "").rsplit(":", 1)[-1].replace("_", "-")
-
-
+BEAT = 60  # Seconds between two signs of life of a run, by prefect.yaml
 MISSED = 10  # Beats of a run that stay away before it is taken for dead: a busy server loses some
 STOPPED = "standby ends runs that stopped"  # Name of the automation
 

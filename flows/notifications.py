@@ -50,22 +50,25 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
 
     One that was disabled by hand stays disabled.
     """
+    return [change async for change in saving_automations(wanted)]
+
+
+async def saving_automations(wanted: list[AutomationCore]) -> AsyncIterator[str]:
+    """Do so, and tell each change as soon as it is made."""
     async with get_client() as client:
         found = {automation.name: automation async for automation in read_automations(client)}
-        changes = []
         for automation in wanted:
             there = found.pop(automation.name, None)
             if there is None:
                 await client.create_automation(automation)
-                changes.append(f"automation {automation.name} created")
+                yield f"automation {automation.name} created"
             elif any(getattr(there, field) != getattr(automation, field) for field in COMPARED):
                 kept = automation.model_copy(update={"enabled": there.enabled})
                 await client.update_automation(there.id, kept)
-                changes.append(f"automation {automation.name} changed")
+                yield f"automation {automation.name} changed"
         for name, left in found.items():
             await client.delete_automation(left.id)
-            changes.append(f"automation {name} removed")
-        return changes
+            yield f"automation {name} removed"
 
 
 def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:

@@ -25,15 +25,17 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.flows import COLLECTIONS, QUICKLY
+from standby.flows import QUICKLY
 from standby.flows.errors import (
     OR_DIRECT,
+    BootstrapUnfinished,
     NoReport,
     NoServer,
     NotAnApi,
     RunLost,
     ServerDidNotStart,
     ServerRefuses,
+    ServerTooOld,
     ServerUnreachable,
     SettingsUnusable,
 )
@@ -130,16 +132,29 @@ class Prefect:
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs on a server; give a line for each thing that changed."""
         await _must_be_there()
-        from standby.blocks import register_types
-        from standby.flows.bootstrap import save_what_runs_need, save_what_starts_runs
-        from standby.flows.health import end_of_the_dead
-        from standby.flows.notifications import save_automations, wanted_automations
+        from prefect.exceptions import PrefectException
 
-        await register_types()
-        # First of all, since a notification block that is missing is an error.
+        from standby.blocks import register_types
+        from standby.flows.bootstrap import saving_what_runs_need, saving_what_starts_runs, wanted_deployments
+        from standby.flows.health import end_of_the_dead
+        from standby.flows.notifications import saving_automations, wanted_automations
+
+        # Whatever can be wrong is found before the first thing is saved.
+        wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
         automations = [*await wanted_automations(configuration), end_of_the_dead()]
-        saved = [*await save_what_runs_need(configuration), *await save_what_starts_runs(configuration)]
-        return [*saved, *await save_automations(automations)]
+        saved: list[str] = []
+        try:
+            for part in (
+                saving_what_runs_need(configuration),
+                saving_what_starts_runs(configuration, wanted),
+                saving_automations(automations),
+            ):
+                async for change in part:
+                    saved.append(change)
+            await register_types()
+        except (StandbyError, httpx.HTTPError, PrefectException, OSError) as error:
+            raise BootstrapUnfinished(saved, error) from error
+        return saved
 
     async def removable(self, configuration: Configuration) -> list[str]:
         await _must_be_there()
@@ -237,7 +252,7 @@ async def _server(bare: Mapping[str, str]) -> AsyncIterator[Callable[[], Awaitab
     with tempfile.TemporaryDirectory() as folder:
         port, log = _free_port(), Path(folder) / "server.log"
         api = f"http://127.0.0.1:{port}/api"
-        async with _running(log, environment, TEMPORARY, port) as process:
+        async with _running(log, environment, "-P", "-c", TEMPORARY, port) as process:
 
             async def until_it_answers() -> None:
                 try:
@@ -294,9 +309,22 @@ def _configured() -> str:
 
 
 async def _must_be_there() -> None:
+    """Make sure that the server of deployments is configured, answers, and knows what this Prefect asks of it."""
     if not _configured():
         raise NoServer(_lost_profile())
     await _must_answer()
+    from prefect import __version__, get_client
+    from prefect.client.base import ServerType
+
+    async with get_client() as client:
+        # Prefect Cloud is always new enough, and has no version.
+        found = __version__ if client.server_type is ServerType.CLOUD else await client.api_version()
+    if _release(found) < _release(__version__):
+        raise ServerTooOld(_configured(), found, ".".join(map(str, _release(__version__))))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _lost_profile() -> str:
@@ -336,8 +364,7 @@ START_SECONDS = 120.0  # How long a new server may take: it makes its database f
 STOP_SECONDS = 15.0
 EVERY = 0.1  # Seconds between two checks whether it responds
 
-TEMPORARY = f"""import gc, sys, uvicorn
-gc.set_threshold{COLLECTIONS}
+TEMPORARY = """import sys, standby.flows, uvicorn
 from prefect.server.api.server import create_app
 uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error",
     ws_per_message_deflate=False)"""
@@ -369,7 +396,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
     # The UI runs in the browser and would look for the API at Prefect's usual port.
     settings = {**inherited, **SETTINGS, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": f"{url}/api"}
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
-    async with _running(log, settings, QUICKLY, *command) as process:
+    async with _running(log, settings, *QUICKLY, *command) as process:
         await _until_it_answers(process, f"{url}/api", log)
         yield url
 
@@ -378,7 +405,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
-    async with _running(log, {**PROMPT, **os.environ, **settings}, QUICKLY, *command) as process:
+    async with _running(log, {**PROMPT, **os.environ, **settings}, *QUICKLY, *command) as process:
         try:
             yield
         finally:
@@ -389,12 +416,10 @@ async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> Async
 
 
 @asynccontextmanager
-async def _running(
-    log: Path, env: Mapping[str, str], program: str, *arguments: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _running(log: Path, env: Mapping[str, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program, *arguments),
+            *(sys.executable, *arguments),
             env=env,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,

@@ -53,7 +53,7 @@ def test_the_readme_is_short_and_names_every_deployment() -> None:
     assert len(text.splitlines()) < 150
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     for deployment in deployments:
-        flow = deployment["entrypoint"].rsplit(":", 1)[1].replace("_", "-")
+        flow = deployment["entrypoint"].rpartition(".")[2].replace("_", "-")
         assert f"{flow}/{deployment['name']}" in text
 
 

@@ -17,6 +17,7 @@ from prefect.variables import Variable
 
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
+from standby.errors import StandbyError
 from standby.flows.bootstrap import (
     FILE,
     RECOVERY_POOL,
@@ -25,7 +26,9 @@ from standby.flows.bootstrap import (
     pause_schedules,
     save_what_runs_need,
     save_what_starts_runs,
+    wanted_deployments,
 )
+from standby.flows.errors import BootstrapUnfinished
 from standby.flows.orchestrator import Prefect
 from standby.flows.recovery import VariableActivation
 from standby.flows.replicate import replicate
@@ -69,6 +72,55 @@ async def test_bootstrap_saves_everything_and_a_second_time_changes_nothing(
     assert [schedule.slug for schedule in scheduled.schedules] == ["p"]
     assert (limit.limit, limit.active) == (1, True)
     assert {"content-understanding-key", "content-understanding-entra"} <= types
+
+
+async def everything() -> dict[str, str]:
+    """What the server keeps of ours, and when each was changed last."""
+    async with get_client() as client:
+        kept: list[Any] = [
+            *await client.read_block_documents(include_secrets=False),
+            *await client.read_deployments(),
+            *await client.read_work_pools(),
+            *await client.read_global_concurrency_limits(),
+            *await client.read_automations(),
+        ]
+    return {str(each.id): f"{each.name} {getattr(each, 'updated', None)}" for each in kept}
+
+
+@pytest.mark.parametrize("wrong", ["deployments", "notifications", "server"])
+async def test_a_bootstrap_that_cannot_end_saves_nothing(
+    wrong: str, make_scene: Any, prefect_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        configuration, words = with_plans(scene.configuration, "never"), "is of version 3"
+        if wrong == "deployments":
+            broken = tmp_path / "prefect.yaml"
+            broken.write_text(FILE.read_text().replace("drill.drill", "drill.dirll"))
+            monkeypatch.setattr(wanted_deployments, "__defaults__", (broken, None))
+            words = "dirll"
+        elif wrong == "notifications":
+            configuration, words = (
+                configuration.model_copy(update={"notifications": ("slack-webhook/no",)}),
+                "is not on",
+            )
+        else:
+            monkeypatch.setattr("prefect.__version__", "3.99.1")
+        before = await everything()
+        with pytest.raises(StandbyError, match=words):
+            await Prefect().bootstrap(configuration)
+    assert await everything() == before
+
+
+async def test_a_bootstrap_that_fails_midway_names_what_it_saved(
+    make_scene: Any, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("standby.flows.bootstrap.QUICKLY", ("-c", "raise SystemExit('no room there')"))
+    async with make_scene([], targets=("west",)) as scene:
+        with pytest.raises(BootstrapUnfinished) as failed:
+            await Prefect().bootstrap(with_plans(scene.configuration, "one"))
+    assert failed.value.cause.startswith("prefect deploy failed: no room there\nBefore that: ")
+    assert "block recovery-plan/one c" in failed.value.cause
+    assert failed.value.next_action.endswith("Then run this again: it saves what is missing")
 
 
 async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, prefect_server: Any) -> None:

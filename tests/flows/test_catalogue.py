@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from standby.config.configuration import KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.flows.bootstrap import FILE, RECOVERY_POOL, TAG, WORK_POOL, full_name, wanted_deployments
-from standby.flows.errors import NoDeploymentsFile
+from standby.flows.errors import DeploymentsUnusable
 from standby.flows.events import SERVED_BY, UNHEALTHY, plan_id
 from standby.flows.health import end_of_the_dead
 
@@ -55,8 +55,8 @@ def unknown_keys(model: type[BaseModel], content: dict[str, Any]) -> set[str]:
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
-    path, function = deployment["entrypoint"].split(":")
-    found = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), function)
+    module, _, function = deployment["entrypoint"].rpartition(".")
+    found = getattr(importlib.import_module(module), function)
     assert isinstance(found, Flow)
     return found
 
@@ -83,7 +83,6 @@ def test_a_deployment_has_no_key_that_prefect_would_drop(deployment: dict[str, A
 def test_a_deployment_leads_to_a_flow_of_its_name_and_its_parameters_fit(deployment: dict[str, Any]) -> None:
     flow = flow_of(deployment)
     assert full_name(deployment).split("/")[0] == flow.name
-    assert (FILE.parent / deployment["entrypoint"].split(":")[0]).is_file()
     for parameters in (
         deployment.get("parameters", {}),
         *(schedule.get("parameters", {}) for schedule in deployment.get("schedules", [])),
@@ -155,7 +154,7 @@ def test_each_plan_has_a_schedule_that_another_plans_run_does_not_cancel() -> No
     scheduled = {
         name: (entry["parameters"]["plan"], [s["parameters"]["plan"] for s in entry["schedules"]])
         for name, entry in made.items()
-        if entry["entrypoint"].endswith(":replicate") and "schedules" in entry
+        if entry["entrypoint"].endswith(".replicate") and "schedules" in entry
     }
     assert scheduled == {
         "replicate/scheduled": ("invoices", ["invoices"]),
@@ -189,32 +188,53 @@ def test_the_watch_and_what_follows_it_go_by_the_plans_probe_period(
 
 
 def test_the_file_is_what_the_examples_plan_gets() -> None:
-    """So that `prefect deploy --all` does what bootstrap does, but for the Python that runs start with."""
-    made = [
-        {key: value for key, value in entry.items() if key != "version"} | {"work_pool": {"name": pool}}
-        for entry in wanted_deployments([plan("invoices")])["deployments"]
-        for pool in [entry["work_pool"]["name"]]
-    ]
-    assert made == DEPLOYMENTS
+    """So that `prefect deploy --all` does what bootstrap does."""
+    made = wanted_deployments([plan("invoices")])
+    without_version = [{key: each[key] for key in each if key != "version"} for each in made["deployments"]]
+    assert {**made, "deployments": without_version} == CONTENT
 
 
-@pytest.mark.parametrize("gone", [False, True], ids=["the Python of bootstrap", "the worker's own"])
-def test_a_run_starts_with_the_python_that_is_there(gone: bool, tmp_path: Path) -> None:
+def start_of(module: str) -> list[str]:
+    """What a worker starts a run with, but for another module than Prefect's engine."""
     (entry, *_) = wanted_deployments([plan("invoices")])["deployments"]
-    command = shlex.split(entry["work_pool"]["job_variables"]["command"])
-    assert command[-1] == "prefect.engine"
-    here = command.index(sys.executable)
-    (tmp_path / "python").symlink_to(sys.executable)
+    words = shlex.split(entry["work_pool"]["job_variables"]["command"])
+    return [word.replace("prefect.engine", module) for word in words]
 
-    ran = subprocess.run(
-        [*command[:here], str(tmp_path / "gone") if gone else sys.executable, *command[here + 1 : -1], "platform"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
 
-    assert ran.stdout == f"{platform.platform()}\n"
+def output_of(*command: str, **options: Any) -> str:
+    return str(subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout)
+
+
+WORKER = """
+import subprocess, sys
+path = {"PATH": "/usr/bin:/bin"}
+print(subprocess.run(sys.argv[1:], cwd="/", env=path, check=True, capture_output=True, text=True).stdout, end="")
+"""
+
+
+@pytest.mark.parametrize("python", [sys.executable, "bin/python"], ids=["whole path", "path from its folder"])
+def test_a_run_starts_with_the_python_of_its_worker_which_need_not_be_on_the_path(python: str) -> None:
+    said = output_of(python, "-c", WORKER, *start_of("platform"), cwd=sys.prefix)
+    assert said == f"{platform.platform()}\n"
+
+
+def test_a_run_starts_with_the_python_on_the_path_where_it_was_not_python_that_started_it() -> None:
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    said = output_of("/bin/sh", "-c", '"$@"; exit $?', "sh", *start_of("platform"), env={"PATH": path})
+    assert said == f"{platform.platform()}\n"
+
+
+def test_a_run_imports_what_is_installed_and_nothing_that_lies_in_its_folder(tmp_path: Path) -> None:
+    for name in ("flows", "tasks", "blocks", "emulator", "standby", "prefect"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit(7)")
+    said = output_of(sys.executable, "-P", "-c", WORKER.replace('"/"', repr(str(tmp_path))), *start_of("platform"))
+    assert said == f"{platform.platform()}\n"
+
+
+def test_nothing_in_a_deployment_names_a_place_of_this_machine() -> None:
+    made = json.dumps(wanted_deployments([plan("invoices"), plan("contracts")]))
+    assert not [place for place in (sys.prefix, str(Path.cwd()), str(FILE.parent), str(Path.home())) if place in made]
 
 
 MODULES = {"watch": 100, "failover": 130, "replicate": 106, "chunks": 102, "check": 124}
@@ -257,20 +277,41 @@ def test_a_configuration_without_plans_starts_nothing_by_itself() -> None:
     assert [name for name, entry in made_for().items() if "schedules" in entry or "triggers" in entry] == []
 
 
-def test_a_version_changes_with_the_deployment_and_with_its_folder(tmp_path: Path) -> None:
-    def versions(names: list[str], file: Path) -> list[str]:
-        wanted = wanted_deployments([plan(name) for name in names], file)
-        return [entry["version"] for entry in wanted["deployments"]]
+def test_a_version_changes_with_the_deployment_and_not_with_the_machine(tmp_path: Path) -> None:
+    def versions(name: str, file: Path = FILE) -> list[str]:
+        return [entry["version"] for entry in wanted_deployments([plan(name)], file)["deployments"]]
 
     elsewhere = tmp_path / "prefect.yaml"
     elsewhere.write_bytes(FILE.read_bytes())
-    assert versions(["a"], FILE) == versions(["a"], FILE)
-    assert versions(["a"], FILE)[0] != versions(["b"], FILE)[0]
-    assert versions(["a"], FILE)[0] != versions(["a"], elsewhere)[0]
+    assert versions("a") == versions("a", elsewhere)
+    assert versions("a")[0] != versions("b")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("name: standby\n", "name: [standby\n", "ParserError"),
+        ("standby.flows.check.check", "standby.flows.chekc.check", "chekc"),
+        ("standby.flows.check.check", "standby.flows.check.chekc", "chekc"),
+        ("parameters: {plan: invoices}", "parameters: {plan: invoices, paln: 1}", "paln"),
+        ('cron: "17 * * * *"', 'cron: "17 * * *"', "cron"),
+        ("posture: Reactive", "posture: Reactiv", "posture"),
+        ("    entrypoint: standby.flows.check.check\n", "", "entrypoint"),
+    ],
+)
+def test_deployments_that_prefect_or_a_flow_would_refuse_are_found_before_anything_is_saved(
+    old: str, new: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "prefect.yaml"
+    text = FILE.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DeploymentsUnusable, match=reason):
+        wanted_deployments([plan("invoices")], file)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NoDeploymentsFile, match=r"prefect\.yaml"):
+    with pytest.raises(DeploymentsUnusable, match=r"prefect\.yaml cannot be used: No such file"):
         wanted_deployments([plan("a")], tmp_path / "prefect.yaml")
 
 
