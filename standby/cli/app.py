@@ -52,7 +52,8 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry("standby.cli.demo", "Show a region lost and recovered, on this machine only."),
-    "schema": Entry("standby.cli.doctor", "Print the JSON schema of standby.yaml, for editors.", "schema"),
+    "init": Entry("standby.cli.init", "Write a first standby.yaml from what is in Azure."),
+    "schema": Entry("standby.cli.init", "Print the JSON schema of standby.yaml, for editors.", "schema"),
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
@@ -76,7 +77,7 @@ COMMANDS = {
 }
 
 
-WITHOUT_SECOND = frozenset({"demo", "schema", "doctor", "vault", "gateway", "bootstrap", "emulator"})
+WITHOUT_SECOND = frozenset({"demo", "init", "schema", "doctor", "vault", "gateway", "bootstrap", "emulator"})
 """Commands that are no operator's answer to the loss of the vault, and do not take `--vault second`."""
 
 

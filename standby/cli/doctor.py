@@ -14,16 +14,14 @@ import typer
 from pydantic import SecretStr
 
 from standby.cli.options import PLANS, Yes
-from standby.cli.output import Line, Output, cause_of, confirm, must_be_confirmed, must_be_writable
+from standby.cli.output import Line, Output, cause_of, confirm, must_be_confirmed
 from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource
-from standby.config.schema import configuration_schema
 from standby.config.vault import Place
-from standby.document import json_text, write_whole
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.recovery.context import open_recovery, open_sinks
@@ -424,34 +422,4 @@ async def bootstrap(context: typer.Context, remove: Remove = False, yes: Yes = F
     for change in changes or [nothing]:
         output.result(change)
     output.document({"changes": list(changes)})
-    return Exit.DONE
-
-
-class FileUnwritable(StandbyError):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --out")
-
-
-def schema_text() -> str:
-    """Write the JSON schema of standby.yaml."""
-    return json_text(configuration_schema()) + "\n"
-
-
-async def schema(
-    context: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to this file.")] = None,
-) -> Exit:
-    """Print the JSON schema of standby.yaml, by which editors complete and check it.
-
-    Exit status: 0.
-    """
-    output: Output = context.obj
-    if out is None:
-        output.stdout.write(schema_text())
-        return Exit.DONE
-    must_be_writable(out, FileUnwritable)
-    write_whole(out, schema_text())
-    output.result(f"Written: {out}")
-    output.result(f"Name it in the first line of standby.yaml: # yaml-language-server: $schema={out}")
-    output.document({"file": str(out)})
     return Exit.DONE

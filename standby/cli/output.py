@@ -330,8 +330,19 @@ class NobodyToAsk(GuardRefused):
 
 def must_be_confirmed(output: Output, *, yes: bool, what: str = "changes what serves") -> None:
     """Refuse by `NobodyToAsk` what would be asked about where nobody can be: before anything else is done."""
-    if not yes and not (_is_terminal(sys.stdin) and _is_terminal(output.stderr.file)):
+    if not yes and not can_ask(output):
         raise NobodyToAsk(what)
+
+
+def can_ask(output: Output) -> bool:
+    """Say whether somebody sits at a terminal."""
+    return _is_terminal(sys.stdin) and _is_terminal(output.stderr.file)
+
+
+async def ask(output: Output, question: str) -> str:
+    """Ask at the terminal, and give the answer."""
+    show(output.stderr, Line(question), end=" ")
+    return (await _line()).strip()
 
 
 async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:
@@ -339,8 +350,7 @@ async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:
     must_be_confirmed(output, yes=False)
     for line in lines:
         show(output.stderr, line)
-    show(output.stderr, Line(f"{question} [y/N]"), end=" ")
-    if (await _line()).strip().lower() not in {"y", "yes"}:
+    if (await ask(output, f"{question} [y/N]")).lower() not in {"y", "yes"}:
         raise NotConfirmed
 
 

@@ -34,7 +34,7 @@ _ALSO: dict[object, tuple[JsonObject, ...]] = {  # What is read beside what a mo
 }
 
 
-def configuration_schema() -> JsonObject:
+def configuration_schema() -> dict[str, Any]:
     """Make the schema: it takes what the loader takes before anything is filled in, and knows the same keys."""
     made = Configuration.model_json_schema(schema_generator=_Generator)
     for named in ("Resource", "RecoveryPlan"):

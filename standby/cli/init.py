@@ -1,0 +1,421 @@
+"""`standby init`: a first standby.yaml, made of what is found in Azure; and `standby schema`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import typer
+from pydantic import ValidationError
+
+from standby.cli.doctor import LONGEST, PATIENCE
+from standby.cli.options import Yes
+from standby.cli.output import Line, Output, ask, can_ask, must_be_writable
+from standby.cli.proposal import Found, Proposal, configuration_text, propose
+from standby.cli.run import Exit
+from standby.clock import SystemClock
+from standby.concurrency import do_for_each
+from standby.config.configuration import load_configuration
+from standby.config.errors import ConfigurationError, UnknownName, summary
+from standby.config.resource import ARM_HOSTS, PUBLIC, RESOURCE_ID, RESOURCE_NAME, Resource, is_loopback
+from standby.config.schema import configuration_schema
+from standby.document import JsonObject, json_text, write_whole
+from standby.errors import GuardRefused, StandbyError, sentence
+from standby.replication.inventory import take_inventory
+from standby.service.calls import trusted_certificates
+from standby.service.client import ArmClient, ContentUnderstandingClient, open_arm
+from standby.service.errors import ServiceError
+from standby.service.models import ListedAccount
+from standby.text import counted, some_of
+
+KIND = "AIServices"  # Of the resources that Content Understanding is in
+AT_ONCE = 8  # Resources that are read side by side
+
+
+class FileUnwritable(StandbyError):
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --out")
+
+
+class NothingFound(StandbyError):
+    def __init__(self, problems: Sequence[str]) -> None:
+        cause = [f"No resource of kind {KIND} was found that can be used, so nothing was written", *problems]
+        super().__init__(cause, "Sign in with az login, or name resources: standby init --resource NAME")
+
+
+class FileIsThere(GuardRefused):
+    def __init__(self, files: Sequence[Path]) -> None:
+        cause = f"{some_of(map(str, files))} is there already and says something else; nothing was written"
+        super().__init__(cause, "Add --yes to overwrite it, or name another file with --out")
+
+
+class NotValid(StandbyError):
+    def __init__(self, problems: Sequence[str]) -> None:
+        cause = ["What was found makes no valid configuration, so nothing was written", *problems]
+        super().__init__(cause, "Leave out the resource that it is about by naming the others with --resource")
+
+
+@dataclass
+class Discovery:
+    """What was found, and what could not be."""
+
+    accounts: list[ListedAccount] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    signed_in: bool = False
+
+
+async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence[str]) -> Discovery:
+    """List the resources of some subscriptions, or of all that can be seen; what cannot be read costs itself only."""
+    made = Discovery()
+    of_ids = [each.split("/")[2] for each in named if re.match(RESOURCE_ID, each)]
+    # What is only named may be in any of them.
+    wanted = [*subscriptions, *of_ids] if subscriptions or len(of_ids) == len(named) else []
+    try:
+        wanted = wanted or [each.id for each in await arm.list_subscriptions()]
+    except ServiceError as error:
+        made.problems.append(f"Azure was not asked what there is: {error}")
+        return made
+
+    async def listed(subscription: str) -> Sequence[ListedAccount]:
+        try:
+            found = await arm.list_accounts(subscription)
+        except ServiceError as error:
+            made.problems.append(f"What is in subscription {subscription} is unknown: {error}")
+            return ()
+        made.signed_in = True
+        return found
+
+    lists = await do_for_each(dict.fromkeys(wanted), listed, AT_ONCE)
+    made.accounts = [each for found in lists for each in found if each.kind == KIND]
+    return made
+
+
+def called(wanted: str) -> str:
+    """Give the name of a resource that is named by its name, its id or its endpoint."""
+    return (urlsplit(wanted).hostname or "").partition(".")[0] if "://" in wanted else wanted.rpartition("/")[2]
+
+
+def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: bool) -> Found:
+    """Read what Azure says of a resource."""
+    urls = [account.endpoints.get("AI Foundry API", ""), account.endpoints.get("Content Understanding", "")]
+    urls = [each.rstrip("/") for each in (*urls, account.endpoint) if each]
+    region = account.location.replace(" ", "").lower()
+    settings: JsonObject = {"endpoint": urls[0] if urls else "", "region": region, "resource_id": account.id}
+    notes = []
+    if by_key and account.keys_disabled:
+        by_key = False
+        notes.append("keys are switched off in Azure, so it is called by an Entra identity")
+    settings["credentials"] = {"kind": "key", "key": f"${{{variable(name)}_KEY}}"} if by_key else {"kind": "entra"}
+    if account.public_access.lower() == "disabled":
+        notes.append("(!) it is closed to public networks: run Standby where its private endpoint can be reached")
+    if arm_endpoint != PUBLIC.arm:
+        settings["arm_endpoint"] = arm_endpoint
+    found = Found(name, settings, region, tuple(notes))
+    if not account.subdomain:
+        group, there = account.id.split("/")[4], account.name
+        more = f"az cognitiveservices account update -g {group} -n {there} --custom-domain {there}"
+        return replace(
+            found, left_out=f"it has no custom subdomain, without which it takes no copies. Give it one: {more}"
+        )
+    try:
+        Resource.model_validate({"name": name, **settings})
+    except ValidationError as error:
+        return replace(found, left_out=f"it cannot be used as Azure shows it: {summary(error)}")
+    return found
+
+
+def from_name(wanted: str, name: str) -> Found:
+    """Make the best of a name, an id or an endpoint: what else is needed comes from the environment."""
+    prefix = f"${{{variable(name)}"
+    endpoint = wanted if "://" in wanted else f"https://{called(wanted)}.services.ai.azure.com"
+    settings: JsonObject = {
+        "endpoint": endpoint.rstrip("/"),
+        "region": f"{prefix}_REGION}}",
+        "resource_id": wanted if re.match(RESOURCE_ID, wanted) else f"{prefix}_ID}}",
+        "credentials": {"kind": "key", "key": f"{prefix}_KEY}}"},
+    }
+    return Found(name, settings, notes=("(!) Azure was not asked about it: correct what is wrong here",))
+
+
+def variable(name: str) -> str:
+    """Give the beginning of the names of a resource's variables."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper()) if not name[0].isdigit() else f"R{variable('_' + name)}"
+
+
+def names_of(given: Sequence[tuple[str, str]]) -> list[str]:
+    """Give each resource a name of its own in standby.yaml, by its name in Azure and its region."""
+    names: list[str] = []
+    for name, region in given:
+        plain = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:50] or "resource"
+        choices = (plain, f"{plain}-{region}", *(f"{plain}-{number}" for number in range(2, 1000)))
+        names.append(next(each for each in choices if each not in names and each.strip("-") == each))
+    return names
+
+
+async def read(found: Found) -> Found:
+    """Read the analyzers, defaults and deployments of a resource, where it can be called."""
+    if found.left_out:
+        return found
+    settings = dict(found.settings)
+    for key, value in settings.items():
+        missing = re.findall(r"\$\{(\w+)\}", str(value))
+        if missing and missing[0] not in os.environ:
+            return replace(found, unread=f"its analyzers were not read, because {missing[0]} is not set")
+        if isinstance(value, dict) and "key" in value:
+            settings[key] = {**value, "key": os.environ[missing[0]]}
+        elif missing:
+            settings[key] = os.environ[missing[0]]
+    try:
+        resource = Resource.model_validate({"name": found.name, **settings})
+        async with (
+            ContentUnderstandingClient(resource, tls=trusted_certificates(), retries=PATIENCE) as client,
+            asyncio.timeout(LONGEST),
+        ):
+            return replace(found, inventory=await take_inventory(client))
+    except ServiceError as error:
+        return replace(found, unread=f"its analyzers were not read: {error}")
+    except TimeoutError:
+        return replace(found, unread=f"its analyzers were not read: it did not answer within {LONGEST:g} s")
+    except ValidationError as error:
+        return replace(found, unread=f"its analyzers were not read: {summary(error)}")
+
+
+async def gather(
+    output: Output, arm_endpoint: str, subscriptions: Sequence[str], named: list[str], credentials: str | None
+) -> tuple[list[Found], list[str]]:
+    """Find the resources and read them; give what could not be found out, too."""
+    output.say("Asking Azure which resources there are.")
+    async with open_arm(arm_endpoint, PATIENCE) as arm:
+        discovery = await discover(arm, subscriptions, named)
+    if not discovery.signed_in and not named and can_ask(output):
+        for problem in discovery.problems:
+            output.say(problem)
+        named = (await ask(output, "Names, ids or endpoints of the resources, with spaces between them:")).split()
+    accounts = discovery.accounts
+    unknown: list[str] = []
+    if named:
+        by_name = {each: [it for it in accounts if each.lower() in {it.name.lower(), it.id.lower()}] for each in named}
+        accounts = list({it.id: it for found in by_name.values() for it in found}.values())
+        unknown = [each for each, found in by_name.items() if not found]
+    if unknown and discovery.signed_in:
+        problem = f"No resource of kind {KIND} is called {some_of(unknown, 10)} in the subscriptions that were read"
+        discovery.problems.append(problem)
+        unknown = []
+    names = names_of([(it.name, it.location) for it in accounts] + [(called(each), "") for each in unknown])
+    by_key = credentials == "key"
+    found = [from_azure(it, name, arm_endpoint, by_key=by_key) for it, name in zip(accounts, names, strict=False)]
+    found += [from_name(it, name) for it, name in zip(unknown, names[len(accounts) :], strict=True)]
+    if all(each.left_out for each in found):
+        raise NothingFound([*discovery.problems, *(f"{each.name}: {each.left_out}" for each in found)])
+    output.say(f"Reading the analyzers of {counted(len(found), 'resource')}.")
+    return await do_for_each(found, read, AT_ONCE), discovery.problems
+
+
+async def choose(output: Output, found: list[Found], plan: str) -> tuple[list[Found], list[Proposal]]:
+    """Let whoever sits at the terminal say which of the resources are meant, and what the plan is called."""
+    for each in found:
+        state = each.left_out or each.unread or f"{counted(len(each.own), 'analyzer')} of its own"
+        output.say(f"{each.name} ({each.region or 'region unknown'}): {sentence(state)}", 2)
+    known = {each.name: each for each in found}
+    wanted = (await ask(output, "Which of them? Their names, or Enter for all:")).replace(",", " ").split()
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("resource", name, known)
+    chosen = [known[name] for name in wanted] or found
+    plans = propose(chosen, plan)
+    if len(plans) == 1 and not plan:
+        named = await ask(output, f"Name of the plan? Enter for {plans[0].name}:")
+        plans = propose(chosen, _checked(named))
+    return chosen, plans
+
+
+def _checked(plan: str) -> str:
+    if plan and not re.fullmatch(RESOURCE_NAME, plan):
+        raise typer.BadParameter(f"{plan} must be lower-case letters, digits and dashes", param_hint="--plan")
+    return plan
+
+
+def validate(text: str) -> None:
+    """Read what is to be written as every command will, with something in place of each variable."""
+    names = set(re.findall(r"\$\{(\w+)\}", text))
+    some = {name: f"some-value-for-{name.lower()}" for name in names}
+    some |= {name: "eastus" for name in names if name.endswith("_REGION")}
+    account = "/subscriptions/1/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts"
+    some |= {name: f"{account}/{name}" for name in names if name.endswith("_ID")}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "standby.yaml"
+        file.write_text(text, encoding="utf-8")
+        try:
+            load_configuration(file, some)
+        except ConfigurationError as error:
+            raise NotValid(error.problems) from None
+
+
+def exports(text: str, found: Sequence[Found]) -> list[str]:
+    """Give the commands that set the variables which the file needs and nobody has set."""
+    counting = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    commands = {"VAULT_KEY": '"$(head -c 24 /dev/urandom | base64)"'}
+    for each in found:
+        parts = str(each.settings["resource_id"]).split("/")
+        if len(parts) > 8:
+            where = f"-n {quote(parts[8])} -g {quote(parts[4])} --subscription {quote(parts[2])}"
+            listed = f"az cognitiveservices account keys list {where} --query key1 -o tsv"
+            commands[f"{variable(each.name)}_KEY"] = f'"$({listed})"'
+    wanted = dict.fromkeys(re.findall(r"\$\{(\w+)\}", counting))
+    return [f"export {name}={commands.get(name, '…')}" for name in wanted if name not in os.environ]
+
+
+def write(files: dict[Path, str], *, yes: bool) -> None:
+    """Write the files, each whole; what somebody else wrote is overwritten only if that was asked for."""
+    there = [path for path, text in files.items() if path.exists() and path.read_text(errors="replace") != text]
+    if there and not yes:
+        raise FileIsThere(there)
+    for path, text in files.items():
+        must_be_writable(path, FileUnwritable)
+        write_whole(path, text)
+
+
+async def command(
+    context: typer.Context,
+    subscription: Annotated[
+        list[str] | None,
+        typer.Option("--subscription", metavar="ID", help="Only resources of this subscription; can be repeated."),
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resource", metavar="NAME", help="Only this resource, by name, id or endpoint; can be repeated."
+        ),
+    ] = None,
+    plan: Annotated[str, typer.Option("--plan", metavar="NAME", help="Name of the plan, or its beginning.")] = "",
+    credentials: Annotated[
+        Literal["entra", "key"] | None,
+        typer.Option("--credentials", help="How resources are called; by default entra where Azure could be asked."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="What to write; by default standby.yaml.")
+    ] = None,
+    arm_endpoint: Annotated[
+        str, typer.Option("--arm-endpoint", metavar="URL", help="Azure's management plane, in another cloud.")
+    ] = PUBLIC.arm,
+    yes: Yes = False,
+) -> Exit:
+    """Write a first standby.yaml: resources that Azure shows, plans that fit them, and the reasons as comments.
+
+    Nothing is changed in Azure. No secret is written. A file that is there is overwritten only with --yes, or after a
+    question.
+
+    Exit status: 0 written, 1 nothing was written, 3 written without what could not be found out, 4 a file is there.
+    """
+    output: Output = context.obj
+    _checked(plan)
+    arm_endpoint, host = arm_endpoint.rstrip("/"), urlsplit(arm_endpoint).hostname
+    if not is_loopback(host) and not (host in ARM_HOSTS and arm_endpoint.startswith("https://")):
+        raise typer.BadParameter(
+            "must be a management plane of Azure, such as " + PUBLIC.arm, param_hint="--arm-endpoint"
+        )
+    file = out or output.config
+    found, problems = await gather(
+        output, arm_endpoint, subscription or [], list(dict.fromkeys(resource or [])), credentials
+    )
+    if can_ask(output) and not yes and not resource:
+        found, plans = await choose(output, found, plan)
+    else:
+        plans = propose(found, plan)
+    schema_file = file.with_name(f"{file.stem}.schema.json")
+    text = configuration_text(found, plans, problems, schema_file.name, f"{SystemClock().now():%Y-%m-%d}")
+    validate(text)
+    files = {schema_file: schema_text(), file: text}
+    if not yes and file.exists() and can_ask(output):
+        yes = (await ask(output, f"{file} is there already. Overwrite it? [y/N]")).lower() in {"y", "yes"}
+    await asyncio.to_thread(write, files, yes=yes)
+    steps = [
+        *exports(text, found),
+        f"standby doctor{'' if file.name == 'standby.yaml' and not out else f' -c {quote(str(file))}'}",
+    ]
+    _report(output, file, found, plans, problems, steps)
+    whole = not problems and not any(each.left_out or each.unread for each in found)
+    return Exit.DONE if whole else Exit.PARTIAL
+
+
+def _report(
+    output: Output,
+    file: Path,
+    found: Sequence[Found],
+    plans: Sequence[Proposal],
+    problems: Sequence[str],
+    steps: list[str],
+) -> None:
+    ready = [plan for plan in plans if plan.targets]
+    output.result(f"Written: {file}, with {counted(len(found), 'resource')} and {counted(len(ready), 'plan')}")
+    for plan in ready:
+        targets = some_of([each.name for each in plan.targets])
+        output.result(
+            Line(f"{plan.name}: {counted(len(plan.analyzers), 'analyzer')} from {plan.source.name} to {targets}", 2)
+        )
+    wrong = [
+        *problems,
+        *(f"{each.name}: {each.left_out or each.unread}" for each in found if each.left_out or each.unread),
+    ]
+    output.results(Line(sentence(problem), 2, "!", "yellow", wrong=True) for problem in wrong)
+    output.result("Read it, then:")
+    output.results(Line(step, 2) for step in steps)
+    output.document(
+        {
+            "file": str(file),
+            "resources": [
+                {
+                    "name": each.name,
+                    "region": each.region,
+                    "analyzers": len(each.own) if each.inventory else None,
+                    "left_out": each.left_out,
+                    "unread": each.unread,
+                }
+                for each in found
+            ],
+            "plans": [
+                {
+                    "name": plan.name,
+                    "source": plan.source.name,
+                    "targets": [each.name for each in plan.targets],
+                    "analyzers": len(plan.analyzers),
+                }
+                for plan in ready
+            ],
+            "problems": [*problems],
+            "next": [*steps],
+        }
+    )
+
+
+def schema_text() -> str:
+    """Write the JSON schema of standby.yaml."""
+    return json_text(configuration_schema()) + "\n"
+
+
+async def schema(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to this file.")] = None,
+) -> Exit:
+    """Print the JSON schema of standby.yaml, by which editors complete and check it.
+
+    Exit status: 0.
+    """
+    output: Output = context.obj
+    if out is None:
+        output.stdout.write(schema_text())
+        return Exit.DONE
+    must_be_writable(out, FileUnwritable)
+    write_whole(out, schema_text())
+    output.result(f"Written: {out}")
+    output.result(f"Name it in the first line of standby.yaml: # yaml-language-server: $schema={out}")
+    output.document({"file": str(out)})
+    return Exit.DONE
