@@ -28,7 +28,7 @@ from standby.recovery.context import open_recovery, open_sinks
 from standby.recovery.witnesses import look
 from standby.service.calls import Tls, route_to, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
+from standby.service.errors import ArmUnavailable, DefaultsNotSet, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
 from standby.service.redaction import LEAST_SECRET
 from standby.service.retries import HttpRetries, clock_skew
@@ -51,8 +51,14 @@ class Check:
     warns: bool = False
 
 
-async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
-    """Check one resource; where it cannot be reached or refuses us, only what may be the cause."""
+async def diagnose(
+    client: ContentUnderstandingClient, clock: Clock, *, gets_defaults: bool = False
+) -> AsyncIterator[Check]:
+    """Check one resource; where it cannot be reached or refuses us, only what may be the cause.
+
+    Args:
+        gets_defaults: whether a replication sets the defaults that it lacks.
+    """
     name = client.resource.name
     if client.resource.api_version == PREVIEW_2025:
         detail = f"api_version {PREVIEW_2025} was due to be retired on {PREVIEW_2025_RETIRES}"
@@ -81,7 +87,9 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
             defaults = (await client.get_defaults()).model_deployments
             yield Check(name, "defaults", True, f"its defaults name deployments for {counted(len(defaults), 'model')}")
         except ServiceError as error:
-            yield _failed(name, "defaults", error)
+            later = "its defaults were never set; the next replication sets what is needed"
+            sets = gets_defaults and isinstance(error, DefaultsNotSet)
+            yield Check(name, "defaults", True, later) if sets else _failed(name, "defaults", error)
     async for check in _management(client, defaults):
         yield check
     yield await _clock(client, clock)
@@ -173,7 +181,9 @@ async def command(
     plans = [plan] if plan else [*configuration.plans]
     tls = trusted_certificates()
     async with side_by_side() as group:
-        resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
+        sync = {to for plan in map(configuration.plan, plans) if plan.missing_defaults == "sync" for to in plan.targets}
+        checked = ((configuration.resource(name), name in sync) for name in names)
+        resources = [group.create_task(_resource(resource, tls, gets)) for resource, gets in checked]
         vault = group.create_task(_vault(configuration, plans))
         records = group.create_task(_records(configuration, plan))
         prefect = group.create_task(_prefect([configuration.plan(name) for name in plans]))
@@ -203,12 +213,12 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
     yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}{more}", wrong=bool(bad))
 
 
-async def _resource(resource: Resource, tls: Tls) -> list[Check]:
+async def _resource(resource: Resource, tls: Tls, gets_defaults: bool) -> list[Check]:
     checks: list[Check] = []
     async with ContentUnderstandingClient(resource, tls=tls, retries=PATIENCE) as client:
         try:
             async with asyncio.timeout(LONGEST):
-                async for check in diagnose(client, SystemClock()):
+                async for check in diagnose(client, SystemClock(), gets_defaults=gets_defaults):
                     checks.append(check)
         except TimeoutError:
             detail = f"{resource.endpoint} did not answer within {LONGEST:g} s"

@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 
 from standby.cli.doctor import LONGEST, PATIENCE
-from standby.cli.options import Yes
+from standby.cli.options import DEFAULT_FILE, Yes
 from standby.cli.output import Line, Output, ask, can_ask, must_be_writable
 from standby.cli.proposal import Found, Proposal, configuration_text, propose
 from standby.cli.run import Exit
@@ -93,6 +93,8 @@ async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence
         made.signed_in = True
         return found
 
+    if not wanted:
+        made.problems.append("The identity can see no subscription. Give it the role Reader on those that it is to see")
     lists = await do_for_each(dict.fromkeys(wanted), listed, AT_ONCE)
     made.accounts = [each for found in lists for each in found if each.kind == KIND]
     return made
@@ -120,7 +122,7 @@ def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: 
         settings["arm_endpoint"] = arm_endpoint
     found = Found(name, settings, region, tuple(notes))
     if not account.subdomain:
-        group, there = account.id.split("/")[4], account.name
+        group, there = account.id.split("/")[4] if re.match(RESOURCE_ID, account.id) else "GROUP", account.name
         more = f"az cognitiveservices account update -g {group} -n {there} --custom-domain {there}"
         return replace(
             found, left_out=f"it has no custom subdomain, without which it takes no copies. Give it one: {more}"
@@ -275,11 +277,12 @@ def exports(text: str, found: Sequence[Found]) -> list[str]:
 
 def write(files: dict[Path, str], *, yes: bool) -> None:
     """Write the files, each whole; what somebody else wrote is overwritten only if that was asked for."""
-    there = [path for path, text in files.items() if path.exists() and path.read_text(errors="replace") != text]
+    for path in files:
+        must_be_writable(path, FileUnwritable)
+    there = [path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()]
     if there and not yes:
         raise FileIsThere(there)
     for path, text in files.items():
-        must_be_writable(path, FileUnwritable)
         write_whole(path, text)
 
 
@@ -339,7 +342,7 @@ async def command(
     await asyncio.to_thread(write, files, yes=yes)
     steps = [
         *exports(text, found),
-        f"standby doctor{'' if file.name == 'standby.yaml' and not out else f' -c {quote(str(file))}'}",
+        "standby doctor" if file == Path(DEFAULT_FILE) else f"standby doctor -c {quote(str(file))}",
     ]
     _report(output, file, found, plans, problems, steps)
     whole = not problems and not any(each.left_out or each.unread for each in found)

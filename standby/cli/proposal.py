@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from standby.document import JsonObject, JsonValue
 from standby.replication.inventory import DRILL_TAG, Inventory
 from standby.replication.needs import Serving, Severity, check_models, default_to_add
 from standby.replication.trained import is_side_copy
-from standby.text import counted, sentence, some_of
+from standby.text import clean, counted, sentence, some_of
 
 STUDIO = "projectAnalyzer_"  # So begin the ids of what the studio makes for itself
 WIDTH = 110  # Columns after which a list goes on in the next line
@@ -160,19 +161,24 @@ def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
 
 def covering(wanted: Collection[str], others: Collection[str]) -> Iterator[str]:
     """Give globs that match all of some names and none of others: a beginning that several have, else the name."""
-    left = set(wanted)
-    for name in sorted(wanted):
-        if name not in left:
-            continue
-        begins = [name[: found.end()] for found in re.finditer(r"[-_.]", name)]
-        fitting = (
-            begin
-            for begin in begins
-            if not any(other.startswith(begin) for other in others) and sum(each.startswith(begin) for each in left) > 1
-        )
-        begin = next(fitting, "")
+    names, apart = sorted(wanted), sorted(others)
+    place = 0
+    while place < len(names):
+        name = names[place]
+        begins = (name[: found.end()] for found in re.finditer(r"[-_.]", name))
+        begin = next((each for each in begins if _begun(names, each) - place > 1 and not _has(apart, each)), "")
         yield f"{begin}*" if begin else name
-        left = {each for each in left if each != name and not (begin and each.startswith(begin))}
+        place = _begun(names, begin) if begin else place + 1
+
+
+def _has(names: Sequence[str], begin: str) -> bool:
+    place = bisect_left(names, begin)
+    return place < len(names) and names[place].startswith(begin)
+
+
+def _begun(names: Sequence[str], begin: str) -> int:
+    """Give the place behind the names that begin so, which stand together."""
+    return bisect_right(names, begin, key=lambda name: name[: len(begin)])
 
 
 def _choose_deployments(plan: Proposal) -> None:
@@ -250,6 +256,7 @@ def _resource(found: Found, *, options: bool) -> Iterator[str]:
     about = [f"{found.region}, {counted(len(found.own), 'analyzer')} of its own"] if found.inventory else []
     about += [f"(!) left out: {found.left_out}"] if found.left_out else []
     about += [f"(!) {found.unread}"] if found.unread and not found.left_out else []
+    about += [f"(!) {found.inventory.unlisted}"] if found.inventory and found.inventory.unlisted else []
     yield f"{mark}{found.name}:"
     yield from _remarks([*about, *found.notes], "    # ")
     for key, value in found.settings.items():
@@ -295,7 +302,7 @@ def _plan(plan: Proposal, *, options: bool) -> Iterator[str]:
 
 def _remarks(texts: Iterable[str], mark: str) -> Iterator[str]:
     for text in texts:
-        first, *more = textwrap.wrap(sentence(text), WIDTH, break_long_words=False, break_on_hyphens=False)
+        first, *more = textwrap.wrap(sentence(clean(text)), WIDTH, break_long_words=False, break_on_hyphens=False)
         yield from (f"{mark}- {first}", *(f"{mark}  {line}" for line in more))
 
 

@@ -142,22 +142,26 @@ def test_a_platform_team_only_has_to_read_it(empty: Workspace) -> None:
     assert not any(plan.failover.automatic for plan in configuration.plans.values())
     assert "contoso-west is a target: in another region (westus3)" in flat(text)
     assert "residency: {allow: [contoso-sweden, contoso-north]}" in flat(text)
-    assert ran.document["next"] == ['export VAULT_KEY="$(head -c 24 /dev/urandom | base64)"', "standby doctor"]
+    doctor = f"standby doctor -c {empty.file}"
+    assert ran.document["next"] == ['export VAULT_KEY="$(head -c 24 /dev/urandom | base64)"', doctor]
     assert [plan["analyzers"] for plan in ran.document["plans"]] == [100, 60, 40]
     assert ran.document["problems"] == []
     assert empty.cloud.stats("contoso-east")["calls"]["list"] > 2
 
 
-def test_what_it_says_to_do_next_works(empty: Workspace) -> None:
-    steps = init(empty, "--json").document["next"]
-    script = "\n".join([*steps[:-1], "standby replicate contoso-east", *steps[-1:], "standby plan contoso-east"])
+def test_what_it_says_to_do_next_works_at_once(empty: Workspace) -> None:
+    ran = empty.ended(empty.start("init", "--arm-endpoint", empty.cloud.emulator.arm, stdin=subprocess.DEVNULL))
+    steps = [line.strip() for line in ran.out.partition("Read it, then:\n")[2].splitlines()]
+    assert steps[-1] == "standby doctor"
+    script = "\n".join([*steps, "standby plan contoso-east || exit $?"])
     environment = {**os.environ, **empty.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     ended = subprocess.run(
         ["bash", "-ec", script], cwd=empty.folder, env=environment, text=True, capture_output=True, check=False
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "100 to copy" not in ended.stdout
+    assert ended.returncode == 2, ended.stdout + ended.stderr
     assert "nothing wrong" in ended.stdout
+    assert "the next replication sets what is needed" in ended.stdout
+    assert "Plan contoso-east: 100 to copy" in ended.stdout
 
 
 def test_each_option_counts_without_its_mark(empty: Workspace) -> None:
@@ -293,6 +297,8 @@ def test_nothing_that_is_there_is_overwritten_unasked(empty: Workspace) -> None:
     assert empty.file.read_text(encoding="utf-8") == "mine"
     assert init(empty, "--out", str(empty.folder / "other.yaml")).status == 0
     assert empty.file.read_text(encoding="utf-8") == "mine"
+    empty.file.write_bytes(b"\xff not text")
+    assert init(empty).status == 4
     assert init(empty, "--yes").status == 0
     assert init(empty).status == 0
     written(empty)
