@@ -24,7 +24,7 @@ def same_as(model: type[BaseModel], name: str) -> Any:
 
 
 class SchemaKept(BaseModel):
-    """A block whose JSON schema is made once; Prefect asks for it anew for every field that it saves or reads."""
+    """A block whose JSON schema is made once; Prefect asks for it again for every field that it saves or reads."""
 
     _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -47,7 +47,7 @@ class ContentUnderstandingKey(SchemaKept, Block):
     _block_type_slug: ClassVar[str | None] = "content-understanding-key"
     _description: ClassVar[str | None] = (
         "Subscription key of an Azure Content Understanding resource. "
-        "A key cannot ask Azure which models a resource deploys; an Entra identity can."
+        "With a key, Azure does not say which models a resource deploys; an Entra identity can."
     )
 
     key: SecretStr = same_as(KeyCredentials, "key")

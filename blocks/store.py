@@ -80,7 +80,7 @@ class _Read:
             raise problem
 
     def configuration(self) -> Configuration:
-        """Put the parts together, with what stands for each resource that cannot be used."""
+        """Put the parts together, with a substitute for each resource that cannot be used."""
         alone = Configuration(resources=self.resources, vault=self.vault, activation=self.sinks)
         version = next(each.api_version for each in self.resources.values())
         missing = {name: NoCredentials(each.cause, each.next_action) for name, each in self.problems.items()}
@@ -142,7 +142,7 @@ async def save_configuration(configuration: Configuration) -> dict[str, str]:
 async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str, str]]:
     """Do so, and tell each change as soon as it is made.
 
-    What was read from a key vault is saved as its reference, which each run reads anew.
+    What was read from a key vault is saved as its reference, which each run reads again.
     """
     configuration = as_written(configuration)
     # Before the first is saved: what cannot be made as a block is an error.

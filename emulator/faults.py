@@ -36,7 +36,7 @@ class _Fault(BaseModel):
 
 
 class Instead(_Fault):
-    """A fault instead of the answer; `process` carries the call out all the same."""
+    """A fault instead of the answer; `process` carries the call out nevertheless."""
 
     process: bool = False
 
@@ -125,7 +125,7 @@ class OperationFails(OfOperation):
 
 
 class OperationVanishes(OfOperation):
-    """Begin an operation that no poll can find; its analyzer becomes ready all the same."""
+    """Begin an operation that no poll can find; its analyzer becomes ready nevertheless."""
 
     kind: Literal["operation_vanishes"] = "operation_vanishes"
 

@@ -54,7 +54,7 @@ def wanted_deployments(
     """Give the content of a `prefect.yaml` for some plans; `DeploymentsUnusable` where no file describes it.
 
     A scheduled deployment lets one run at a time pass and cancels those that come meanwhile. That must not
-    hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
+    hit another plan's run, so each plan has a deployment of its own, and so has what has a trigger: the
     first plan has the name in the file, any other one has its plan's name behind it. What names no plan is of all.
     """
     try:

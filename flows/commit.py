@@ -26,7 +26,7 @@ async def commit(plan: str, home: str = "", force: Sequence[str] = (), reason: s
     Args:
         plan: Name of a saved recovery-plan block.
         home: Only the failover of this primary; empty means all of them.
-        force: "fence" goes on although the fence or the audit log was lost.
+        force: "fence" continues although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
     async with recovering(plan) as opened:

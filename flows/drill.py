@@ -46,7 +46,7 @@ async def drill(
         to: The target; empty means the one that an outage would choose.
         scratch: Name of another resource where the analyzers are made, under the real ids.
         home: The primary whose loss is simulated, where there are several.
-        force: "fence" goes on although the fence or the audit log was lost.
+        force: "fence" continues although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
     async with recovering(plan, scratch=scratch) as opened:

@@ -98,7 +98,7 @@ def _emit(event: str, resource: dict[str, str], payload: dict[str, Any], related
     try:
         emit_event(event=event, resource=resource, payload=every_text(payload, clean), related=related)
     except Exception as error:
-        log.warning("Prefect failed (%s); this goes on without: the event %s", type(error).__name__, event)
+        log.warning("Prefect failed (%s); this continues without: the event %s", type(error).__name__, event)
         log.debug("where that happened:", exc_info=error)
 
 

@@ -45,7 +45,7 @@ async def failback(
         keep: Which analyzer to keep where both were edited, primary or standby, by its id at the primary.
         force: Ids of analyzers to replace at the primary although they were trained there and those of the standby
             were not; the trained ones are kept under other ids. "shared" lets the primary serve although another plan
-            has the standby serve the same analyzers. "fence" goes on although the fence or the audit log was lost.
+            has the standby serve the same analyzers. "fence" continues although the fence or the audit log was lost.
         reason: Why, where "fence" is forced.
     """
     async with recovering(plan) as opened, ProgressArtifact(f"Failing plan {plan} back") as bar:

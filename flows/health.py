@@ -106,7 +106,7 @@ async def inspect_runs(plans: Sequence[str]) -> dict[str, dict[str, Health]]:
 
 
 async def look_at_runs(plan: str) -> Look:
-    """Look for scheduled flows of a plan that do not run; of what did not run lately it cannot tell."""
+    """Look for scheduled flows of a plan that do not run; of what did not run recently this is unknown."""
     found = (await inspect_runs([plan]))[plan]
     concerns = (
         Concern(kind=Kind.RUNS, about=flow, severity="warning", summary=each.detail, next_action=each.next_action)
@@ -162,7 +162,7 @@ def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now:
     return _judge_pace(name, meaning, runs, now) or (
         Health(True, f"its last run was due {roughly(now - _due(ended))} ago")
         if ended is not None
-        else Health(None, "no run has ended lately")
+        else Health(None, "no run has ended recently")
     )
 
 
@@ -214,14 +214,14 @@ def end_of_the_dead(within: timedelta = timedelta(seconds=MISSED * BEAT)) -> Aut
     """Give the automation that Prefect leaves to those who run its server: what stopped beating crashed.
 
     Args:
-        within: how long nothing may be heard of a run that waits to start, runs or is being cancelled.
+        within: how long there may be no sign of life of a run that waits to start, runs or is being cancelled.
     """
     alive = ("heartbeat", "Pending", "Running", "Cancelling")
     flow = {"prefect.resource.role": "flow", "prefect.resource.name": BEATING}
     tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
     return AutomationCore(
         name=STOPPED,
-        description="A run of Standby of which nothing was heard lost its worker. It keeps no later run from starting.",
+        description="A run of Standby sent no sign of life, so its worker counts as lost. Later runs can start.",
         trigger=EventTrigger(
             after={f"prefect.flow-run.{each}" for each in alive},
             # Any end has a name of its own.

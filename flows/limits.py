@@ -40,9 +40,9 @@ async def hold_targets(targets: Iterable[str], patience: float = WAIT) -> AsyncI
             try:
                 await stack.enter_async_context(hold(limit_name(target), patience))
             except SlotTaken as error:
-                log.warning("%s. This goes on without its slot, and the vault says who may write", error.cause)
+                log.warning("%s. This continues without its slot, and the vault says who may write", error.cause)
             except NO_SLOT as error:
-                log.warning("Prefect failed (%s); this goes on without: the slot of %s", type(error).__name__, target)
+                log.warning("Prefect failed (%s); this continues without: the slot of %s", type(error).__name__, target)
         yield
 
 

@@ -56,7 +56,7 @@ async def replicate(
         force: Ids of analyzers to overwrite at the targets, even if they were edited there.
         dry_run: Only show what would be done; nothing is changed.
         apply: Path of a saved plan on the machine that runs this; the run does exactly what it says, or refuses.
-        reason: Why, where "fence" is forced: it then goes on although the fence or the audit log was lost.
+        reason: Why, where "fence" is forced: it then continues although the fence or the audit log was lost.
         dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
     selection = Selection(tuple(analyzers), tuple(targets), on_existing, except_fence(force))

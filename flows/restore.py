@@ -38,7 +38,7 @@ async def restore(
         to: Name of the resource to restore to.
         as_of: Take the newest snapshot up to this moment; empty means the newest.
         analyzers: Patterns of analyzer ids; the analyzers that they depend on are included.
-        force: "fence" goes on although the fence or the audit log was lost.
+        force: "fence" continues although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of

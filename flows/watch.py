@@ -51,7 +51,7 @@ class Events:
         emit_observation(observation, self._plan, await self.fence() if observation.healthy is not None else None)
 
     async def fence(self) -> Fence | None:
-        """Give what serves, read lately; `None` where it cannot be read."""
+        """Give what serves, as it was read recently; `None` where it cannot be read."""
         async with self._reading:
             now = asyncio.get_running_loop().time()
             if self._read_at is None or now - self._read_at > FENCE_KEPT:

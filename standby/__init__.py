@@ -1,4 +1,4 @@
-"""Disaster recovery for Azure Content Understanding analyzers; this library knows nothing of Prefect."""
+"""Disaster recovery for Azure Content Understanding analyzers; this library does not depend on Prefect."""
 
 __version__: str
 

@@ -48,7 +48,7 @@ class Orchestrator(Protocol):
         *,
         apply: Path | None,
         on_progress: Callable[[Progress], None],
-        past_loss: str | None = None,  # why it goes on although the fence or the audit log was lost
+        past_loss: str | None = None,  # why it continues although the fence or the audit log was lost
     ) -> Ended:
         """Run the replicate flow here and now, under the orchestrator's eyes."""
 

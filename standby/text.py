@@ -17,7 +17,7 @@ def clean(text: str, most: int = MOST_CHARACTERS) -> str:
     """Make any text one line that may be shown to people, cut to a length.
 
     What comes from elsewhere could else command a terminal, forge a line, or look like something that it is not. So a
-    space stands for each control character (ESC and the C1 ones too), line end, zero width or bidirectional mark, and
+    space replaces each control character (ESC and the C1 ones too), line end, zero width or bidirectional mark, and
     half of a surrogate pair.
     """
     if not text.isprintable():

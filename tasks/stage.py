@@ -83,7 +83,7 @@ async def as_task(run: Callable[[], Awaitable[T]], plainly: Callable[[], Awaitab
     except (Exception, PrefectSignal) as error:
         if outcome.error is not None:
             raise outcome.error from outcome.error.__cause__
-        log.warning("Prefect failed (%s); this goes on without: a task run", type(error).__name__)
+        log.warning("Prefect failed (%s); this continues without: a task run", type(error).__name__)
         log.debug("where that happened:", exc_info=error)
         return cast(T, outcome.value) if outcome.begun else await plainly()
     finally:
@@ -96,7 +96,7 @@ async def tried(what: str, call: Callable[[], Awaitable[T]], seconds: float = SH
         async with asyncio.timeout(seconds):
             return await call()
     except (Exception, PrefectSignal) as error:
-        log.warning("Prefect failed (%s); this goes on without: %s", type(error).__name__, what)
+        log.warning("Prefect failed (%s); this continues without: %s", type(error).__name__, what)
         log.debug("where that happened:", exc_info=error)
         return None
 

@@ -186,7 +186,7 @@ def _globals(
     ),
     vault: Annotated[
         Literal["second"] | None,
-        typer.Option("--vault", help="Go on from the replica of the vault, because the vault is lost."),
+        typer.Option("--vault", help="Continue from the replica of the vault, because the vault is lost."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more.")] = False,

@@ -243,7 +243,7 @@ async def _notified(configuration: Configuration) -> list[Check]:
     subject, blocks = "notifications", configuration.notifications
     if not blocks:
         action = "Save a notification block in the Prefect UI, name it there, then run standby bootstrap"
-        return [Check(subject, "blocks", False, "the configuration names none, so nobody is told anything", action)]
+        return [Check(subject, "blocks", False, "the configuration names none, so no notification is sent", action)]
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:
@@ -339,7 +339,7 @@ async def _known(configuration: Configuration) -> str:
 
 
 def _replica(replica: ReplicaState) -> Check:
-    action = replica.next_action or "Run standby snapshot PLAN, which brings it up"
+    action = replica.next_action or "Run standby snapshot PLAN, which updates it"
     detail = replica.words.removesuffix(".")
     if replica.whole:
         return Check("vault", "replica", True, detail)

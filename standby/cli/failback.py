@@ -89,7 +89,7 @@ Forced = Annotated[
         "--force",
         metavar="ID",
         help="Replace this trained one at the primary by an untrained one; it is kept under another id. "
-        f"{SHARED} goes on although another plan has the standby serve as well; fence, with --reason, although the "
+        f"{SHARED} continues although another plan also has the standby serve; fence, with --reason, although the "
         "fence or the audit log was lost.",
     ),
 ]

@@ -119,7 +119,7 @@ async def command(
             "--force",
             metavar="GUARD",
             help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}. "
-            "fence goes on although the fence or the audit log was lost, with --reason.",
+            "fence continues although the fence or the audit log was lost, with --reason.",
         ),
     ] = None,
     yes: Yes = False,
@@ -244,7 +244,7 @@ async def settled(
     if FENCE in forced and reason.strip() and not yes:
         finding = await look(opened)
         if finding.problem:
-            question = f"Go on with plan {opened.plan.name} all the same, by what is still known?"
+            question = f"Continue with plan {opened.plan.name} anyway, by what is still known?"
             await ask(output, opened, question, "force fence", {"reason": reason}, loss_lines(finding))
     return await settle(opened, forced, reason)
 
@@ -299,7 +299,7 @@ async def _confirm_commit(output: Output, recovery: RecoveryContext, primary: st
     for name in waiting:
         each = fence.assignments[name]
         final = (
-            f"Once that is committed, {each.active} cannot be rolled back to {each.previous} any more. Only standby "
+            f"Once that is committed, {each.active} can no longer be rolled back to {each.previous}. Only standby "
             f"failback {plan}, which copies the edits, leads back to {name}."
         )
         lines.append(Line(final, 2, "!", "yellow"))

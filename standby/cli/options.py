@@ -78,7 +78,7 @@ Forced = Annotated[
     typer.Option(
         "--force",
         metavar="ID",
-        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated. fence goes on "
+        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated. fence continues "
         "although the fence or the audit log was lost, with --reason.",
     ),
 ]
@@ -86,7 +86,7 @@ Forced = Annotated[
 
 PastLoss = Annotated[
     Literal["fence"] | None,
-    typer.Option("--force", metavar="fence", help="Go on although the fence or the audit log was lost, with --reason."),
+    typer.Option("--force", metavar="fence", help="Continue although fence or audit log was lost, with --reason."),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 
@@ -94,7 +94,7 @@ T = TypeVar("T")
 
 
 def with_home(value: T | Path) -> T | Path:
-    """Give the value of an option; of a path, with what `~` stands for: a shell leaves that in `--out=~/plan.json`."""
+    """Give the value of an option; of a path, with what `~` means: a shell leaves that in `--out=~/plan.json`."""
     if not isinstance(value, Path):
         return value
     try:

@@ -86,7 +86,7 @@ def _words(progress: RunProgress) -> str:
     failed, beside = counts[Status.FAILED], counts[Status.BLOCKED] + counts[Status.REFUSED]
     text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} copied{f', {failed} failed' if failed else ''}"
     # They are not among those of which the line says how many there are.
-    return f"{text} (besides, {beside} not begun)" if beside else text
+    return f"{text} ({beside} more not begun)" if beside else text
 
 
 def _rate(progress: RunProgress, seconds: float) -> str:

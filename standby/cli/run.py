@@ -188,7 +188,7 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
         raise
     except StandbyError as error:
         if isinstance(error, VaultUnavailable) and output.may_use_second:
-            error.next_action += ". If the vault is lost, add --vault second, which goes on from its replica"
+            error.next_action += ". If the vault is lost, add --vault second to continue from its replica"
         output.error(error)
         return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
     except OSError as error:

@@ -145,7 +145,7 @@ class ExampleDiffers(GuardRefused):
 
     def __init__(self, differ: Sequence[Path]) -> None:
         cause = f"{some_of([str(file) for file in differ])} would be overwritten; nothing was written"
-        super().__init__(cause, "Name another folder with --folder, or add --yes if it is meant")
+        super().__init__(cause, "Name another folder with --folder, or add --yes if that is intended")
 
 
 Example = Annotated[

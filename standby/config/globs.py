@@ -145,7 +145,7 @@ def common_name(
     All globs are followed at once, a character at a time, and each combination of what is left of them only once.
 
     Returns:
-        Such a name, `None` where there is none. Where that takes too long to decide, a glob stands for the name.
+        Such a name, `None` where there is none. Where deciding takes too long, a glob in place of the name.
     """
     written = [[tuple(_parts(glob)) for glob in globs] for globs in (*wanted, *unwanted)]
     parts = {part for globs in written for glob in globs for part in glob}
@@ -188,7 +188,7 @@ def _past_stars(rests: Iterable[_Rest]) -> frozenset[_Rest]:
 
 
 def _parts(glob: str) -> Iterator[str]:
-    """Cut a glob into what stands for one character each, and stars."""
+    """Cut a glob into stars and parts that match one character each."""
     position = 0
     while position < len(glob):
         end = position + 1

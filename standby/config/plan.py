@@ -59,7 +59,7 @@ class FailoverPolicy(Strict):
     automatic: bool = Field(False, description="Fail over without asking; otherwise a proposal waits for approval.")
     prefer: tuple[Name, ...] = Field((), description="Preferred targets, in order; by default the plan's order.")
     probe_every: Duration = Field(timedelta(seconds=30), description="Time between two probes, as the watch runs.")
-    quorum: int = Field(3, ge=1, le=20, description="Unhealthy observations in a row, of looks that are a while apart.")
+    quorum: int = Field(3, ge=1, le=20, description="Unhealthy observations in a row, of probes at different times.")
     # What is shorter is nobody's outage. A period may pass until it is seen at all, and the last look takes a while.
     minimum_outage: Duration = Field(timedelta(seconds=45), description="How long an outage must have lasted.")
     cool_down: Duration = Field(timedelta(hours=1), description="Minimum time between two failovers.")
@@ -81,7 +81,7 @@ class FailoverPolicy(Strict):
 
 
 def serves_rest(policy: FailoverPolicy, *, planned: bool) -> bool:
-    """Say whether a failover goes on without what cannot be had at its target."""
+    """Say whether a failover leaves out what cannot be had at its target, and continues."""
     return policy.missing == "serve_rest" if policy.missing is not None else not planned
 
 
@@ -91,7 +91,7 @@ class SnapshotPolicy(Strict):
     keep: int = Field(30, ge=1, le=1000, description="Newest snapshots that are always kept.")
     keep_for: Duration = Field(timedelta(days=90), description="Age up to which others are kept too.")
     # Two of the schedule's, and time for one to be taken.
-    max_age: Duration = Field(timedelta(hours=13), description="Age of the newest from which people are told.")
+    max_age: Duration = Field(timedelta(hours=13), description="Age of the newest from which a notification is sent.")
 
 
 OnExisting = Literal["refuse", "replace", "version"]  # What to do with an older copy, or with what is none
@@ -231,7 +231,7 @@ class RecoveryPlan(Strict):
         return tuple(sorted({pair.source for pair in self.pairs} | set(self.targets)))
 
     def overrides(self, target: str) -> DeploymentOverrides:
-        """Deployments of a target that stand for those of the source."""
+        """Deployments of a target that replace those of the source."""
         return self.deployments.get(target, DeploymentOverrides())
 
     @model_validator(mode="after")

@@ -189,8 +189,8 @@ class Resource(Strict):
         10,
         ge=1,
         le=1000,
-        description="Copies in flight into this resource, of the one run that copies into it at a time "
-        "(that is what the concurrency limit of 1 in Prefect counts: runs, not copies).",
+        description="Copies in flight into this resource at a time. Only one run copies into it at a time: "
+        "the concurrency limit of 1 in Prefect counts runs, not copies.",
     )
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
     allow_host: bool = Field(False, description="Accept an endpoint that is not a known Azure host.")
@@ -214,7 +214,7 @@ class Resource(Strict):
 
     @classmethod
     def unusable(cls, name: str, api_version: ApiVersion, why: NoCredentials) -> Resource:
-        """Stand for a resource whose settings cannot be used, so that it costs itself only: no call of it is sent."""
+        """Represent a resource whose settings cannot be used, so that it costs itself only: no call of it is sent."""
         account = f"/subscriptions/-/resourceGroups/-/providers/Microsoft.CognitiveServices/accounts/{name}"
         where = {"endpoint": f"https://{name}.invalid", "region": "unknown", "resource_id": account, "arm_endpoint": ""}
         stand_in: dict[str, Any] = {**where, "name": name, "api_version": api_version, "credentials": why}
@@ -261,7 +261,7 @@ class Resource(Strict):
         if self.arm_endpoint and host not in ARM_HOSTS and not is_loopback(host) and not self.allow_host:
             raise ValueError(
                 f"arm_endpoint of {self.name} is not a known host of Azure's management plane: "
-                "correct it, or set allow_host: true if it is meant"
+                "correct it, or set allow_host: true if that is intended"
             )
         parts = urlsplit(self.endpoint)
         host = parts.hostname or ""
@@ -272,7 +272,7 @@ class Resource(Strict):
         if not host.endswith(AZURE_SUFFIXES) and not self.allow_host:
             raise ValueError(
                 f"endpoint host {host} of {self.name} is not a known Azure host: "
-                "correct it, or set allow_host: true if it is meant"
+                "correct it, or set allow_host: true if that is intended"
             )
         return self
 

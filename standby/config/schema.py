@@ -43,7 +43,7 @@ def configuration_schema() -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Lets `${NAME}`, and what else is read as one, stand for each value; a key that is not known is an error."""
+    """Allows `${NAME}`, and the like, in place of each value; a key that is not known is an error."""
 
     def generate_inner(self, schema: Any) -> JsonSchemaValue:
         made = super().generate_inner(schema)

@@ -61,7 +61,7 @@ def _read_file(path: Path) -> str:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise Unresolved(f"{what} {reason}") from None
     if len(content) > LARGEST_FILE:
-        raise Unresolved(f"{what} is larger than {LARGEST_FILE // 1024} KB: a secret stands in a file of its own")
+        raise Unresolved(f"{what} is larger than {LARGEST_FILE // 1024} KB: keep each secret in a file of its own")
     try:
         return _whole(content.decode(), what)
     except UnicodeDecodeError:
@@ -141,7 +141,7 @@ class KeyVaults:
         except TimeoutError:
             reason = f"was not given within {VAULT_SECONDS:.0f} s"
         except (AzureError, ValueError) as error:
-            reason = f"could not be asked for ({type(error).__name__}): check the name of the key vault and the network"
+            reason = f"could not be read ({type(error).__name__}): check the name of the key vault and the network"
         else:
             return _whole(found.value or "", what)
         if not answered:

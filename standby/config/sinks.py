@@ -80,7 +80,7 @@ MARKED = "whsec_"  # What a secret begins with whose rest is the key in base64, 
 
 
 def signing_key(secret: SecretStr) -> bytes:
-    """Give the key that a webhook's secret stands for; `ValueError` where what follows `whsec_` is no key in base64."""
+    """Give the key that a webhook's secret means; `ValueError` where what follows `whsec_` is no key in base64."""
     text = secret.get_secret_value()
     if not text.startswith(MARKED):
         return text.encode()

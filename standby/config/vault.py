@@ -19,7 +19,7 @@ VAULT_URL = r"^(az|s3|gs)://[^/?#@\s]+(/[^?#\s]*)?$|^file:///[^?#\s]+$"
 VaultUrl = Annotated[str, StringConstraints(pattern=VAULT_URL)]
 
 NO_BLOCKS = (
-    "cannot be a Prefect block any more, because a run without Prefect could not open it; name its storage instead: "
+    "can no longer be a Prefect block, because a run without Prefect could not open it; name its storage instead: "
     "url: az://CONTAINER/FOLDER with endpoint and credentials, url: s3://BUCKET/FOLDER, url: gs://BUCKET/FOLDER, "
     "or path: FOLDER"
 )

@@ -55,7 +55,7 @@ MOST = 10_000  # Events that are remembered; beyond that the oldest are forgotte
 
 
 class Duplicates:
-    """The ids of events that were posted, or are being posted, lately."""
+    """The ids of events that were posted recently, or are being posted."""
 
     def __init__(self, clock: Clock, most: int = MOST) -> None:
         self._clock = clock
@@ -161,14 +161,14 @@ class _Gateway:
             return self._permission(request)
         found = read_delivery(await read_json(request))
         if isinstance(found, Validation):
-            log.info("Event Grid asked for permission to deliver here, and has it")
+            log.info("Event Grid requested permission to deliver here, and has it")
             return JSONResponse({"validationResponse": found.code})
         return await self._take(found)
 
     def _permission(self, request: Request) -> Response:
         """Answer whether CloudEvents may be delivered here."""
         origin = allowed_origin(request.headers.get("webhook-request-origin"))
-        log.info("%s asked for permission to deliver here, and has it", origin)
+        log.info("%s requested permission to deliver here, and has it", origin)
         permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(self.pace.per_minute)}
         return Response(headers={"Allow": "POST, OPTIONS", **permission})
 

@@ -31,7 +31,7 @@ class Source(StrEnum):
 class Observer(StrEnum):
     """Who saw what an alert says.
 
-    Resource Health speaks through action groups and through Event Grid; that makes it no second observer.
+    Resource Health reports by action groups and by Event Grid; that makes it no second observer.
     """
 
     ALERT_RULE = "azure-monitor"

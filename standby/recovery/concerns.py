@@ -116,12 +116,12 @@ class Tracked(Document):
         return after.model_copy(update={"told_at": now, "loudest": present.severity, "is_told": True}), True
 
     def matters(self, now: datetime) -> bool:
-        """Say whether it is to be kept: it is so, or people were told of it lately."""
+        """Say whether it is to be kept: it is so, or people were told of it recently."""
         return self.since is not None or (self.told_at is not None and abs(now - self.told_at) < QUIET)
 
 
 class Concerns(Remembered):
-    """Every concern of a plan, and those that were over lately. What cannot be understood is found again."""
+    """Every concern of a plan, and those that ended recently. What cannot be understood is found again."""
 
     place = "recovery/{plan}/concerns.json"
 
@@ -212,7 +212,7 @@ async def report_concerns(
     """Keep what a look found, and give what of it people are to be told; nothing is written where nothing changed.
 
     Args:
-        instead: what is known, where the vault could not be written lately.
+        instead: what is known, where the vault could not be written recently.
     """
     known = instead or await Concerns.read(storage, plan)
     if instead is None and (after := decide(known, look, now))[0] == known:

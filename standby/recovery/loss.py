@@ -16,7 +16,7 @@ from standby.vault.errors import Changed
 
 log = logging.getLogger("standby.recovery")
 
-FENCE = "fence"  # What an operator forces who goes on although the fence or the audit log was lost
+FENCE = "fence"  # What an operator forces to continue although the fence or the audit log was lost
 
 
 class RecordsLost(GuardRefused):
@@ -91,7 +91,7 @@ def except_fence(forced: Collection[str]) -> tuple[str, ...]:
 
 def _what_was_done(finding: Finding, fence: Fence, believed: Mapping[str, tuple[Assignment, str]]) -> str:
     if not finding.fence:
-        return f"The audit log of plan {fence.plan} goes on without the lines that are lost"
+        return f"The audit log of plan {fence.plan} continues without the lines that are lost"
     words = [
         f"{assignment.active} serves for {name}, as {believed[name][1]} says"
         if name in believed

@@ -177,7 +177,7 @@ def _wrong_with_list(evidence: Evidence) -> str:
 
 
 def serving_of(evidence: Evidence) -> dict[str, tuple[Assignment, str]]:
-    """Give what serves for each primary by the witness that knows most, with its name; none that nobody knows."""
+    """Give what serves for each primary by the witness that knows most, with its name; none that no witness knows."""
     # An assignment that may still be rolled back is believed of an intact log only.
     known = [*evidence.witnesses]
     if evidence.fence is not None:

@@ -62,12 +62,12 @@ class CopyDiffers(CopyFailed):
         "{analyzer} at {target} differs from what was sent in {status}: {target} did not keep it, or somebody made or "
         "edited it meanwhile"
     )
-    _advice = "Run again to plan from what is there now"
+    _advice = "Run again to plan from the present state"
 
 
 class TargetMoved(CopyFailed):
     _cause = "{analyzer} at {target} was changed after the plan was made, so it is not replaced"
-    _advice = "Run again to plan from what is there now"
+    _advice = "Run again to plan from the present state"
 
 
 class TrainedNotKept(ReplicationError):
@@ -87,13 +87,13 @@ class TargetAnalyzerNotReady(CopyFailed):
 
 
 class CopyNotStarted(CopyFailed):
-    _cause = "The answer was lost on the way when {target} was asked to make {analyzer}, and it does not show it"
+    _cause = "The answer to the request to make {analyzer} at {target} was lost, and {target} does not show it"
     _advice = "Run again: what shows by then is not started a second time"
 
 
 class MayBeUnderWay(CopyFailed):
-    _cause = "The answer was lost on the way when {target} was asked to make {analyzer}; it may still be doing so"
-    _advice = "Wait some minutes, then run again: what is there by then is not made a second time"
+    _cause = "The answer to the request to make {analyzer} at {target} was lost; it may still be under way"
+    _advice = "Wait some minutes, then run again: what exists by then is not made a second time"
 
 
 class PlanUnreadable(ReplicationError):

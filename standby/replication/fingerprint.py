@@ -49,7 +49,7 @@ _EXACT_INTEGERS = 2**53
 
 @dataclass(frozen=True)
 class Difference:
-    """One place where two definitions differ; `None` stands for absent."""
+    """One place where two definitions differ; `None` means absent."""
 
     path: str
     source: JsonValue

@@ -145,7 +145,7 @@ class Forecast:
 def forecast(
     plan: ReplicationPlan, resources: Mapping[str, Resource], measured: Sequence[float] = ()
 ) -> Forecast | None:
-    """Forecast a run of a plan by the seconds that copies took lately; `None` where it does nothing."""
+    """Forecast a run of a plan by the seconds that copies took recently; `None` where it does nothing."""
     acting = [item for item in plan.items if item.action in ACTING]
     if not acting and not plan.added_defaults:
         return None

@@ -119,7 +119,7 @@ class Inventory:
 
     @cached_property
     def unlisted(self) -> str:
-        """Why what it does not list may be there all the same; empty where its list could be read whole."""
+        """Why what it does not list may nevertheless exist; empty where its list could be read whole."""
         return next((sentence(each.wrong) for each in self.analyzers.values() if each.is_nameless), "")
 
     def with_defaults(self, added: Mapping[str, str]) -> Inventory:
@@ -188,7 +188,7 @@ DefaultsRead = Mapping[str, str] | AnswerUnreadable | None
 
 
 async def read_defaults(client: ContentUnderstandingClient) -> DefaultsRead:
-    """Read a resource's defaults: where they cannot be read, its analyzers can be all the same."""
+    """Read a resource's defaults: where they cannot be read, its analyzers nevertheless can."""
     if client.resource.api_version == PREVIEW_2025:
         return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
     try:

@@ -4,7 +4,7 @@ Copies: one file a region pair and api-version, a JSON line a copy, the last lin
 or damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
 
 Rebuilt analyzers: one list a resource. Labelled data is no part of a definition: what was rebuilt has the same
-one as its original, and may give other results. Only this list distinguishes the two. An entry speaks of one
+one as its original, and may give other results. Only this list distinguishes the two. An entry is about one
 incarnation: whatever takes its place, such as a copy, is no longer meant.
 """
 
@@ -52,7 +52,7 @@ def _readable(found: object) -> dict[str, list[Took]]:
 class _Head(Stored):
     """The first line of a ledger: the epoch of each plan whose runs wrote it, which a lost fence is known by.
 
-    Also, by kind, what copies took of late: earlier versions read past it.
+    Also, by kind, what copies took recently: earlier versions read past it.
     """
 
     epochs: dict[str, int]
@@ -111,7 +111,7 @@ async def read_epochs(storage: Storage, source: str, target: str, api_version: s
 
 
 async def read_took(storage: Storage, source: str, target: str, api_version: str) -> dict[str, list[Took]]:
-    """Read what copies of one pair took lately; nothing where that cannot be read, which costs some questions."""
+    """Read what copies of one pair took recently; nothing where that cannot be read, which costs some questions."""
     try:
         return (await read_epochs(storage, source, target, api_version)).took
     except VaultError as error:

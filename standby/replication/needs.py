@@ -172,7 +172,7 @@ Models = Iterable[tuple[str, str]]  # Role and name of each model that an analyz
 def check_models(
     models: Models, source: Serving, target: Serving, overrides: DeploymentOverrides
 ) -> tuple[Finding, ...]:
-    """Follow every model name of an analyzer to a deployment at the target, and say what is there.
+    """Follow every model name of an analyzer to a deployment at the target, and say what was found.
 
     A different embedding model is an error, a different completion model a warning (disaster-recovery page,
     *Start Copy operation*). A name that leads nowhere is an error with the call that fixes it.

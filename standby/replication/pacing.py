@@ -1,7 +1,7 @@
 """When to ask about work that is under way: learned from how long such work took.
 
 That something took between 2.6 and 2.9 s is all that can be known of it: it was under way at one question, and over at
-the next. So what is learned from are intervals. Taken for single moments, they would make each estimate later than the
+the next. So what is learned from are intervals. Read as single moments, they would make each estimate later than the
 last, and a service that became faster would go unnoticed.
 """
 

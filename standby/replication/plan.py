@@ -153,8 +153,8 @@ class Pair:
         there = item.target_analyzer
         if owner := self.owners.get(there):
             return (
-                f"Another plan copied {there} to {item.target} from {owner.source}, and the two would overwrite each "
-                f"other in turn (if nothing is copied there from {owner.source} any more, remove {owner.ledger})"
+                f"Another plan copied {there} to {item.target} from {owner.source}: the two would overwrite each "
+                f"other in turn (if nothing is copied there from {owner.source} now, remove {owner.ledger})"
             )
         is_source = item.target in {pair.source for pair in self.recovery_plan.pairs}
         own = is_source and is_protected(self.recovery_plan, self.target.analyzers[there], self.now)
@@ -208,7 +208,7 @@ class Pair:
         """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
 
         Returns:
-            Its id there, what a copy of the analyzer would be there, what is there, and how that relates to it.
+            Its id there, what a copy of the analyzer would be there, what the target has, and how that relates to it.
         """
         own = self.names.of(name)
         expected = self._expected(name, own)
@@ -281,7 +281,7 @@ class Pair:
         return sight_as_it_is(analyzer, there.meaning(name, ignore))
 
     def _compared(self, name: str, target_name: str) -> Comparison:
-        """Compare what a copy of an analyzer would mean with what is there."""
+        """Compare what a copy of an analyzer would mean with what the target has."""
         known, ignore = self._comparisons, self.recovery_plan.ignore
         if (name, target_name) not in known:
             known.clear()  # One is asked for several times in a row; all of them would fill the memory.

@@ -385,6 +385,6 @@ def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledge
         if ledger.missing and held:
             log.warning(
                 "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "
-                "equal ones are recorded now; those that differ count as foreign and are not replaced unasked",
+                "equal ones are recorded now; those that differ count as foreign and are replaced only if you allow it",
                 *(source, target, ledger.where, held, target),
             )

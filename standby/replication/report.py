@@ -233,7 +233,7 @@ def is_in_sync(plan: ReplicationPlan) -> bool:
 
 def unseen_words(unseen: Mapping[str, str]) -> list[str]:
     """Say which resources could not be looked at, and why."""
-    return [f"{name} could not be looked at, and what concerns it is blocked: {why}" for name, why in unseen.items()]
+    return [f"{name} could not be read, and everything about it is blocked: {why}" for name, why in unseen.items()]
 
 
 def drift_document(plan: ReplicationPlan) -> JsonObject:

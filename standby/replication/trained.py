@@ -1,4 +1,4 @@
-"""Trained behaviour: what is known of it, and what never takes its place unasked.
+"""Trained behaviour: what is known of it, and what takes its place only on an explicit order.
 
 A definition can be put back, a training cannot. So nothing that labelled data trained is overwritten by what it did
 not train, or by what is not known to be newer, unless that is ordered for the analyzer by its id; and before
@@ -43,7 +43,7 @@ log = logging.getLogger("standby.replication")
 
 
 class Guard(Enum):
-    """Why a trained analyzer is not overwritten unasked."""
+    """Why a trained analyzer is overwritten only on an explicit order."""
 
     UNTRAINED = "what would take its place was not trained as it was"
     UNKNOWN = "it is not known to be an older copy of what would take its place"
@@ -144,7 +144,7 @@ def kept_words(copy: PlanItem) -> str:
     """Say where what was trained is kept."""
     return (
         f"The trained {copy.analyzer} of {copy.target} is kept there as {copy.target_analyzer}; "
-        "delete it when it is not needed any more."
+        "delete it when it is no longer needed."
     )
 
 

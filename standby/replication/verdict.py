@@ -62,7 +62,7 @@ class Sighting:
 
     @property
     def has_training(self) -> bool:
-        """Whether it may have a training of its own, which nothing can put back: if nobody knows better, it has."""
+        """Whether it may have a training of its own, which nothing can put back: unless it is known better, it has."""
         return self.trained and not self.rebuilt and self.status not in {"creating", "deleting"} | HOLDS_NOTHING
 
     def is_same(self, other: Sighting | None) -> bool:
@@ -90,7 +90,7 @@ class CopyRecord:
 def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *, is_filled_in: bool = False) -> Verdict:
     """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models.
 
-    The record speaks only of the incarnation it saw: a target that was deleted and made again is judged by
+    The record is only about the incarnation it saw: a target that was deleted and made again is judged by
     what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone, and so is what
     failed or is stuck: it holds nothing.
 
@@ -146,7 +146,7 @@ def is_trained_again(now: Sighting, then: Sighting) -> bool:
 
 
 def is_unfinished(begun: CopyRecord, found: Sighting, expected: Sighting) -> bool:
-    """Say whether what is there is a copy that was never found good, and can be made again: it has nothing else."""
+    """Say whether the target has a copy that was never found good, and can be made again: it has nothing else."""
     if begun.target.status != UNFINISHED or begun.target.created_at != found.created_at:
         return False
     if found.status not in {"ready", "creating", "deleting"} | HOLDS_NOTHING:
@@ -249,7 +249,7 @@ OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DI
 
 
 def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -> Action:
-    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten."""
+    """Choose the action: unless allowed, only what is missing is copied; edits at a target are never overwritten."""
     if forced and verdict in OVERWRITABLE:
         return Action.REPLACE
     return _ALWAYS.get(verdict) or _BY_POLICY[on_existing]

@@ -105,7 +105,7 @@ class EntraAuth(httpx.Auth):
             failure = NotAuthorized(f"Entra gave no token: {_first_line(error)}", CORRECT)
         except AzureError as error:
             # Not just unreachable: what was to be signed has not been sent, so even a copy may be repeated.
-            failure = TokenUnavailable(f"Entra cannot be asked for a token: {_first_line(error)}")
+            failure = TokenUnavailable(f"Entra cannot be reached for a token: {_first_line(error)}")
         except (ValueError, LookupError, TypeError) as error:
             # So azure-identity refuses settings, and stumbles over an answer that lacks something.
             failure = NotAuthorized(f"No Entra token can be obtained: {_first_line(error)}", CORRECT)

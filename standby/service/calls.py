@@ -48,7 +48,7 @@ Tls: TypeAlias = ssl.SSLContext
 def trusted_certificates() -> Tls:
     """Make the TLS context of a run; it takes some 25 ms, so all clients of a run share one.
 
-    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities. Where they cannot be read
+    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual authorities. Where they cannot be read
     nobody is trusted, and what needs no certificate goes on.
     """
     try:
@@ -167,7 +167,7 @@ async def take_in(response: httpx.Response) -> None:
 
 async def _decompressed(stream: httpx.AsyncByteStream, coding: str) -> bytes:
     if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise AnswerUnreadable("its answer is compressed as nobody asked for")
+        raise AnswerUnreadable("its answer is compressed in a way that was not requested")
     decoder = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
     body = bytearray()
     try:

@@ -257,7 +257,7 @@ class ContentUnderstandingClient:
             return found
         if not found:
             raise trouble
-        return (*found, Analyzer.nameless(f"all after the first {len(found)}", f"the list goes on, but {trouble}"))
+        return (*found, Analyzer.nameless(f"all after the first {len(found)}", f"the list continues, but {trouble}"))
 
     async def list_first_page(self) -> tuple[Analyzer, ...]:
         """List what the first page holds, in one call: whether listing works at all."""
@@ -312,8 +312,8 @@ class ContentUnderstandingClient:
         """Azure's management plane for this resource; `ArmUnavailable` if not configured, or there is only a key."""
         if self._arm is None:
             name = self.resource.name
-            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
-            raise errors.ArmUnavailable(f"Azure's management plane is not asked about {name}: {what}", resource=name)
+            what = "it does not accept a key" if self.resource.arm_endpoint else "arm_endpoint is empty"
+            raise errors.ArmUnavailable(f"Azure's management plane is not used for {name}: {what}", resource=name)
         return self._arm
 
     @property
@@ -332,7 +332,7 @@ class ContentUnderstandingClient:
         """Read where what was begun is; `ProtocolError` where nothing says so, `ForeignOrigin` if elsewhere."""
         location = answer.headers.get("operation-location")
         if not location:
-            raise answer.protocol_error(f"{self.resource.name} started an operation and does not say where")
+            raise answer.protocol_error(f"{self.resource.name} started an operation and its answer does not name it")
         url = self._sender.absolute(location, answer.analyzer)
         operation_id = code_of(url.partition("?")[0].rpartition("/")[2]) or ""
         return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)

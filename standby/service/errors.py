@@ -15,14 +15,14 @@ ServiceError
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
 ├── Conflict               it exists already, or is being changed
 ├── InvalidRequest         the request itself is wrong
-├── ApiVersionRetired      the service no longer speaks this api-version
+├── ApiVersionRetired      the service no longer supports this api-version
 ├── DefaultsNotSet         the resource has no model defaults yet
 ├── DeploymentMissing      a named deployment is not at the target
 ├── EmbeddingMismatch      the target's embedding model is another one; vectors of two do not compare
 ├── OperationFailed        the service worked on it and gave up
 ├── OperationHung          the service never finished it
 ├── CopyOutcomeUnknown     a copy was sent and its answer lost
-├── ApiVersionMismatch     source and target do not speak the same protocol
+├── ApiVersionMismatch     source and target do not use the same protocol
 ├── ForeignOrigin          the service pointed somewhere that must not see our credentials
 ├── UntrustedCertificate   the endpoint is not who it should be
 ├── ArmUnavailable         the management plane cannot be asked
@@ -138,7 +138,7 @@ class ServiceUnavailable(ServiceError):
 
 
 class Conflict(ServiceError):
-    advice = "Wait until nobody else changes it, then run again, which plans from what is there then"
+    advice = "Wait until nobody else changes it, then run again to plan from the state at that time"
 
 
 class InvalidRequest(ServiceError):
@@ -170,7 +170,7 @@ class OperationHung(ServiceError):
 
 
 class CopyOutcomeUnknown(ServiceError):
-    advice = "Run again: the target is looked at before anything is copied"
+    advice = "Run again: the target is checked before anything is copied"
 
 
 class ApiVersionMismatch(ServiceError):

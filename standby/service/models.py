@@ -229,7 +229,7 @@ class Analyzer(_Wire):
 
     @classmethod
     def nameless(cls, what: str, wrong: str) -> Analyzer:
-        """Stand for what a list has and nothing names, such as an entry without an id, so that it is not lost."""
+        """Represent what a list has and nothing names, such as an entry without an id, so that it is not lost."""
         made = cls.model_validate({"analyzerId": f"{NAMELESS}({what})"})
         made._told = replace(made._told, wrong=wrong)
         return made
@@ -257,7 +257,7 @@ class Analyzer(_Wire):
 
     @property
     def is_nameless(self) -> bool:
-        """Whether it stands for something in a list that has no name."""
+        """Whether it represents something in a list that has no name."""
         return self.analyzer_id.startswith(NAMELESS)
 
     @property

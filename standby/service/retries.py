@@ -55,7 +55,7 @@ _VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing an
 def error_of_answer(
     response: httpx.Response, analyzer: str | None, resource: str, now: datetime
 ) -> errors.ServiceError:
-    """Make the error that a refusing answer stands for."""
+    """Make the error of an answer that refuses."""
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, analyzer)
@@ -68,7 +68,7 @@ def error_of_answer(
     next_action = errors.CORRECT_KEY if has_key else None
     if kind is errors.ApiVersionRetired:
         version = code_of(response.request.url.params.get("api-version")) or "of this call"
-        about, next_action = f"{resource} no longer speaks api-version {version}", _other_version(version, resource)
+        about, next_action = f"{resource} no longer supports api-version {version}", _other_version(version, resource)
     return kind(
         f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
         next_action,
@@ -97,7 +97,7 @@ PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody 
 def error_of_transport(
     error: httpx.HTTPError, analyzer: str | None, resource: str, endpoint: str, now: datetime, proxy: str
 ) -> errors.ServiceError:
-    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
+    """Make the error of an answer that did not come; httpx's own message is left out, as it may hold a URL."""
     where, what = f"{resource} ({endpoint})", _words(error)
     kind: type[errors.ServiceError]
     advice = None
@@ -150,7 +150,7 @@ def _advice(causes: Sequence[BaseException]) -> str:
         if isinstance(cause, socket.gaierror):
             what = "the spelling of the endpoint, and whether this machine's DNS knows it (nslookup)"
         elif isinstance(cause, ssl.SSLError):
-            what = "that the endpoint and its port speak https, and which proxy or firewall answers instead"
+            what = "that the endpoint and its port use https, and which proxy or firewall answers instead"
         elif isinstance(cause, ConnectionRefusedError):
             what = "the host and the port of the endpoint: nothing listens there, or a firewall refuses"
     return f"Check {what}; if the region is down, fail over"
@@ -175,7 +175,7 @@ def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type
 
 def _other_version(version: str, resource: str) -> str:
     if version not in {*LASTING, PREVIEW_2025}:
-        return "Install a newer Standby, which asks by another one"
+        return "Install a newer Standby, which uses another one"
     others = " or ".join(each for each in LASTING if each != version)
     return f"Set api_version: {others} for {resource} and for what it copies from or to, then copy again"
 
@@ -332,7 +332,7 @@ class Patience:
         self._since, self._sent = now, False
 
     def sent(self, now: float) -> None:
-        """Begin to count anew: what a request waited for its turn does not count."""
+        """Begin to count again: the time that a request waited for its turn does not count."""
         self._since, self._sent = now, True
         if self.silence is not None:
             self.silence.sent(now)

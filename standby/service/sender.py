@@ -241,7 +241,7 @@ class Sender:
         failure: errors.ServiceError
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
             cause = f"For {patience.silence.most:.0f} s each call to {self.name} for {call.kind} has failed"
-            raise errors.StillSilent(f"{cause}, so it was not asked again", resource=self.name, analyzer=call.analyzer)
+            raise errors.StillSilent(f"{cause}, so it was not called again", resource=self.name, analyzer=call.analyzer)
         if self._route.problem:
             cause = f"{self.name} ({self.endpoint}) cannot be called: {self._route.problem}"
             raise errors.NotFromHere(cause, resource=self.name, analyzer=call.analyzer)
@@ -290,7 +290,7 @@ class Sender:
         return httpx.Request(call.method, place, content=content, headers=headers, extensions=limits)
 
     async def _signed(self, request: httpx.Request, patience: Patience) -> httpx.Response:
-        """Send a request as it is signed, and once more where it is signed anew."""
+        """Send a request as it is signed, and once more if it is signed again."""
         signing = self.auth.async_auth_flow(request)
         try:
             response = await self._in_turn(await anext(signing), patience)

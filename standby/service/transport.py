@@ -1,7 +1,7 @@
 """Carries httpx's requests by aiohttp: a fifth of the CPU, and as many connections as are wanted at no cost each.
 
 `httpx-aiohttp` does the same, but calls an answer that got lost a connection that was never made (0.2.0), and leaves
-it to aiohttp to send a request again: what began a copy must not be taken for unsent.
+it to aiohttp to send a request again: what began a copy must not count as unsent.
 """
 
 from __future__ import annotations

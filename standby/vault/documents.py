@@ -1,13 +1,13 @@
 """One JSON document of the vault: anybody may read it, and a change is never lost.
 
 A run that works on something for a while holds its document, and keeps other runs away. A change that takes a moment
-is made to what is there now, as often as it takes. Waiting for another holder is a choice of the caller's:
+is made to the present version, as often as it takes. Waiting for another holder is a choice of the caller's:
 `once_free`.
 
 Each file says the number of its format, and a reader takes the last three. One without a number was written before
 there were any, and counts as the first. What is read in an earlier format is brought to the present one in memory, and
 is written so when it is written next. A file of a newer version is refused, whatever becomes of one that cannot be
-understood: taken for missing, it would be overwritten.
+understood: if it counted as missing, it would be overwritten.
 """
 
 import json

@@ -93,7 +93,7 @@ class FormatUnknown(VaultError):
 
 
 class NewerFormat(FormatUnknown):
-    """Nothing is taken for missing, and nothing is overwritten, of what a newer version wrote."""
+    """What a newer version wrote neither counts as missing nor is overwritten."""
 
     def __init__(self, where: str, number: int, known: int) -> None:
         cause = f"{where} was written by a newer version of Standby, in format {number}; this one reads up to {known}"
@@ -244,7 +244,7 @@ class NothingReplicated(_OfPlaces, GuardRefused):
 
 class Unfinished(_OfPlaces, GuardRefused):
     _cause = "{where} is an unfinished copy of the vault at {other}, so it is not used"
-    _advice = "Run standby vault move again: it goes on where it was interrupted"
+    _advice = "Run standby vault move again: it continues where it was interrupted"
 
 
 class NothingToMove(_OfPlaces, VaultError):
@@ -254,7 +254,7 @@ class NothingToMove(_OfPlaces, VaultError):
 
 class OtherVault(_OfPlaces, GuardRefused):
     _cause = "{where} holds what {other} has not, or has as it was before, and it would be lost"
-    _advice = "Name an empty place as TO; standby audit show tells what each of them knows"
+    _advice = "Name an empty place as TO; standby audit show lists what each of them has"
 
 
 class RunUnderWay(_OfPlaces, GuardRefused):

@@ -1,6 +1,6 @@
 """The vault in object storage of Azure, Amazon or Google, where every exclusive write is a compare-and-swap.
 
-A write whose answer is lost, or comes as 412 or 503, may have won all the same, and a read may show what was there
+A write whose answer is lost, or comes as 412 or 503, may have won nevertheless, and a read may show what was there
 before. So every object says as metadata which writes led to it: a list of random ids, the last one its own. Whoever
 is in doubt reads back. Its own id is in the list: it has won, even if others wrote since. The list goes on from what
 it wanted to replace, without its id: it has lost, and what it sent can no longer succeed. Anything else is an old
@@ -143,11 +143,11 @@ class Outcome(Enum):
     WON = "it replaced what was to be replaced"
     LOST = "another write did"
     OPEN = "what was to be replaced is there, or something older"
-    UNRELATED = "what is there was written by somebody who did not look first, or more often than is listed"
+    UNRELATED = "the present version was written by somebody who did not look first, or more often than is listed"
 
 
 def outcome(write: str, before: Sight, now: Sight) -> Outcome:
-    """Say what became of a write that was to replace one version, from what is there now."""
+    """Say what became of a write that was to replace one version, from the version that is there now."""
     if write in now.writes:
         return Outcome.WON
     if now.writes[-1] == before.writes[-1] and now.e_tag != before.e_tag:

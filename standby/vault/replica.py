@@ -219,7 +219,7 @@ class Replicated(Guarded):
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("The replica of the vault is behind until standby snapshot brings it up: %s", reason)
+            log.warning("The replica of the vault is behind until standby snapshot updates it: %s", reason)
 
     async def _bring(self, path: str, *, removed: bool = False) -> None:
         """Let the second have a file as it is in the first, unless it was promoted."""

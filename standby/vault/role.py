@@ -60,7 +60,7 @@ async def role_and_tag(place: Storage) -> tuple[Role | None, str | None]:
 
 
 async def set_role(place: Storage, role: Role, tag: str | None) -> None:
-    """Say what a place is; `Changed` where it was said anew since."""
+    """Say what a place is; `Changed` if that was changed since."""
     await place.swap(ROLE, role.model_dump_json(indent=1).encode(), tag)
 
 

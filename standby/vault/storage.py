@@ -157,7 +157,7 @@ class _Note(Document):
 
 
 def is_held(lease: bytes, now: datetime) -> bool:
-    """Whether what a lease's object says is that a run has it, and showed a sign of life lately."""
+    """Whether what a lease's object says is that a run has it, and showed a sign of life recently."""
     try:
         note = _Note.model_validate_json(lease)
     except ValidationError:

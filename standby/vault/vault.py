@@ -59,7 +59,7 @@ async def open_vault(settings: VaultSettings) -> AsyncIterator[Storage]:
 
 
 async def open_either(stack: AsyncExitStack, place: Place) -> Storage:
-    """Open one of two places; where that cannot be done, the other one goes on all the same."""
+    """Open one of two places; where that cannot be done, the other one is used nevertheless."""
     try:
         return await stack.enter_async_context(open_place(place))
     except VaultUnavailable as error:
@@ -207,7 +207,7 @@ def _client(endpoint: str) -> ClientConfig:
 def _hint(place: Place) -> str:
     key = KEYS.get(place.scheme)
     if key and not os.environ.get(key):
-        return f"; no {key} is set, so this machine's own identity was asked for"
+        return f"; no {key} is set, so this machine's own identity was used"
     if isinstance(place.credentials, SasCredentials):
         ends = parse_qs(place.credentials.sas.get_secret_value().removeprefix("?")).get("se", [""])[0]
         with suppress(ValueError):

@@ -36,7 +36,7 @@ def test_the_table_of_actions_is_what_the_program_decides() -> None:
 
 
 def test_every_verdict_is_explained() -> None:
-    assert [row[0] for row in rows(DECISIONS, "| verdict | what is there |")] == [
+    assert [row[0] for row in rows(DECISIONS, "| verdict | state of the target |")] == [
         "missing",
         "in_sync",
         "creating",

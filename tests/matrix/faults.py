@@ -383,7 +383,7 @@ WORK = (
     Fault("Operation-Location with a user", _location(lambda url: url.replace("//", "//u:p@")), None, STARTS),
     Fault("Operation-Location of another host, same words", _location(_elsewhere), None, STARTS),
     Fault("says Running for ever", _poll(status="Running"), None, POLL),
-    Fault("says what nobody knows", _poll(status="Resting"), None, POLL),
+    Fault("says something unknown", _poll(status="Resting"), None, POLL),
     Fault("says no status", _poll(status=None), None, POLL),
     Fault("says Failed, though it is made", _poll(status="Failed"), None, POLL),
     Fault("succeeded but creating, for a while", _shown(status="creating"), 3, GET, passes=True),

@@ -172,7 +172,7 @@ class Story:
         return {"snapshot": taken.model_dump(mode="json"), "drill": drilled.model_dump(mode="json")}
 
     async def _outage(self) -> dict[str, JsonValue]:
-        self._scene("7. At night the east fails, and nobody is at work")
+        self._scene("7. At night the east fails, while nobody is at work")
         await self._set_outage("unavailable")
         active = await self._watch_until_switched()
         where = self._active_file.name

@@ -163,7 +163,7 @@ def _parts(
         each = [f"that {resource or 'nobody'} serves ({', '.join(names)})" for resource, names in told.items()]
         yield f"Applications were told {' and '.join(each)}"
     elif earlier:
-        yield "Applications were told nothing of it"
+        yield "Applications did not learn of it"
     for resource, names in earlier.items():
         verb = "names" if len(names) == 1 else "name"
         yield f"{some_of(names)} still {verb} {resource or 'nobody'}"

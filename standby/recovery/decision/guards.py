@@ -226,7 +226,7 @@ def _stale_words(stale: Iterable[CopyAge], limit: timedelta) -> dict[str, str]:
 
 
 def _left_out(given: DecisionInput, fitness: Fitness, guard: Guard, unusable: Mapping[str, str]) -> dict[str, str]:
-    """Give what the failover goes on without; nothing where it may not, or where nothing would be left to serve."""
+    """Give what the failover leaves out; nothing where it may not, or where nothing would be left to serve."""
     may = serves_rest(given.policy, planned=given.planned) and guard not in given.forced
     found = with_parents(unusable, fitness.needs) if may else {}
     return found if len(found) < fitness.analyzers else {}
@@ -239,7 +239,7 @@ def _without(resource: str, out: Mapping[str, str], fitness: Fitness) -> str:
 
 
 def left_out(given: DecisionInput, candidate: Candidate | None) -> dict[str, str]:
-    """Give what a failover to a target goes on without, by the guards that leave something out."""
+    """Give what a failover to a target leaves out, by the guards that leave something out."""
     fitness = candidate.fitness if candidate is not None else None
     if fitness is None or candidate is None:
         return {}
@@ -358,7 +358,7 @@ def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
 
 
 def _outcome(given: DecisionInput, reasons: tuple[GuardResult, ...]) -> Outcome:
-    """While an outage is not proved, nothing else that speaks against a failover counts, nor has to be told."""
+    """While an outage is not proved, no other reason against a failover counts, nor has to be told."""
     refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
     at_once = refusing & _OF_THE_OUTAGE if given.rules > 1 else refusing - _AFTER_PROOF_AT_FIRST
     if at_once or outage_is_elsewhere(given):

@@ -110,7 +110,7 @@ class Published(Stored):
 
 @dataclass(frozen=True)
 class SandboxSink:
-    """Stands for every sink of the configuration: it refuses what a file would refuse, and nobody reads it."""
+    """Replaces every sink of the configuration: it refuses what a file would refuse, and nobody reads it."""
 
     objects: Storage
     path: str

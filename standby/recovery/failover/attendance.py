@@ -132,7 +132,7 @@ async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterat
 
 
 def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:
-    """Understand what is there, and say whether it may be overwritten: it only spares repetitions."""
+    """Read what the vault has, and say whether it may be overwritten: it only spares repetitions."""
     if content is None:
         return None, True
     try:

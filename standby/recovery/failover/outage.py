@@ -119,7 +119,7 @@ class Approved:
 
 
 async def never(_: str) -> bool:
-    """Say that people were told of nothing lately."""
+    """Say that people were told of nothing recently."""
     return False
 
 
@@ -178,7 +178,7 @@ async def answer_outage(context: RecoveryContext, resource: str, to: str, means:
 
 
 async def _tell_once(answer: Answer, means: Means, told: set[str]) -> None:
-    """Tell people of what cannot be written down in the vault, unless this run or another one did so lately."""
+    """Tell people of what cannot be written down in the vault, unless this run or another one did so recently."""
     if answer.what not in told and not await means.told_lately(answer.what):
         means.tell(answer)
     told.add(answer.what)

@@ -152,7 +152,7 @@ class Readiness(Document):
 
     @property
     def against_the_target(self) -> tuple[Reason, ...]:
-        """What speaks against the target, and not against single analyzers there."""
+        """The reasons against the target, and not against single analyzers there."""
         return tuple(each for each in self._against if not each.analyzers or each.bucket in BY_THE_FAILOVER)
 
     def unusable(self, restored: Collection[str] = ()) -> dict[str, str]:

@@ -347,7 +347,7 @@ def with_replica(readiness: Readiness, replica: ReplicaState | None) -> Readines
     since = replica.since or readiness.assessed_at
     if not replica.problem and readiness.assessed_at - since < REPLICA_BEHIND:
         return readiness
-    action = f"Correct that, then run standby snapshot {readiness.plan}, which brings it up"
+    action = f"Correct that, then run standby snapshot {readiness.plan}, which updates it"
     severity = Severity.UNKNOWN if replica.refused else Severity.WARNING
     reason = _reason(Bucket.REPLICA, replica.words, replica.next_action or action, severity=severity)
     reasons = sorted([*readiness.reasons, reason], key=_rank)

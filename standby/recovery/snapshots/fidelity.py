@@ -196,7 +196,7 @@ def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: 
         Holding.FAILED: f"It is {status} at {to} and holds nothing, so it is overwritten. {_rebuilt(entry, changed)}",
         Holding.UNUSABLE: (
             f"It is {status} at {to}, and may hold a training, so it is left alone. "
-            f"To restore it all the same, first {delete}."
+            f"To restore it anyway, first {delete}."
         ),
     }
     return sentences[held]
@@ -211,7 +211,7 @@ def _rebuilt(entry: AnalyzerEntry, changed: str) -> str:
 
 
 def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
-    """Say whether what is there is still the verified copy that the ledger has."""
+    """Say whether the target still has the verified copy that the ledger has."""
     if found.record is None:
         return False
     then = found.record.target

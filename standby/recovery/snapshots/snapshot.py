@@ -30,7 +30,7 @@ class NewestSnapshotLost(SnapshotError, GuardRefused):
         older = f"the newest that is left is of {utc(left)}" if left else "and no other one is left"
         name = left.strftime("%Y-%m-%dT%H:%M:%SZ") if left else ""
         super().__init__(
-            f"Snapshot {snapshot} of plan {plan} was taken, and is in no list any more: "
+            f"Snapshot {snapshot} of plan {plan} was taken, and is no longer in any list: "
             f"older lists were put back, or somebody removed it; {older}",
             f"Find the vault that has it; to restore from the older one, name its time with --as-of {name}"
             if left

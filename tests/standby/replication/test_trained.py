@@ -330,7 +330,7 @@ async def test_by_order_the_trained_one_is_kept_beside_what_replaces_it() -> Non
     assert (shown.action, shown.kept_as) == (Action.REPLACE, KEPT)
     assert item.status is Status.SUCCEEDED
     assert {name: training(world, "west", name) for name in world.at("west")} == {"taught": None, KEPT: 1}
-    assert f"The trained taught of west is kept there as {KEPT}; delete it when it is not needed any more." in (
+    assert f"The trained taught of west is kept there as {KEPT}; delete it when it is no longer needed." in (
         item.warnings
     )
 

@@ -339,6 +339,6 @@ async def test_a_version_that_was_retired_is_told_with_those_to_move_to(
 ) -> None:
     status, code, inner = refused
     service.will(failure(status, code, inner=(inner, "No.") if inner else None))
-    with pytest.raises(ApiVersionRetired, match=f"west no longer speaks api-version {version}") as caught:
+    with pytest.raises(ApiVersionRetired, match=f"west no longer supports api-version {version}") as caught:
         await connect(service, api_version=version).list_analyzers()
     assert f"Set api_version: {others} for west" in caught.value.next_action

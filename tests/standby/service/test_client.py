@@ -147,7 +147,7 @@ async def test_defaults_that_were_never_set_are_told_apart(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({}, "a key cannot ask it"),
+        ({}, "it does not accept a key"),
         ({"arm_endpoint": "", "credentials": {"kind": "entra"}}, "arm_endpoint is empty"),
     ],
 )

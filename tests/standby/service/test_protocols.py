@@ -100,7 +100,7 @@ async def test_a_lost_answer_to_a_copy_is_never_repeated(pair: Pair, lost: Excep
         await pair.copy(leave)
     assert len(pair.service.requests) == 2
     assert (caught.value.resource, caught.value.analyzer) == ("west", "invoice-copy")
-    assert caught.value.next_action == "Run again: the target is looked at before anything is copied"
+    assert caught.value.next_action == "Run again: the target is checked before anything is copied"
 
 
 @pytest.mark.parametrize("nowhere", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])

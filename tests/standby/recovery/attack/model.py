@@ -154,7 +154,7 @@ class Model:
         self.check()
 
     def _judge_answers(self, ran: Ran) -> None:
-        """Whatever attends to a plan whose resource is down acts, or people were told of it lately."""
+        """Whatever attends to a plan whose resource is down acts, or people were told of it recently."""
         looks = ran.order[0] == "watch" or ran.order == ("evaluate", self.served)
         if ran.order[0] not in FLOWS or not looks or self.lost or self.world.outages[self.served] == "none":
             return
