@@ -179,7 +179,10 @@ def completed(
     body |= _present(sent, ("description", "tags"))
     body |= {"createdAt": moment, "lastModifiedAt": moment}
     body |= _present(sent, ("baseAnalyzerId",))
-    body["config"] = _completed_config(_object(sent.get("config")), _object(base.get("config")))
+    settings = (*_object(base.get("config")).items(), *_object(sent.get("config")).items())
+    said = {key: value for key, value in settings if value is not None and not key.startswith("_")}
+    own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
+    body["config"] = {**FACTS["config"], **said, **own}
     body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources", "mode", "scenario"))
     location = sent.get("processingLocation") or "geography"
     body |= {
@@ -188,7 +191,10 @@ def completed(
         "processingLocation": location,
         "supportedModels": FACTS["supported_models"],
     }
-    models = _completed_models(_present(_object(sent.get("models"))), api_version)
+    models = _present(_object(sent.get("models")))
+    # Inferred: `2025-05-01-preview` names deployments, and which of them embeds cannot be guessed.
+    if api_version != PREVIEW_2025 and "completion" in models:
+        models = {**models, "embedding": models.get("embedding", DEFAULT_EMBEDDING)}
     return body | {"models": models} if models else body
 
 
@@ -221,20 +227,6 @@ def takes_time(sent: Mapping[str, JsonValue]) -> bool:
 def models_of(body: Mapping[str, JsonValue]) -> dict[str, str]:
     """Give an analyzer's models by role: names of models, or of deployments under `2025-05-01-preview`."""
     return {role: name for role, name in _object(body.get("models")).items() if isinstance(name, str)}
-
-
-def _completed_config(sent: Mapping[str, JsonValue], inherited: Mapping[str, JsonValue]) -> JsonObject:
-    settings = (*inherited.items(), *sent.items())
-    said = {key: value for key, value in settings if value is not None and not key.startswith("_")}
-    own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
-    return {**FACTS["config"], **said, **own}
-
-
-def _completed_models(sent: JsonObject, api_version: str) -> JsonObject:
-    # Inferred: `2025-05-01-preview` names deployments, and which of them embeds cannot be guessed.
-    if api_version == PREVIEW_2025 or "completion" not in sent:
-        return sent
-    return {**sent, "embedding": sent.get("embedding", DEFAULT_EMBEDDING)}
 
 
 def _present(values: Mapping[str, JsonValue], keys: Iterable[str] | None = None) -> JsonObject:

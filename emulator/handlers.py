@@ -191,7 +191,10 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     state.get(call.api_version, call.analyzer)
     target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
-    if not isinstance(call.twist, VoidGrant) and _is_in_region(world, target_id, call):
+    region, target = call.body.get("targetRegion"), world.with_id(target_id)
+    # Inferred: a grant for a region where the target is not is of no use.
+    in_region = region is None or target is None or same_region(str(region), target.place.region)
+    if not isinstance(call.twist, VoidGrant) and in_region:
         state.grant((call.api_version, call.analyzer, target_id), expires_at)
     named: JsonObject = {"targetAzureResourceId": target_id}
     if "targetRegion" in call.body:
@@ -239,13 +242,6 @@ def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id
 def _end_of_permission(call: Call) -> datetime:
     seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else PERMITTED_SECONDS
     return call.now + timedelta(seconds=seconds)
-
-
-def _is_in_region(world: World, target_id: str, call: Call) -> bool:
-    # Inferred: a grant for a region where the target is not is of no use.
-    region = call.body.get("targetRegion")
-    target = world.with_id(target_id)
-    return region is None or target is None or same_region(str(region), target.place.region)
 
 
 OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}  # Role of a model, and its name in `deployments`

@@ -22,7 +22,7 @@ async def automation(plan: str, on: bool | None = None, reason: str = "") -> Sta
     Args:
         plan: Name of a saved recovery-plan block; the change is recorded in its audit log.
         on: Whether outages may start a failover; empty only shows whether they may.
-        reason: Why, for the audit log.
+        reason: Reason, for the audit log.
     """
     async with recovering(plan) as context:
         if on is None:

@@ -42,7 +42,7 @@ async def failover(
         to: The resource that is to serve; empty means the one that the plan prefers.
         mode: Planned copies the latest edits first, so the resource that serves must answer; unplanned never calls it.
             Empty means planned, and for one that was interrupted as it was begun.
-        reason: Why, for the audit log.
+        reason: Reason, for the audit log.
         force: Names of guards to pass although they refuse; "fence" continues although the fence or the audit log was
             lost, if there is a reason.
         home: The primary that the other resource serves for, where the plan has several.

@@ -140,7 +140,7 @@ class Commands(TyperGroup):
         except OSError as error:
             # Help and version are written by the library of the command line.
             cause = f"The text could not be written: {error.strerror or type(error).__name__}"
-            status = _failed("NotPrinted", cause, "Make room there, or send it elsewhere")
+            status = _failed("NotPrinted", cause, "Free space there, or redirect the output")
         except typer.TyperException as error:
             asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
             cause = error.format_message().replace("Value error, ", "")

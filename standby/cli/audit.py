@@ -26,7 +26,7 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
         if not check.problems:
             yield Line(f"{plan}: {_whole(check, key_id)}", mark="✓", style="green")
             for line in check.gaps:
-                text = f"Lines before {line.sequence} are lost: {line.actor} went on without them, as it says."
+                text = f"Lines before {line.sequence} are lost: {line.actor} continued without them, which it records."
                 yield Line(text, 2, "!", "yellow", wrong=True)
             continue
         yield Line(f"{plan}: {check.where} is damaged or was changed.", mark="✗", style="red", wrong=True)
@@ -41,7 +41,7 @@ def show_lines(check: AuditCheck, newest: int, *, verbose: bool = False) -> Iter
     """Show the newest lines of a log, oldest first; with the facts as they were written, where asked."""
     shown = check.lines[-newest:]
     if len(shown) < len(check.lines):
-        yield Line(f"Of {len(check.lines)} lines, the newest {len(shown)} (-n shows more):")
+        yield Line(f"The newest {len(shown)} of {len(check.lines)} lines (-n shows more):")
     for line in shown:
         epoch = "" if line.epoch is None else f", epoch {line.epoch}"
         yield Line(f"{line.sequence}  {line.at:%Y-%m-%d %H:%M:%S}Z  {sentence(words_of_line(line))}")

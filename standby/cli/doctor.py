@@ -145,7 +145,7 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
             date, now = answer.headers["Date"], clock.now()
         there = parsedate_to_datetime(date)
     except (httpx.HTTPError, KeyError, ValueError):
-        detail = "the service's answer has no time in it"
+        detail = "the service's answer has no date"
         return Check(name, "clock", None, detail, "Compare this machine's clock with another one")
     seconds = abs(now - there).total_seconds()
     if clock_skew(date, now):
@@ -292,7 +292,7 @@ def _secrets(value: object) -> Iterator[str]:
 
 
 LOST = (
-    "Mount or correct it. If it is lost, bring it back with standby vault move second vault where there is a replica, "
+    "Mount or correct it. If it is lost, restore it with standby vault move second vault if there is a replica, "
     "or from a backup"
 )
 WRITTEN = "doctor/written.txt"  # File of a vault that is written to see whether the vault can be written

@@ -156,20 +156,14 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
 
 async def _check(output: Output, configuration: Configuration, plan: str, asked: str) -> Exit:
     signer = signer_for(configuration.vault.signing)
-    handed_in = _handed_in(with_home(Path(asked)))
+    file = with_home(Path(asked))
     async with open_vault(configuration.vault) as vault:
-        if handed_in is None:
-            check = await verify_evidence(vault, plan, asked, signer)
+        if file.is_file():
+            beside = file.with_name(f"{file.name}{SEAL}")
+            seal = beside.read_bytes() if beside.is_file() else None
+            check = await check_evidence(vault, plan, signer, str(file.absolute()), file.read_bytes(), seal)
         else:
-            check = await check_evidence(vault, plan, signer, *handed_in)
+            check = await verify_evidence(vault, plan, asked, signer)
     output.results(evidence_lines(check))
     output.document(evidence_document(check))
     return Exit.ERROR if check.problems else Exit.DONE
-
-
-def _handed_in(file: Path) -> tuple[str, bytes, bytes | None] | None:
-    """Read evidence that was named by its file, and the signature beside it; `None` where it is no file."""
-    if not file.is_file():
-        return None
-    beside = file.with_name(f"{file.name}{SEAL}")
-    return str(file.absolute()), file.read_bytes(), beside.read_bytes() if beside.is_file() else None

@@ -163,7 +163,7 @@ async def _confirm(
     """Say what serves, and ask; the comparison too, where it is not seen already."""
     plan, fence = recovery.plan, await read_fence(recovery.vault, recovery.plan)
     chosen = found.primary if found is not None else choose_primary(plan, fence, named=primary)
-    question = f"{chosen} serves; complete what an earlier failback of plan {plan.name} may have left?"
+    question = f"{chosen} serves. Complete what an earlier failback of plan {plan.name} may have left undone?"
     if found is not None:
         question = f"Fail plan {plan.name} back from {found.standby} to {found.primary}?"
     present = Line(sentence(present_words(fence, chosen)))

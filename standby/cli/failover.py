@@ -128,10 +128,10 @@ async def command(
     """Fail a plan over to another resource; two resources are never active at the same time.
 
     Without --planned or --unplanned it is planned, and the resource that serves now has to answer.
-    Run it again to resume where it was interrupted. Until standby commit, name the resource that served before
+    Run it again to resume where it was interrupted. Before standby commit, name the resource that served before,
     to roll back.
 
-    Exit status: 0 the resource serves and every sink has it, 3 not all of it, 4 refused by a guard or not confirmed.
+    Exit status: 0 the resource serves and every sink has it, 3 only in part, 4 refused by a guard or not confirmed.
     """
     forced = _guards(force or [])
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=forced)
@@ -194,7 +194,7 @@ async def _decided(
             present.append(Line(sentence(told_words(await sinks_seen(recovery), decided.primary, fence.epoch))))
         reasons = [] if output.shows_results else reasons
         if decided.action == "roll back":
-            why = f"The failover to {decided.active} is not committed, so to name {decided.to} is to roll it back."
+            why = f"The failover to {decided.active} is not committed, so naming {decided.to} rolls it back."
             reasons = [Line(why, 2), *await _lost_lines(recovery, decided)]
         what: JsonObject = {"home": decided.primary, "from": decided.active, "to": decided.to, "reason": decided.reason}
         order = "rollback" if decided.action == "roll back" else "failover"
@@ -217,7 +217,7 @@ async def _lost_lines(recovery: RecoveryContext, request: FailoverRequest) -> li
     if not names:
         return [Line(f"Nothing was edited at {there} that {back} lacks.", 2)]
     lost = f"A rollback copies nothing: only {there} has what was edited there, {some_of(names, 10)}."
-    along = f"To take it along, run standby failback {recovery.plan.name} instead."
+    along = f"To keep it, run standby failback {recovery.plan.name} instead."
     return [Line(lost, 2, "!", "red"), Line(along, 2, "→")]
 
 
@@ -233,7 +233,7 @@ async def ask(
         try:
             await record_action(recovery, AuditAction.DECLINED, {"order": order, **facts})
         except StandbyError as error:
-            output.say(f"That it was declined could not be recorded: {error}")
+            output.say(f"The refusal could not be recorded: {error}")
         raise
 
 
@@ -244,7 +244,7 @@ async def settled(
     if FENCE in forced and reason.strip() and not yes:
         finding = await look(opened)
         if finding.problem:
-            question = f"Continue with plan {opened.plan.name} anyway, by what is still known?"
+            question = f"Continue with plan {opened.plan.name} anyway, with the records that are left?"
             await ask(output, opened, question, "force fence", {"reason": reason}, loss_lines(finding))
     return await settle(opened, forced, reason)
 
@@ -314,7 +314,7 @@ async def _confirm_commit(output: Output, recovery: RecoveryContext, primary: st
 def _guards(names: list[str]) -> frozenset[str]:
     for name in names:
         if name not in GUARDS:
-            text = f"there is no guard {name} that can be forced; there are {', '.join(GUARDS)}"
+            text = f"{name} is not a guard that can be forced; those are {', '.join(GUARDS)}"
             raise typer.BadParameter(text, param_hint="--force")
     return frozenset(names)
 

@@ -44,7 +44,7 @@ Primary = Annotated[
         "--primary",
         metavar="RESOURCE",
         autocompletion=RESOURCES,
-        help="The primary that is meant, if the plan has several.",
+        help="Which primary, if the plan has several.",
     ),
 ]
 
@@ -88,7 +88,7 @@ PastLoss = Annotated[
     Literal["fence"] | None,
     typer.Option("--force", metavar="fence", help="Continue although fence or audit log was lost, with --reason."),
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for the audit log.")]
 
 T = TypeVar("T")
 

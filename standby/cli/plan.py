@@ -101,7 +101,7 @@ async def command(
 ) -> Exit:
     """Show what a replication would do.
 
-    Exit status: 0 nothing to do, 2 something to do; or it is not known what serves.
+    Exit status: 0 nothing to do, 2 something to do, or it is unknown what serves.
     """
     asked = selection(analyzer, target, on_existing, force)
 
@@ -160,7 +160,7 @@ def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line
 async def check(context: typer.Context, plan: PlanName) -> Exit:
     """Show where the targets differ from their sources, without changing anything.
 
-    Exit status: 0 in sync, 2 drift; or it is not known what serves.
+    Exit status: 0 in sync, 2 drift, or it is unknown what serves.
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:

@@ -148,7 +148,9 @@ def runnable(command: Command) -> Callable[..., None]:
             status = _status(work, output)
         if output.stdout.failure:
             cause = f"The result could not be written to stdout: {output.stdout.failure}"
-            output.problem("NotPrinted", cause, "Make room there, or send it elsewhere; what was to be done was done")
+            output.problem(
+                "NotPrinted", cause, "Free space there, or redirect the output; the command itself was carried out"
+            )
             status = status or Exit.ERROR
         raise typer.Exit(status)
 
@@ -195,7 +197,7 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
         # What this machine does not give: a file, a folder, room, another open file.
         log.debug("where the error happened:", exc_info=error)
         about = f"{error.filename}: " if error.filename else ""
-        cause = f"This machine refused something: {about}{error.strerror or type(error).__name__}"
+        cause = f"The operating system refused: {about}{error.strerror or type(error).__name__}"
         next_action = "Correct that, then run it again: it continues, and repeats nothing"
         output.problem(type(error).__name__, cause, next_action)
         return Exit.ERROR

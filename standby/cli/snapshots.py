@@ -67,7 +67,7 @@ async def take(context: typer.Context, plan: PlanName, via: Via = "direct") -> E
     """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
 
     Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
-    damaged; 4 it is not known what serves.
+    damaged; 4 it is unknown what serves.
     """
     output: Output = context.obj
     configuration = output.load()
@@ -163,7 +163,7 @@ AsOf = Annotated[
     typer.Option(
         "--as-of",
         metavar="TIME",
-        help="From the newest snapshot of a time such as 2026-01-31T12:00 (UTC), or 2d ago, or of before.",
+        help="Use the newest snapshot at or before this time, such as 2026-01-31T12:00 (UTC) or 2d ago.",
     ),
 ]
 
@@ -182,10 +182,10 @@ async def rebuild(
     reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
-    """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten that may work.
+    """Rebuild analyzers from the vault. Their source is not called, and nothing that may work is overwritten.
 
-    What failed there, or is stuck, is rebuilt, too. What a failover left out and works by now is in the active map
-    again afterwards.
+    What failed there, or is stuck, is rebuilt too. What a failover left out and works now is afterwards in the active
+    map again.
 
     Exit status: 0 all of it is usable there, 3 some of it is not; with --dry-run 0 nothing to do, 2 something
     to do.

@@ -94,7 +94,7 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
 
     Nothing is changed. If the source does not answer, the records in the vault are used instead.
 
-    It says what the applications of each sink see, too: what serves, and whether that is the current map.
+    It also shows what the applications of each sink see: what serves, and whether that is the current map.
 
     Exit status: 0 every target is ready, 2 one is not ready or its state is unknown, a required sink does not hold
     the current map, or people were told of an outage or a failover that is not settled.
@@ -151,7 +151,7 @@ async def report(
 
     It is one file that needs nothing else. It can be written while the source does not answer.
 
-    Of several plans, one that cannot be read is named on the page, and the others are there.
+    If one of several plans cannot be read, the page names it and shows the others.
 
     Exit status: 0 the page is written, whatever it says.
     """

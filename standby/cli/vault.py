@@ -91,9 +91,10 @@ async def command(
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="vault, second, a folder, or a URL such as az://container/folder.")
     ],
-    target: Annotated[str, typer.Argument(metavar="TO", help="The same; it has to be empty, or an earlier copy.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The same; it must be empty, or an earlier copy.")],
     endpoint: Annotated[
-        str, typer.Option("--endpoint", metavar="URL", help="Of the storage account, where standby.yaml has another.")
+        str,
+        typer.Option("--endpoint", metavar="URL", help="Endpoint of the storage account, if standby.yaml has another."),
     ] = "",
 ) -> Exit:
     """Copy the vault to another place, every file compared afterwards. FROM stays as it is.

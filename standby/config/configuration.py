@@ -109,9 +109,15 @@ def disagreements(
     resources: Mapping[str, Resource], plans: Mapping[str, RecoveryPlan], also_known: frozenset[str] = frozenset()
 ) -> Iterator[tuple[Where, str]]:
     """Find what is wrong between parts that are right by themselves; other resources may be `also_known`."""
-    yield from _misnamed(resources, "resources")
-    yield from _misnamed(plans, "plans")
-    yield from _shared(resources)
+    for section, parts in (("resources", resources), ("plans", plans)):
+        for key, part in parts.items():
+            if part.name != key:
+                yield (section, key, "name"), f"must be {key}, the same as its key, or be left out"
+    for (one, first), (other, second) in combinations(resources.items(), 2):
+        if first.endpoint == second.endpoint:
+            yield ("resources", other, "endpoint"), _TWICE.format(one)
+        if first.resource_id.lower() == second.resource_id.lower():
+            yield ("resources", other, "resource_id"), _TWICE.format(one)
     known = {*resources, *also_known}
     for name, plan in plans.items():
         for position, pair in enumerate(plan.pairs):
@@ -127,20 +133,6 @@ def disagreements(
 
 
 _TWICE = "is the same as that of {}: each resource of the configuration must be a different one in Azure"
-
-
-def _misnamed(parts: Mapping[str, Resource] | Mapping[str, RecoveryPlan], section: str) -> Iterator[tuple[Where, str]]:
-    for key, part in parts.items():
-        if part.name != key:
-            yield (section, key, "name"), f"must be {key}, the same as its key, or be left out"
-
-
-def _shared(resources: Mapping[str, Resource]) -> Iterator[tuple[Where, str]]:
-    for (one, first), (other, second) in combinations(resources.items(), 2):
-        if first.endpoint == second.endpoint:
-            yield ("resources", other, "endpoint"), _TWICE.format(one)
-        if first.resource_id.lower() == second.resource_id.lower():
-            yield ("resources", other, "resource_id"), _TWICE.format(one)
 
 
 def _written_twice(plans: Mapping[str, RecoveryPlan]) -> Iterator[tuple[Where, str]]:

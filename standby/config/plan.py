@@ -239,7 +239,7 @@ class RecoveryPlan(Strict):
         seen = Counter((pair.source, target) for pair in self.pairs for target in pair.targets)
         twice = [f"{source} to {target}" for (source, target), times in seen.items() if times > 1]
         if twice:
-            raise ValueError(f"has a pair twice: {', '.join(twice)}")
+            raise ValueError(f"names a pair twice: {', '.join(twice)}")
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ FileMode = Annotated[  # Who may read a file, and who may write it
 ]
 
 READ_BY_ALL = 0o644
-REQUIRED = "Whether a failover waits for this sink; one that is not required is published to later where it fails."
+REQUIRED = "Whether a failover waits for this sink; one that is not required and fails is published to later."
 Required = Annotated[bool, Field(description=REQUIRED)]
 
 

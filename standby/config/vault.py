@@ -173,7 +173,7 @@ class VaultSettings(Place):
     @model_validator(mode="after")
     def _has_another_second(self) -> Self:
         if self.second is not None and (self.second.folder, self.second.url) == (self.folder, self.url):
-            raise ValueError("names one place twice: its second must be another one")
+            raise ValueError("is the same place as its second: choose another one")
         return self
 
     @property

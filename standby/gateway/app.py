@@ -157,20 +157,16 @@ class _Gateway:
 
     async def event_grid(self, request: Request) -> Response:
         self._admit(request)
-        if request.method == "OPTIONS":
-            return self._permission(request)
+        if request.method == "OPTIONS":  # Whether CloudEvents may be delivered here.
+            origin = allowed_origin(request.headers.get("webhook-request-origin"))
+            log.info("%s requested permission to deliver here, and has it", origin)
+            permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(self.pace.per_minute)}
+            return Response(headers={"Allow": "POST, OPTIONS", **permission})
         found = read_delivery(await read_json(request))
         if isinstance(found, Validation):
             log.info("Event Grid requested permission to deliver here, and has it")
             return JSONResponse({"validationResponse": found.code})
         return await self._take(found)
-
-    def _permission(self, request: Request) -> Response:
-        """Answer whether CloudEvents may be delivered here."""
-        origin = allowed_origin(request.headers.get("webhook-request-origin"))
-        log.info("%s requested permission to deliver here, and has it", origin)
-        permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(self.pace.per_minute)}
-        return Response(headers={"Allow": "POST, OPTIONS", **permission})
 
     def _admit(self, request: Request) -> None:
         # Senders without the token do not use up the rate of those who have it.

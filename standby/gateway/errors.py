@@ -46,7 +46,7 @@ class NotJson(Refused):
 class Malformed(Refused):
     status = 400
 
-    def __init__(self, what: str, reason: str, next_action: str = "Correct what sends it") -> None:
+    def __init__(self, what: str, reason: str, next_action: str = "Correct the sender") -> None:
         super().__init__(f"The request is not a valid {what}: {reason}", next_action)
 
 

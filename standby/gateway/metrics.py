@@ -85,30 +85,27 @@ class Scrapes:
         if state is None:
             return []
         if state.behind is None:
-            raise PartUnreadable(state.where, state.problem or "it does not say how far it is behind")
+            raise PartUnreadable(state.where, state.problem or "how far it is behind is unknown")
         since = state.since or self._clock.now()
         lag = max(0.0, (self._clock.now() - since).total_seconds()) if state.behind else 0.0
         return [(telemetry.REPLICA_BEHIND, state.behind, ()), (telemetry.REPLICA_LAG, lag, ())]
 
 
-async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> Iterator[Sample]:
-    found = await LastStates.read(vault, plan.name, PartUnreadable)
-    return _of_targets(plan, found, now)
-
-
-def _of_targets(plan: RecoveryPlan, found: LastStates, now: datetime) -> Iterator[Sample]:
+async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> list[Sample]:
+    known = await LastStates.read(vault, plan.name, PartUnreadable)
+    found: list[Sample] = []
     if plan.objectives.rpo is not None:
-        yield telemetry.RPO_OBJECTIVE, plan.objectives.rpo.total_seconds(), (plan.name,)
-    for pair, state in found.states.items():
+        found.append((telemetry.RPO_OBJECTIVE, plan.objectives.rpo.total_seconds(), (plan.name,)))
+    for pair, state in known.states.items():
         about = (plan.name, *pair.split("/", 1))
-        for each in State:
-            yield telemetry.READINESS, float(each is state), (*about, each.value)
-    for pair, samples in found.history.items():
+        found += [(telemetry.READINESS, float(each is state), (*about, each.value)) for each in State]
+    for pair, samples in known.history.items():
         about = (plan.name, *pair.split("/", 1))
         if samples and samples[-1].oldest_point is not None:
-            yield telemetry.RPO_AGE, max(0.0, (now - samples[-1].oldest_point).total_seconds()), about
-    if checks := [samples[-1].at for samples in found.history.values() if samples]:
-        yield telemetry.LAST_SUCCESS, min(checks).timestamp(), ("check", plan.name)
+            found.append((telemetry.RPO_AGE, max(0.0, (now - samples[-1].oldest_point).total_seconds()), about))
+    if checks := [samples[-1].at for samples in known.history.values() if samples]:
+        found.append((telemetry.LAST_SUCCESS, min(checks).timestamp(), ("check", plan.name)))
+    return found
 
 
 async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:

@@ -142,8 +142,8 @@ def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> t
     found = tuple(each for each in resources if each.resource_id.lower() in ids or _plain(each.region) in regions)
     if found:
         return found
-    about = ", ".join((*notice.resources, *notice.regions)) or "nothing"
-    return Ignored(f"It is about no resource of the configuration, but about {about}")
+    about = ", ".join((*notice.resources, *notice.regions)) or "no resource"
+    return Ignored(f"It is about {about}, and about none of the configuration")
 
 
 def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime) -> Event:

@@ -153,14 +153,15 @@ async def begin_chunk(
 
 def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPlan:
     """Refuse what was edited since its fingerprint was approved; analyzers without one are not judged."""
-    return replace(plan, items=tuple(_held(item, expected.get(item.analyzer)) for item in plan.items))
 
+    def held(item: PlanItem) -> PlanItem:
+        approved = expected.get(item.analyzer)
+        if item.action not in ACTING or approved is None or same_meaning(approved, item.expected.fingerprint):
+            return item
+        reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, check it, and apply it."
+        return replace(item, action=Action.REFUSE, reason=reason)
 
-def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
-    if item.action not in ACTING or fingerprint is None or same_meaning(fingerprint, item.expected.fingerprint):
-        return item
-    reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, check it, and apply it."
-    return replace(item, action=Action.REFUSE, reason=reason)
+    return replace(plan, items=tuple(map(held, plan.items)))
 
 
 def _with_children(plan: ReplicationPlan, keys: Iterable[Key]) -> set[Key]:

@@ -239,9 +239,9 @@ def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
 
 
 def _is_chosen(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
-    changed_at = analyzer.last_modified_at
+    changed_at, tags = analyzer.last_modified_at, [wanted.partition("=") for wanted in plan.tags]
     return (
-        all(_has_tag(analyzer, wanted) for wanted in plan.tags)
+        all(key in analyzer.tags and matches(analyzer.tags[key], [pattern]) for key, _, pattern in tags)
         and matches(analyzer.base_analyzer_id or "", plan.base)
         # One whose date is unknown is protected: leaving it out could lose it.
         and (plan.modified_since is None or changed_at is None or changed_at >= moment_of(plan.modified_since, now))
@@ -253,12 +253,6 @@ def must_match(patterns: Iterable[str], known: Collection[str]) -> None:
     for pattern in patterns:
         if pattern != "*" and not any(matches(name, [pattern]) for name in known):
             raise NothingSelected("analyzer", pattern, sorted(known))
-
-
-def _has_tag(analyzer: Analyzer, wanted: str) -> bool:
-    key, _, pattern = wanted.partition("=")
-    value = analyzer.tags.get(key)
-    return value is not None and matches(value, [pattern])
 
 
 SERVING_AGE = 60.0  # Seconds for which what a resource serves is taken as still true

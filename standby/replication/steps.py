@@ -91,22 +91,15 @@ class RunContext:
         return write_ledger(self.vault, source, target, self.api_version(source))
 
 
-async def save_replaced(context: RunContext, target: str, analyzer: Analyzer) -> str:
-    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is."""
-    # As in a snapshot, it is without signatures that would give access to labelled data.
-    name = analyzer.analyzer_id
-    moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
-    path = f"replaced/{target}/{name}/{moment}.json"
-    text = json.dumps(without_access(analyzer.definition()), indent=1, ensure_ascii=False)
-    await context.vault.write(path, text.encode())
-    sentence = f"The analyzer {name} that {target} had before is saved in {context.vault.where(path)}."
-    log.info("%s", sentence)
-    return sentence
-
-
 async def make_room(context: RunContext, target: str, there: Analyzer) -> tuple[bool, str]:
     """Save what is overwritten, delete it where that must be; give whether to ask to replace, and where it is saved."""
-    saved = await save_replaced(context, target, there)
+    # As in a snapshot, it is without signatures that would give access to labelled data.
+    name, moment = there.analyzer_id, f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
+    path = f"replaced/{target}/{name}/{moment}.json"
+    text = json.dumps(without_access(there.definition()), indent=1, ensure_ascii=False)
+    await context.vault.write(path, text.encode())
+    saved = f"The analyzer {name} that {target} had before is saved in {context.vault.where(path)}."
+    log.info("%s", saved)
     can_replace = context.connections[target].resource.api_version != PREVIEW_2025
     if not can_replace:
         await context.connections[target].delete_analyzer(there.analyzer_id)

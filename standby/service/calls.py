@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import ssl
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import TypeAlias, TypeVar, cast
 from urllib.request import proxy_bypass
 
@@ -99,13 +99,11 @@ def _is_excepted(url: httpx.URL) -> bool:
     if proxy_bypass(f"{url.host}:{url.port or _DEFAULT_PORTS.get(url.scheme)}"):
         return True
     address, excepted = address_of(url.host), os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
-    return any(address is not None and address in network for network in _networks(excepted))
-
-
-def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
-    for entry in text.split(","):
+    for entry in excepted.split(",") if address is not None else ():
         with suppress(ValueError):  # Most are names.
-            yield ip_network(entry.strip().replace("[", "").replace("]", ""), strict=False)
+            if address in ip_network(entry.strip().replace("[", "").replace("]", ""), strict=False):
+                return True
+    return False
 
 
 def _through(value: str, variable: str) -> Route:

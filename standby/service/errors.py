@@ -187,8 +187,8 @@ class UntrustedCertificate(ServiceError):
 
 class ArmUnavailable(ServiceError):
     advice = (
-        "Give the resource Entra credentials and an arm_endpoint to have its deployments checked, and its resource_id, "
-        "whose upper and lower case must be Azure's"
+        "Give the resource Entra credentials and an arm_endpoint, so that its deployments and the spelling of its "
+        "resource_id can be checked"
     )
 
 

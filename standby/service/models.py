@@ -45,20 +45,18 @@ def read_timestamp(text: str) -> datetime:
         raise ValueError("out of range") from error
 
 
-def _timestamp_or_none(value: object) -> datetime | None:
-    # One analyzer with an odd date must not cost the whole listing; `to_json` still has what was sent.
-    if not isinstance(value, str):
-        return value if isinstance(value, datetime) else None
-    try:
-        return read_timestamp(value)
-    except ValueError:
-        return None
-
-
 def _timestamp(value: object) -> object:
     if value is not None and not isinstance(value, str):
         raise ValueError("no timestamp")
     return None if value is None else read_timestamp(value)
+
+
+def _timestamp_or_none(value: object) -> object:
+    # One analyzer with an odd date must not cost the whole listing; `to_json` still has what was sent.
+    try:
+        return value if isinstance(value, datetime) else _timestamp(value)
+    except ValueError:
+        return None
 
 
 def _lower(value: object) -> object:
@@ -92,10 +90,6 @@ def _text(item: object) -> str:
     if isinstance(item, dict):
         item = ": ".join(str(item[key]) for key in ("code", "message") if item.get(key))
     return clean(" ".join(clean(hidden(str(item or ""))).split()), MOST_WARNING_CHARACTERS)
-
-
-def _analyzer_or_none(value: object) -> object:
-    return value if isinstance(value, dict) and "analyzerId" in value else None
 
 
 TextOrEmpty = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
@@ -295,7 +289,7 @@ class Operation(_Wire):
     id: str
     status: Annotated[str, BeforeValidator(_operation_status)]
     error: ErrorDetail | None = None
-    result: Annotated[Analyzer | None, BeforeValidator(_analyzer_or_none)] = None
+    result: Annotated[Analyzer | None, BeforeValidator(lambda value: value if has_id(value) else None)] = None
 
     @property
     def done(self) -> bool:

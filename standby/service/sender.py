@@ -67,13 +67,6 @@ def _path(request: httpx.Request) -> str:
     return hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
 
 
-def _by_aiohttp(tls: Tls, proxy: str | None) -> httpx.AsyncBaseTransport:
-    # Importing aiohttp takes a sixth of a second, which what calls nobody is spared.
-    from standby.service.transport import Transport  # noqa: PLC0415
-
-    return Transport(tls, proxy)
-
-
 @dataclass(eq=False, kw_only=True)
 class Sender:
     """One HTTP client for one origin; nothing is opened before it is used."""
@@ -96,7 +89,10 @@ class Sender:
         self._silences: dict[str, Silence] = {}
         self._route = Route() if self.transport is not None else route_to(self.endpoint, self.tls)
         self._clock_seen = self._closed = False
-        self._transport = self.transport or _by_aiohttp(self.tls, self._route.proxy)
+        # Importing aiohttp takes a sixth of a second, which what calls nothing is spared.
+        from standby.service.transport import Transport  # noqa: PLC0415
+
+        self._transport = self.transport or Transport(self.tls, self._route.proxy)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -197,9 +193,13 @@ class Sender:
                 raise
             finally:
                 patience.end(loop.time(), answered=answered)
-        self._see_clock(response)
+        # Say once if the clock of this machine is wrong, by the date of an answer.
+        skew = "" if self._clock_seen else clock_skew(response.headers.get("date"), self.clock.now())
+        self._clock_seen = True
+        if skew:
+            log.warning("The clock of this machine is %s that of %s: set it by NTP", skew, self.name)
         if response.is_redirect:
-            raise self._redirected(response, call)
+            self.absolute(response.headers.get("location", ""), call.analyzer)
         if not response.is_success:
             raise error_of_answer(response, call.analyzer, self.name, self.clock.now())
         wait = retry_after_of(response, self.clock.now())
@@ -330,17 +330,3 @@ class Sender:
             response.request = request
             await take_in(response)
         return response
-
-    def _see_clock(self, response: httpx.Response) -> None:
-        """Say once if the clock of this machine is wrong, by the date of an answer."""
-        skew = "" if self._clock_seen else clock_skew(response.headers.get("date"), self.clock.now())
-        self._clock_seen = True
-        if skew:
-            log.warning("The clock of this machine is %s that of %s: set it by NTP", skew, self.name)
-
-    def _redirected(self, response: httpx.Response, call: Call) -> errors.ServiceError:
-        try:
-            self.absolute(response.headers.get("location", ""), call.analyzer)
-        except errors.ForeignOrigin as error:
-            return error
-        return error_of_answer(response, call.analyzer, self.name, self.clock.now())

@@ -49,7 +49,7 @@ class ContainerMissing(VaultUnavailable):
 
 
 class AccessRefused(VaultUnavailable):
-    advice = "Correct the credentials of the vault; they must allow to read, write, list and delete there"
+    advice = "Correct the credentials of the vault; they must allow reading, writing, listing and deleting there"
 
 
 class WriteUnsettled(VaultUnavailable):
@@ -253,7 +253,7 @@ class NothingToMove(_OfPlaces, VaultError):
 
 
 class OtherVault(_OfPlaces, GuardRefused):
-    _cause = "{where} holds what {other} has not, or has as it was before, and it would be lost"
+    _cause = "{where} has files that {other} lacks, or has in an older state: they would be lost"
     _advice = "Name an empty place as TO; standby audit show lists what each of them has"
 
 

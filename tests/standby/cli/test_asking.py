@@ -152,7 +152,7 @@ def test_at_a_terminal_the_present_state_stands_above_the_question(
         "failover": "standby-health: west is healthy.",
         "failover unplanned": "standby-health: west is healthy.",
         "rollback": "Nothing was edited at west that east lacks.",
-        "commit": "west cannot be rolled back to east any more",
+        "commit": "west can no longer be rolled back to east",
         "failback": "in sync",
     }
     assert reasons[order] in " ".join(shown.split())
@@ -257,7 +257,7 @@ def test_going_on_past_lost_records_is_asked_about_before_they_are_written(site:
     terminal.answer("n\n")
 
     assert process.wait(60) == 4
-    assert "by what is still known?" in shown
+    assert "with the records that are left?" in shown
     assert not fence.exists()
 
 

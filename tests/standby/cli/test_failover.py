@@ -176,7 +176,7 @@ def test_what_serves_already_is_refused(site: Workspace) -> None:
     [
         (["--to", "nowhere"], "nowhere is not a target of plan invoices"),
         (["--to", "west", "--primary", "north"], "north is not a primary of plan invoices"),
-        (["--to", "west", "--force", "everything"], "there is no guard everything"),
+        (["--to", "west", "--force", "everything"], "everything is not a guard"),
     ],
 )
 def test_what_cannot_be_meant_is_told(site: Workspace, arguments: list[str], told: str) -> None:

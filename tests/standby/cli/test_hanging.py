@@ -79,7 +79,7 @@ def test_what_was_known_of_a_target_that_hangs_stays_known(site: Workspace, clou
 def test_a_run_says_what_it_could_not_look_at(site: Workspace, cloud: Cloud) -> None:
     hang(cloud, "west")
     ran = site.run("check", "invoices")
-    assert "west could not be looked at, and what concerns it is blocked" in ran.out
+    assert "west could not be read, and everything about it is blocked" in ran.out
 
 
 def test_a_plan_whose_source_hangs_ends_with_the_reason(site: Workspace, cloud: Cloud) -> None:

@@ -28,7 +28,7 @@ def test_a_plain_line_tells_of_the_work_and_not_of_what_needed_none() -> None:
 
 def test_what_is_counted_is_counted_once() -> None:
     said = shown(quiet=False, seconds=60.0, succeeded=5, blocked=2, refused=1)
-    assert said.startswith("5 of 7: 2 in flight, 5 copied (besides, 3 not begun), ")
+    assert said.startswith("5 of 7: 2 in flight, 5 copied (3 more not begun), ")
 
 
 def test_plain_lines_come_only_now_and_then() -> None:

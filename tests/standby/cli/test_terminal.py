@@ -55,7 +55,7 @@ def test_shows_a_live_line_and_then_a_report_that_fits(workspace: Workspace, clo
     assert status == 3
     shown = CONTROL.sub("", written)
     live, _, report = shown.partition("east → west: ")
-    assert re.search(r"\d in flight, \d copied .besides, 1 not begun. .* \d/9 .*/min left: ", live)
+    assert re.search(r"\d in flight, \d copied .1 more not begun. .* \d/9 .*/min left: ", live)
     lines = report.splitlines()
     assert max(len(line) for line in lines if "http" not in line) <= 80
     # A long reason is broken between words, behind its mark, and nothing of it is lost.

@@ -33,7 +33,7 @@ def test_a_configuration_that_still_names_a_block_gets_one_error_that_says_what_
     assert ran.status == 1
     error = ran.document["error"]
     assert error["kind"] == "ConfigurationError"
-    assert error["cause"].count("cannot be a Prefect block any more") == 1
+    assert error["cause"].count("can no longer be a Prefect block") == 1
     assert "url: az://CONTAINER/FOLDER with endpoint and credentials" in error["cause"]
     assert not (workspace.folder / "own").exists()
 

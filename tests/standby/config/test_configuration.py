@@ -150,9 +150,9 @@ def test_a_vault_has_a_local_folder_unless_it_is_object_storage(values: dict[str
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"block": "s3-bucket/vault"}, "cannot be a Prefect block any more"),
+        ({"block": "s3-bucket/vault"}, "can no longer be a Prefect block"),
         ({"block": "s3-bucket/vault", "path": "vault"}, "url: az://CONTAINER/FOLDER with endpoint and credentials"),
-        ({"second": {"block": "s3-bucket/vault"}}, "cannot be a Prefect block any more"),
+        ({"second": {"block": "s3-bucket/vault"}}, "can no longer be a Prefect block"),
         ({"path": "vault", "url": "s3://bucket"}, "either a path or a url"),
         ({"url": "az://container/vault"}, "needs an endpoint"),
         ({"url": "az://container", "endpoint": "http://account.blob.core.windows.net"}, "must begin with https://"),

@@ -76,8 +76,11 @@ async def test_one_alert_may_be_about_several_resources(gateway: Gateway) -> Non
 @pytest.mark.parametrize(
     ("essentials", "reason"),
     [
-        ({"alertTargetIDs": [resource_id("south")]}, "It is about no resource of the configuration"),
-        ({"alertTargetIDs": None, "configurationItems": None}, "It is about no resource of the configuration"),
+        ({"alertTargetIDs": [resource_id("south")]}, ", and about none of the configuration"),
+        (
+            {"alertTargetIDs": None, "configurationItems": None},
+            "It is about no resource, and about none of the configuration",
+        ),
         ({"severity": "Sev3"}, "Its severity Sev3 is not one of Sev0, Sev1 and Sev2"),
         ({"severity": None}, "Its severity None is not one of Sev0, Sev1 and Sev2"),
         (

@@ -66,7 +66,7 @@ async def test_without_a_stage_the_status_counts(gateway: Gateway) -> None:
         ),
         (
             {"services": impacted(("Cognitive Services", ["Global"]))},
-            "It is about no resource of the configuration, but about Global",
+            "It is about Global, and about none of the configuration",
         ),
         ({"services": []}, "The Service Health incident is about other services"),
     ],

@@ -248,7 +248,7 @@ def test_a_client_secret_fails_cleanly_where_entra_cannot_be_reached(
         finally:
             await auth.aclose()
 
-    with pytest.raises(NotConnected, match="Entra cannot be asked for a token") as caught:
+    with pytest.raises(NotConnected, match="Entra cannot be reached for a token") as caught:
         fast_time(ask(), grace=0.02)
     assert "canary" not in f"{caught.value!s} {caught.value!r}"
     assert service.requests == []
@@ -268,7 +268,7 @@ def test_a_copy_for_which_no_token_could_be_had_has_certainly_not_begun(
         async with ContentUnderstandingClient(target, retries=retries, transport=transport) as client:
             await protocol_for(source, target).copy(client, leave, overrides=DeploymentOverrides(), allow_replace=False)
 
-    with pytest.raises(NotConnected, match="west: Entra cannot be asked"):
+    with pytest.raises(NotConnected, match="west: Entra cannot be reached"):
         fast_time(copy(), grace=0.02)
 
 

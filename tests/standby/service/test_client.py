@@ -93,7 +93,7 @@ async def test_a_build_whose_operation_is_nowhere_is_an_error(
     connect: Connect, service: Service, location: str | None
 ) -> None:
     service.will(begun(location))
-    with pytest.raises(ProtocolError, match="does not say where"):
+    with pytest.raises(ProtocolError, match="its answer does not name it"):
         await connect(service).put_analyzer("a", {})
 
 
