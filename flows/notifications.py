@@ -161,23 +161,9 @@ def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[Automa
     within = timedelta(seconds=SILENCE * period)
     yield made(
         "of silence",
-<<<<<<< HEAD
-        f"The watch of plan {plan.name} has not said for {SILENCE * period:.0f} s whether "
-        f"{{{{ labels.prefect.resource.id }}}} is healthy, so an outage of it would not be noticed. {doctor}",
-        no_look(after=looks, for_each={"prefect.resource.id"}, within=within),
-=======
         f"The watch of plan {plan.name} has not reported for {SILENCE * period:.0f} s whether "
         f"{{{{ labels.prefect.resource.id }}}} is healthy. An outage of it would not be noticed. {doctor}",
-        EventTrigger(
-            after=looks,
-            expect=looks,
-            match=any_resource,
-            match_related=of_the_plan,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            within=within,
-        ),
->>>>>>> 0364600 (Say by kind in plain words what had odd turns, and keep it so by a test of messages, help, docstrings and pages)
+        no_look(after=looks, for_each={"prefect.resource.id"}, within=within),
     )
     yield made(
         "again of silence",

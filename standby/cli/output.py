@@ -322,15 +322,9 @@ class NotConfirmed(GuardRefused):
 class NobodyToAsk(GuardRefused):
     def __init__(self, what: str) -> None:
         super().__init__(
-<<<<<<< HEAD
             f"This {what}, and nobody can be asked to confirm it, because stdin or stderr is not a terminal; "
             "nothing was changed",
-            "Add --yes if it is meant, or run it at a terminal",
-=======
-            "This changes what serves, and nobody can be asked to confirm it, because stdin or stderr is not a "
-            "terminal; nothing was changed",
             "Add --yes if that is intended, or run it at a terminal",
->>>>>>> 0364600 (Say by kind in plain words what had odd turns, and keep it so by a test of messages, help, docstrings and pages)
         )
 
 

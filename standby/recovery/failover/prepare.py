@@ -268,15 +268,6 @@ async def assessed(context: RecoveryContext, primary: str, to: str, fence: Fence
         raise TargetNotReady(to, [str(error)]) from None
 
 
-<<<<<<< HEAD
-=======
-def reasons_against(readiness: Readiness) -> list[str]:
-    """Give the reasons against a target, except the failover itself."""
-    serious = [each for each in readiness.reasons if each.severity is not Severity.WARNING]
-    return [reason.text for reason in serious if reason.bucket not in BY_THE_FAILOVER]
-
-
->>>>>>> 0364600 (Say by kind in plain words what had odd turns, and keep it so by a test of messages, help, docstrings and pages)
 async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:
     """List the analyzers of a resource, in bounded time; `TargetNotReady` where it does not answer."""
     try:

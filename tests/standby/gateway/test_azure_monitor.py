@@ -76,7 +76,7 @@ async def test_one_alert_may_be_about_several_resources(gateway: Gateway) -> Non
 @pytest.mark.parametrize(
     ("essentials", "reason"),
     [
-        ({"alertTargetIDs": [resource_id("south")]}, ", and about none of the configuration"),
+        ({"alertTargetIDs": [resource_id("south")]}, "It is about /subscriptions"),
         (
             {"alertTargetIDs": None, "configurationItems": None},
             "It is about no resource, and about none of the configuration",

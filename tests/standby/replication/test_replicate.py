@@ -278,7 +278,7 @@ async def test_a_copy_that_another_plan_made_is_never_replaced_in_turn(
         assert leaf_of(shared, "hub") == description
         assert statuses(report) == {("hub", "leaf"): Status.BLOCKED, ("hub", "other"): statuses(report)["hub", "other"]}
         reason = next(item.reason for item in report.items if item.analyzer == "leaf")
-        assert reason.startswith("Another plan copied leaf to hub from east, and the two would overwrite each other")
+        assert reason.startswith("Another plan copied leaf to hub from east: the two would overwrite each other")
         assert f"remove {tmp_path}/ledger/{RELEASED}/east_hub.jsonl)" in reason
 
 
