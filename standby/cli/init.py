@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from standby.config.configuration import load_configuration
 from standby.config.errors import ConfigurationError, UnknownName, summary
 from standby.config.resource import ARM_HOSTS, PUBLIC, RESOURCE_ID, RESOURCE_NAME, Resource, is_loopback
 from standby.config.schema import configuration_schema
+from standby.config.yaml_file import fill
 from standby.document import JsonObject, json_text, write_whole
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.inventory import take_inventory
@@ -105,6 +107,12 @@ def called(wanted: str) -> str:
     return (urlsplit(wanted).hostname or "").partition(".")[0] if "://" in wanted else wanted.rpartition("/")[2]
 
 
+def is_meant(account: ListedAccount, wanted: str) -> bool:
+    if re.match(RESOURCE_ID, wanted):
+        return account.id.lower() == wanted.lower()
+    return called(wanted).lower() in {account.name.lower(), account.subdomain.lower()}
+
+
 def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: bool) -> Found:
     """Read what Azure says of a resource."""
     urls = [account.endpoints.get("AI Foundry API", ""), account.endpoints.get("Content Understanding", "")]
@@ -115,7 +123,7 @@ def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: 
     if by_key and account.keys_disabled:
         by_key = False
         notes.append("keys are switched off in Azure, so it is called by an Entra identity")
-    settings["credentials"] = {"kind": "key", "key": f"${{{variable(name)}_KEY}}"} if by_key else {"kind": "entra"}
+    settings["credentials"] = access(name, by_key=by_key)
     if account.public_access.lower() == "disabled":
         notes.append("(!) it is closed to public networks: run Standby where its private endpoint can be reached")
     if arm_endpoint != PUBLIC.arm:
@@ -134,7 +142,7 @@ def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: 
     return found
 
 
-def from_name(wanted: str, name: str) -> Found:
+def from_name(wanted: str, name: str, *, by_key: bool) -> Found:
     """Make the best of a name, an id or an endpoint: what else is needed comes from the environment."""
     prefix = f"${{{variable(name)}"
     endpoint = wanted if "://" in wanted else f"https://{called(wanted)}.services.ai.azure.com"
@@ -142,9 +150,13 @@ def from_name(wanted: str, name: str) -> Found:
         "endpoint": endpoint.rstrip("/"),
         "region": f"{prefix}_REGION}}",
         "resource_id": wanted if re.match(RESOURCE_ID, wanted) else f"{prefix}_ID}}",
-        "credentials": {"kind": "key", "key": f"{prefix}_KEY}}"},
+        "credentials": access(name, by_key=by_key),
     }
     return Found(name, settings, notes=("(!) Azure was not asked about it: correct what is wrong here",))
+
+
+def access(name: str, *, by_key: bool) -> JsonObject:
+    return {"kind": "key", "key": f"${{{variable(name)}_KEY}}"} if by_key else {"kind": "entra"}
 
 
 def variable(name: str) -> str:
@@ -162,32 +174,26 @@ def names_of(given: Sequence[tuple[str, str]]) -> list[str]:
     return names
 
 
-async def read(found: Found) -> Found:
+async def read(found: Found, *, signed_in: bool) -> Found:
     """Read the analyzers, defaults and deployments of a resource, where it can be called."""
     if found.left_out:
         return found
-    settings = dict(found.settings)
-    for key, value in settings.items():
-        missing = re.findall(r"\$\{(\w+)\}", str(value))
-        if missing and missing[0] not in os.environ:
-            return replace(found, unread=f"its analyzers were not read, because {missing[0]} is not set")
-        if isinstance(value, dict) and "key" in value:
-            settings[key] = {**value, "key": os.environ[missing[0]]}
-        elif missing:
-            settings[key] = os.environ[missing[0]]
+    filled = fill({"name": found.name, **found.settings}, os.environ)
+    if filled.problems and signed_in:
+        # For this once whoever is signed in may do instead of a key that nobody has set yet.
+        filled = fill({"name": found.name, **found.settings, "credentials": access("", by_key=False)}, os.environ)
     try:
-        resource = Resource.model_validate({"name": found.name, **settings})
-        async with (
-            ContentUnderstandingClient(resource, tls=trusted_certificates(), retries=PATIENCE) as client,
-            asyncio.timeout(LONGEST),
-        ):
+        resource = Resource.model_validate(filled.data)
+        client = ContentUnderstandingClient(resource, tls=trusted_certificates(), retries=PATIENCE)
+        async with client, asyncio.timeout(LONGEST):
             return replace(found, inventory=await take_inventory(client))
     except ServiceError as error:
-        return replace(found, unread=f"its analyzers were not read: {error}")
+        why = str(error)
     except TimeoutError:
-        return replace(found, unread=f"its analyzers were not read: it did not answer within {LONGEST:g} s")
+        why = f"it did not answer within {LONGEST:g} s"
     except ValidationError as error:
-        return replace(found, unread=f"its analyzers were not read: {summary(error)}")
+        why = "; ".join(problem.message for problem in filled.problems) or summary(error)
+    return replace(found, unread=f"its analyzers were not read: {why}")
 
 
 async def gather(
@@ -204,7 +210,7 @@ async def gather(
     accounts = discovery.accounts
     unknown: list[str] = []
     if named:
-        by_name = {each: [it for it in accounts if each.lower() in {it.name.lower(), it.id.lower()}] for each in named}
+        by_name = {each: [it for it in accounts if is_meant(it, each)] for each in named}
         accounts = list({it.id: it for found in by_name.values() for it in found}.values())
         unknown = [each for each, found in by_name.items() if not found]
     if unknown and discovery.signed_in:
@@ -212,13 +218,13 @@ async def gather(
         discovery.problems.append(problem)
         unknown = []
     names = names_of([(it.name, it.location) for it in accounts] + [(called(each), "") for each in unknown])
-    by_key = credentials == "key"
-    found = [from_azure(it, name, arm_endpoint, by_key=by_key) for it, name in zip(accounts, names, strict=False)]
-    found += [from_name(it, name) for it, name in zip(unknown, names[len(accounts) :], strict=True)]
+    left = iter(names)
+    found = [from_azure(it, next(left), arm_endpoint, by_key=credentials == "key") for it in accounts]
+    found += [from_name(it, next(left), by_key=credentials != "entra") for it in unknown]
     if all(each.left_out for each in found):
         raise NothingFound([*discovery.problems, *(f"{each.name}: {each.left_out}" for each in found)])
     output.say(f"Reading the analyzers of {counted(len(found), 'resource')}.")
-    return await do_for_each(found, read, AT_ONCE), discovery.problems
+    return await do_for_each(found, partial(read, signed_in=discovery.signed_in), AT_ONCE), discovery.problems
 
 
 async def choose(output: Output, found: list[Found], plan: str) -> tuple[list[Found], list[Proposal]]:

@@ -117,12 +117,12 @@ def _choose_targets(plan: Proposal, usable: Sequence[Found], sources: Collection
     idle = [each for each in fitting if each.name not in sources]
     plan.targets = idle or fitting
     for other in plan.targets:
-        where = (
+        of = (
             f"in another region ({other.region}) of the same {here}"
             if other.region and here
             else "its region is unknown"
         )
-        plan.remarks.append(f"{other.name} is a target: {where}")
+        plan.remarks.append(f"{other.name} is a target: {of}")
     if more := [each.name for each in fitting if each not in plan.targets]:
         plan.remarks.append(f"also possible as targets, but with analyzers of their own: {', '.join(more)}")
     if beside:

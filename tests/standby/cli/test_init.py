@@ -275,6 +275,27 @@ def test_without_a_token_names_are_enough_for_a_file_to_complete(empty: Workspac
     assert loaded.plan("p").pairs[0].targets == ("contoso-west",)
 
 
+def test_keys_are_named_and_never_asked_for(empty: Workspace) -> None:
+    empty.environment["CONTOSO_EAST_KEY"] = CANARIES["east"]
+    ran = init(empty, "--subscription", ONE, "--credentials", "key", "--json")
+    assert ran.status == 0
+    text, configuration = written(empty)
+    assert {each.credentials.kind for each in configuration.resources.values()} == {"key"}
+    assert "credentials: {kind: key, key: '${CONTOSO_WEST_KEY}'}" in text
+    where = f"-n contoso-west -g emulator --subscription {ONE}"
+    assert ran.document["next"][0] == (
+        f'export CONTOSO_WEST_KEY="$(az cognitiveservices account keys list {where} --query key1 -o tsv)"'
+    )
+    assert [each["analyzers"] for each in ran.document["resources"]] == [100, 0, 60]
+
+
+def test_a_resource_may_be_named_by_its_id_or_its_endpoint(empty: Workspace) -> None:
+    account = empty.cloud.emulator.resources["contoso-west"].resource_id
+    ran = init(empty, "--resource", "https://contoso-east.services.ai.azure.com/", "--resource", account.upper())
+    assert ran.status == 0
+    assert {*written(empty)[1].resources} == {"contoso-east", "contoso-west"}
+
+
 def test_without_a_token_and_names_it_says_what_to_do(empty: Workspace) -> None:
     empty.environment |= NO_TOKEN
     ran = init(empty)
