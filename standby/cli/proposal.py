@@ -271,7 +271,7 @@ def _plan(plan: Proposal, *, options: bool) -> Iterator[str]:
     said = f"{plan.source.name} is the source: it has {counted(len(plan.analyzers), 'analyzer')} of its own"
     if not plan.analyzers:
         why = plan.source.unread or "no resource has any yet"
-        said = f"(!) {plan.source.name} is taken for the source, but no analyzer was seen there: {why}"
+        said = f"(!) {plan.source.name} counts as the source, but no analyzer was seen there: {why}"
     if not ready:
         plan.remarks.append("(!) no plan can be proposed: it needs a target in another region. Complete this one")
     yield f"{mark}{plan.name}:"
