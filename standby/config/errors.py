@@ -96,9 +96,10 @@ def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Proble
     if error["type"] == "extra_forbidden":
         known = _properties(error["loc"][:-1], schema, schema)
         return Problem(where, f"{_sentence(error)}: {nearest(str(where[-1]), known)}")
+    if error["type"] != "literal_error":
+        return Problem(where, _sentence(error))
     given = "" if error["input"] is None else str(error["input"])
-    is_named = error["type"] == "literal_error" and len(given) <= LONGEST_WORD
-    return Problem(where, f"{_sentence(error)}, and is {given or 'empty'}" if is_named else _sentence(error))
+    return Problem(where, _sentence(error) + (f", and is {given or 'empty'}" if len(given) <= LONGEST_WORD else ""))
 
 
 LONGEST_WORD = 30  # Characters of a value that is named where another word is needed; a secret is longer
