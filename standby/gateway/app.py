@@ -3,10 +3,11 @@
 import hashlib
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 from uuid import UUID
 
+from cachetools import TTLCache
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -52,33 +53,6 @@ def _digest(token: str) -> bytes:
 
 REMEMBERED = 24 * 3600.0  # Seconds for which an event is known again; Event Grid tries no longer than that
 MOST = 10_000  # Events that are remembered; beyond that the oldest are forgotten
-
-
-class Duplicates:
-    """The ids of events that were posted recently, or are being posted."""
-
-    def __init__(self, clock: Clock, most: int = MOST) -> None:
-        self._clock = clock
-        self._most = most
-        self._since: dict[UUID, float] = {}
-
-    def mark(self, event: UUID) -> bool:
-        """Remember an event, and say whether it is new."""
-        now = self._clock.monotonic()
-        # In the order in which they came, so the oldest are first.
-        for earlier, since in list(self._since.items()):
-            if now - since < REMEMBERED and len(self._since) < self._most:
-                break
-            del self._since[earlier]
-        if event in self._since:
-            return False
-        self._since[event] = now
-        return True
-
-    def unmark(self, events: Iterable[UUID]) -> None:
-        """Forget events that were not posted after all."""
-        for event in events:
-            self._since.pop(event, None)
 
 
 class Pace:
@@ -137,7 +111,7 @@ class _Gateway:
             raise NoGatewayToken
         self.configuration, self.post, self.vault, self.clock = configuration, post, vault, clock
         self.doorkeeper = Doorkeeper(configuration.gateway.token)
-        self.duplicates = Duplicates(clock)
+        self.known: TTLCache[UUID, Event] = TTLCache(MOST, REMEMBERED, clock.monotonic)  # posted, or being posted
         self.pace, self.strangers = Pace(PER_MINUTE, clock), Pace(STRANGERS_PER_MINUTE, clock)
         # Of its own: whoever scrapes need not be able to report an outage.
         token = configuration.gateway.metrics_token
@@ -193,9 +167,10 @@ class _Gateway:
         plans = self.configuration.plans.values()
         serving = await read_serving(plans, self.vault) if meant else {}
         events = [event_of(notice, resource, plans, serving, now) for notice, resource in meant]
-        fresh = [event for event in events if self.duplicates.mark(event.id)]
+        fresh = {event.id: event for event in events if event.id not in self.known}
+        self.known.update(fresh)
         if fresh:
-            await self._post(fresh)
+            await self._post([*fresh.values()])
         return JSONResponse({"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202)
 
     async def _post(self, events: Sequence[Event]) -> None:
@@ -203,7 +178,8 @@ class _Gateway:
             await self.post(events)
         except BaseException:
             # Also when the sender closed the connection: what was not posted is no duplicate when it arrives again.
-            self.duplicates.unmark(event.id for event in events)
+            for event in events:
+                self.known.pop(event.id, None)
             raise
         for event in events:
             log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])

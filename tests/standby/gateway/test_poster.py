@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from standby.gateway.app import REMEMBERED, Duplicates, make_app
+from standby.gateway.app import make_app
 from standby.gateway.errors import NoPrefectServer
 from standby.gateway.poster import ATTEMPTS, open_poster, prefect_api
-from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, Prefect, StillClock, configuration_of
+from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, Prefect, configuration_of
 from tests.standby.gateway.samples import grid_event, metric_alert, resource_id
 
 if TYPE_CHECKING:
@@ -146,25 +144,19 @@ def test_it_needs_to_know_a_server(url: str | None) -> None:
         prefect_api({} if url is None else {"PREFECT_API_URL": url})
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, REMEMBERED / 2), st.booleans()), max_size=40))
-def test_an_event_is_new_unless_it_was_marked_within_a_day(steps: list[tuple[int, float, bool]]) -> None:
-    clock, ids = StillClock(), [uuid4() for _ in range(6)]
-    duplicates = Duplicates(clock)
-    marked: dict[int, float] = {}
-    for number, passed, posted in steps:
-        clock.seconds += passed
-        expected = number not in marked or clock.seconds - marked[number] >= REMEMBERED
-        assert duplicates.mark(ids[number]) is expected
-        if expected:
-            marked[number] = clock.seconds
-            if not posted:
-                duplicates.unmark([ids[number]])
-                del marked[number]
+async def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("standby.gateway.app.MOST", 3)
+    async with open_poster(
+        prefect_api({"PREFECT_API_URL": "http://prefect/api"}), TLS, httpx.MockTransport(gateway.prefect.handle)
+    ) as poster:
+        app = make_app(gateway.configuration, poster.post, None, gateway.clock)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://again") as http:
 
+            async def posted(event: str) -> int:
+                answer = await http.post("/event-grid", json=[grid_event(id=event)], params={"token": TOKEN})
+                return int(answer.json()["posted"])
 
-def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
-    duplicates, ids = Duplicates(StillClock(), most=3), [uuid4() for _ in range(4)]
-    assert all(duplicates.mark(each) for each in ids)
-    assert not duplicates.mark(ids[3])
-    assert not duplicates.mark(ids[2])
-    assert duplicates.mark(ids[0])
+            assert [await posted(each) for each in ("1", "2", "3", "4")] == [1, 1, 1, 1]
+            assert [await posted(each) for each in ("4", "3", "1")] == [0, 0, 1]
