@@ -230,7 +230,7 @@ async def gather(
 async def choose(output: Output, found: list[Found], plan: str) -> tuple[list[Found], list[Proposal]]:
     """Let whoever sits at the terminal say which of the resources are meant, and what the plan is called."""
     for each in found:
-        state = each.left_out or each.unread or f"{counted(len(each.own), 'analyzer')} of its own"
+        state = each.problem or f"{counted(len(each.own), 'analyzer')} of its own"
         output.say(f"{each.name} ({each.region or 'region unknown'}): {sentence(state)}", 2)
     known = {each.name: each for each in found}
     wanted = (await ask(output, "Which of them? Their names, or Enter for all:")).replace(",", " ").split()
@@ -350,59 +350,34 @@ async def command(
         *exports(text, found),
         "standby doctor" if file == Path(DEFAULT_FILE) else f"standby doctor -c {quote(str(file))}",
     ]
-    _report(output, file, found, plans, problems, steps)
-    whole = not problems and not any(each.left_out or each.unread for each in found)
-    return Exit.DONE if whole else Exit.PARTIAL
-
-
-def _report(
-    output: Output,
-    file: Path,
-    found: Sequence[Found],
-    plans: Sequence[Proposal],
-    problems: Sequence[str],
-    steps: list[str],
-) -> None:
+    wrong = [*problems, *(f"{each.name}: {each.problem}" for each in found if each.problem)]
     ready = [plan for plan in plans if plan.targets]
     output.result(f"Written: {file}, with {counted(len(found), 'resource')} and {counted(len(ready), 'plan')}")
-    for plan in ready:
-        targets = some_of([each.name for each in plan.targets])
-        output.result(
-            Line(f"{plan.name}: {counted(len(plan.analyzers), 'analyzer')} from {plan.source.name} to {targets}", 2)
-        )
-    wrong = [
-        *problems,
-        *(f"{each.name}: {each.left_out or each.unread}" for each in found if each.left_out or each.unread),
-    ]
+    output.results(Line(plan.summary, 2) for plan in ready)
     output.results(Line(sentence(problem), 2, "!", "yellow", wrong=True) for problem in wrong)
     output.result("Read it, then:")
     output.results(Line(step, 2) for step in steps)
-    output.document(
-        {
-            "file": str(file),
-            "resources": [
-                {
-                    "name": each.name,
-                    "region": each.region,
-                    "analyzers": len(each.own) if each.inventory else None,
-                    "left_out": each.left_out,
-                    "unread": each.unread,
-                }
-                for each in found
-            ],
-            "plans": [
-                {
-                    "name": plan.name,
-                    "source": plan.source.name,
-                    "targets": [each.name for each in plan.targets],
-                    "analyzers": len(plan.analyzers),
-                }
-                for plan in ready
-            ],
-            "problems": [*problems],
-            "next": [*steps],
-        }
-    )
+    output.document({"file": str(file), **documents(found, ready), "problems": [*problems], "next": [*steps]})
+    return Exit.PARTIAL if wrong else Exit.DONE
+
+
+def documents(found: Sequence[Found], plans: Sequence[Proposal]) -> JsonObject:
+    """Say what was written of resources and plans."""
+    return {
+        "resources": [
+            {
+                "name": it.name,
+                "region": it.region,
+                "problem": it.problem,
+                "analyzers": None if it.problem else len(it.own),
+            }
+            for it in found
+        ],
+        "plans": [
+            {"name": it.name, "source": it.source.name, "targets": [*it.target_names], "analyzers": len(it.analyzers)}
+            for it in plans
+        ],
+    }
 
 
 def schema_text() -> str:

@@ -39,6 +39,10 @@ class Found:
     inventory: Inventory | None = None
 
     @property
+    def problem(self) -> str:
+        return self.left_out or self.unread
+
+    @property
     def serving(self) -> Serving:
         assert self.inventory is not None  # noqa: S101 - asked only of sources and targets that were read
         return self.inventory.serving
@@ -71,8 +75,17 @@ class Proposal:
     why: dict[str, str] = field(default_factory=dict)  # for a key, what stands behind it
 
     @property
+    def target_names(self) -> list[str]:
+        return [target.name for target in self.targets]
+
+    @property
     def resources(self) -> set[str]:
-        return {self.source.name, *(target.name for target in self.targets)}
+        return {self.source.name, *self.target_names}
+
+    @property
+    def summary(self) -> str:
+        count = counted(len(self.analyzers), "analyzer")
+        return f"{self.name}: {count} from {self.source.name} to {some_of(self.target_names)}"
 
 
 def propose(found: Sequence[Found], name: str = "") -> list[Proposal]:
@@ -276,7 +289,7 @@ def _plan(plan: Proposal, *, options: bool) -> Iterator[str]:
         plan.remarks.append("(!) no plan can be proposed: it needs a target in another region. Complete this one")
     yield f"{mark}{plan.name}:"
     yield from _remarks([said, *plan.remarks], "    # ")
-    targets = [target.name for target in plan.targets] or ["TARGET"]
+    targets = plan.target_names or ["TARGET"]
     keys: dict[str, JsonValue] = {
         "pairs": [{"source": plan.source.name, "targets": [*targets]}],
         **plan.keys,

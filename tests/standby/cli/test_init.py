@@ -196,7 +196,7 @@ def test_a_resource_that_does_not_answer_costs_itself_only(empty: Workspace, kin
     text, configuration = written(empty)
     assert [*configuration.plans] == ["contoso-east", "contoso-sweden"]
     assert "(!) its analyzers were not read" in flat(text)
-    assert [each["name"] for each in ran.document["resources"] if each["unread"]] == ["contoso-south"]
+    assert [each["name"] for each in ran.document["resources"] if each["problem"]] == ["contoso-south"]
 
 
 def test_what_azure_says_of_a_resource_is_written_where_it_matters(empty: Workspace) -> None:
