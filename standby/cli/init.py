@@ -124,8 +124,8 @@ def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: 
         by_key = False
         notes.append("keys are switched off in Azure, so it is called by an Entra identity")
     settings["credentials"] = access(name, by_key=by_key)
-    if account.public_access.lower() == "disabled":
-        notes.append("(!) it is closed to public networks: run Standby where its private endpoint can be reached")
+    if account.public_access.lower() == "disabled" or account.others_may.lower() == "deny":
+        notes.append("(!) it is closed to public networks: run Standby where it can be reached")
     if arm_endpoint != PUBLIC.arm:
         settings["arm_endpoint"] = arm_endpoint
     found = Found(name, settings, region, tuple(notes))

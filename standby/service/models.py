@@ -356,6 +356,7 @@ class ListedAccount(Account):
     )
     subdomain: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "customSubDomainName"))
     public_access: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "publicNetworkAccess"))
+    others_may: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "networkAcls", "defaultAction"))
     keys_disabled: bool | None = Field(None, validation_alias=AliasPath("properties", "disableLocalAuth"))
 
 

@@ -199,19 +199,25 @@ def test_a_resource_that_does_not_answer_costs_itself_only(empty: Workspace, kin
     assert [each["name"] for each in ran.document["resources"] if each["problem"]] == ["contoso-south"]
 
 
-def test_what_azure_says_of_a_resource_is_written_where_it_matters(empty: Workspace) -> None:
-    for pattern, text in (
-        ('"contoso-west","publicNetworkAccess":"(Enabled)"', "Disabled"),
-        ('"customSubDomainName":"(contoso-south)"', ""),
-    ):
-        empty.cloud.fault("arm_accounts", "rewritten", resource="contoso-east", pattern=pattern, text=text)
+@pytest.mark.parametrize(
+    ("pattern", "text", "said"),
+    [
+        ('"publicNetworkAccess":"(Enabled)"', "Disabled", "(!) it is closed to public networks"),
+        ('"publicNetworkAccess":"Enabled"()', ',"networkAcls":{"defaultAction":"Deny"}', "(!) it is closed to public"),
+        ('"publicNetworkAccess":"Enabled"()', ',"disableLocalAuth":true', "keys are switched off in Azure"),
+    ],
+)
+def test_what_azure_says_of_a_resource_stands_beside_it(empty: Workspace, pattern: str, text: str, said: str) -> None:
+    empty.cloud.fault("arm_accounts", "rewritten", resource="contoso-east", pattern=pattern, text=text)
+    assert init(empty, "--subscription", ONE, "--credentials", "key").status == 0
+    assert said in flat(written(empty)[0].partition("contoso-west:")[0])
+
+
+def test_a_resource_without_a_subdomain_is_left_out(empty: Workspace) -> None:
+    pattern = '"customSubDomainName":"(contoso-south)"'
     empty.cloud.tell("settings", page_size=None)
-    # One answer is rewritten once, so the first is asked for by another.
-    first = init(empty, "--subscription", ONE)
-    assert first.status == 0
-    assert "(!) it is closed to public networks" in flat(written(empty)[0])
-    second = init(empty, "--subscription", ONE, "--yes")
-    assert second.status == 3
+    empty.cloud.fault("arm_accounts", "rewritten", resource="contoso-east", pattern=pattern, text="")
+    assert init(empty, "--subscription", ONE).status == 3
     text, configuration = written(empty)
     assert [*configuration.resources] == ["contoso-east", "contoso-west"]
     assert "# contoso-south:" in text
