@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from standby.cli.doctor import LONGEST, PATIENCE
 from standby.cli.options import DEFAULT_FILE, Yes
-from standby.cli.output import Line, Output, ask, can_ask, must_be_writable
+from standby.cli.output import Line, Output, ask, can_ask, cause_of, must_be_writable
 from standby.cli.proposal import Found, Proposal, configuration_text, propose
 from standby.cli.run import Exit
 from standby.clock import SystemClock
@@ -34,7 +34,7 @@ from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.inventory import take_inventory
 from standby.service.calls import trusted_certificates
 from standby.service.client import ArmClient, ContentUnderstandingClient, open_arm
-from standby.service.errors import ServiceError
+from standby.service.errors import NotAuthorized, ServiceError
 from standby.service.models import ListedAccount
 from standby.text import counted, some_of
 
@@ -83,14 +83,15 @@ async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence
     try:
         wanted = wanted or [each.id for each in await arm.list_subscriptions()]
     except ServiceError as error:
-        made.problems.append(f"Azure was not asked what there is: {error}")
+        made.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
         return made
 
     async def listed(subscription: str) -> Sequence[ListedAccount]:
         try:
             found = await arm.list_accounts(subscription)
         except ServiceError as error:
-            made.problems.append(f"What is in subscription {subscription} is unknown: {error}")
+            why = str(error) if isinstance(error, NotAuthorized) and error.status else cause_of(error)
+            made.problems.append(f"What is in subscription {subscription} is unknown: {why}")
             return ()
         made.signed_in = True
         return found

@@ -23,6 +23,7 @@ from standby.text import clean, counted, sentence, some_of
 
 STUDIO = "projectAnalyzer_"  # So begin the ids of what the studio makes for itself
 WIDTH = 110  # Columns after which a list goes on in the next line
+MOST_GLOBS = 20  # More than these nobody reads: then a beginning may end anywhere
 ROLES = {"completion": "chatCompletion", "embedding": "embedding"}
 
 
@@ -165,20 +166,27 @@ def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
             f"not in this plan: {some_of(twice, 10)}. Another source has other analyzers of these names, which would "
             f"overwrite each other; a plan of their own with target_id: '{{id}}-{plan.source.name}' protects them"
         )
-    kept = plan.analyzers - earlier
-    plan.keys["include"] = [*covering(kept, foreign | earlier)] or [f"{plan.source.name}-*"]
+    kept, apart = plan.analyzers - earlier, foreign | earlier
+    globs = [*covering(kept, apart)] or [f"{plan.source.name}-*"]
+    if len(globs) > MOST_GLOBS:
+        globs = min(globs, [*covering(kept, apart, ".")], key=len)
+    plan.keys["include"] = [*globs]
     plan.why["include"] = (
         f"{some_of([other.name for other in near])} uses the same resources; add here what is made later"
     )
 
 
-def covering(wanted: Collection[str], others: Collection[str]) -> Iterator[str]:
-    """Give globs that match all of some names and none of others: a beginning that several have, else the name."""
+def covering(wanted: Collection[str], others: Collection[str], ends: str = r"[-_.]") -> Iterator[str]:
+    """Give globs that match all of some names and none of others: a beginning that several have, else the name.
+
+    Args:
+        ends: matches what such a beginning may end with.
+    """
     names, apart = sorted(wanted), sorted(others)
     place = 0
     while place < len(names):
         name = names[place]
-        begins = (name[: found.end()] for found in re.finditer(r"[-_.]", name))
+        begins = (name[: found.end()] for found in re.finditer(ends, name))
         begin = next((each for each in begins if _begun(names, each) - place > 1 and not _has(apart, each)), "")
         yield f"{begin}*" if begin else name
         place = _begun(names, begin) if begin else place + 1

@@ -74,9 +74,16 @@ def test_every_analyzer_is_in_the_plan_of_its_source(seen: list[Found]) -> None:
         assert not missed or "not in this plan" in said
 
 
-@given(st.sets(IDS), st.sets(IDS))
-def test_few_globs_match_what_is_wanted_and_nothing_else(wanted: set[str], others: set[str]) -> None:
-    globs = [*covering(wanted, others - wanted)]
+def test_nobody_has_to_read_thousands_of_names() -> None:
+    numbered = [{f"{letter}{number}": letter for number in range(3000)} for letter in "xy"]
+    seen = [found(name, "eastus", own, {}, "") for name, own in zip("ac", numbered, strict=True)]
+    plans = propose([*seen, found("b", "westus3", {}, {}, "")])
+    assert [plan.keys["include"] for plan in plans] == [["x*"], ["y*"]]
+
+
+@given(st.sets(IDS), st.sets(IDS), st.sampled_from([r"[-_.]", "."]))
+def test_few_globs_match_what_is_wanted_and_nothing_else(wanted: set[str], others: set[str], ends: str) -> None:
+    globs = [*covering(wanted, others - wanted, ends)]
     assert all(any(fnmatchcase(name, glob) for glob in globs) for name in wanted)
     assert not any(fnmatchcase(name, glob) for glob in globs for name in others - wanted)
     assert len(globs) <= len(wanted)
