@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self, assert_never
+from typing import Any, ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -179,15 +179,11 @@ class RecoveryPlan(SchemaKept, Block):
 
     def _signing(self) -> dict[str, object] | None:
         key = self.signing_key if self.signing_key and self.signing_key.get_secret_value() else None
-        match self.signing:
-            case "none":
-                return None
-            case "hmac":
-                return {"kind": "hmac"} | ({"key": key} if key else {})
-            case "ed25519":
-                return {"kind": "ed25519", "private_key": key, "public_key": self.signing_public_key or None}
-            case _:
-                assert_never(self.signing)
+        if self.signing == "none":
+            return None
+        if self.signing == "hmac":
+            return {"kind": "hmac"} | ({"key": key} if key else {})
+        return {"kind": self.signing, "private_key": key, "public_key": self.signing_public_key or None}
 
 
 def _place_fields(name: str, place: Place | None) -> dict[str, Any]:
@@ -197,28 +193,20 @@ def _place_fields(name: str, place: Place | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"path": str(place.folder or ""), "endpoint": place.endpoint}
     fields["url"] = place.url if place.folder is None and place.url else ""
     match place.credentials:
-        case None:
-            pass
         case KeyCredentials(key=secret) | SasCredentials(sas=secret):
             fields |= {"credentials": place.credentials.kind, "secret": secret}
         case EntraCredentials(tenant_id=tenant, client_id=client, client_secret=secret):
             fields |= {"credentials": "entra", "tenant_id": tenant or "", "client_id": client or "", "secret": secret}
-        case _:
-            assert_never(place.credentials)
     return {f"{name}_{field}": value for field, value in fields.items()}
 
 
 def _signing_fields(signing: Signing | None) -> dict[str, Any]:
     match signing:
-        case None:
-            return {}
-        case HmacSigning():
-            return {"signing": "hmac", "signing_key": signing.key}
-        case Ed25519Signing():
-            key, public = signing.private_key, signing.public_key
+        case HmacSigning(key=key):
+            return {"signing": "hmac", "signing_key": key}
+        case Ed25519Signing(private_key=key, public_key=public):
             return {"signing": "ed25519", "signing_key": key, "signing_public_key": public}
-        case _:
-            assert_never(signing)
+    return {}
 
 
 SHARED = tuple(name for name in model.RecoveryPlan.model_fields if name not in {"name", "deployments", "encryption"})

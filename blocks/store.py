@@ -55,8 +55,8 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
 
 
 async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configuration:
-    """Read a recovery plan as `load_configuration_from_blocks` does, and let a resource cost itself only."""
-    # One whose block is missing or unusable is there all the same, and whoever calls it gets the reason. Without any
+    """Read a recovery plan as `load_configuration_from_blocks` does; one unusable resource stops no other one."""
+    # One whose block is missing or unusable is listed nevertheless, and each call of it gives the reason. Without any
     # that is usable, or without the scratch resource, the errors are the same.
     found = await _read_blocks(plan_name, scratch)
     if not found.resources or scratch in found.problems:
@@ -85,7 +85,7 @@ class _Read:
         version = next(each.api_version for each in self.resources.values())
         missing = {name: NoCredentials(each.cause, each.next_action) for name, each in self.problems.items()}
         unusable = {name: Resource.unusable(name, version, error) for name, error in missing.items()}
-        # Of other plans only the resources matter: where they disagree, this plan can be run all the same.
+        # Of other plans only the resources matter: where they disagree, this plan can be run anyway.
         return alone.model_copy(update={"plans": self.plans, "resources": {**self.resources, **unusable}})
 
 
@@ -100,7 +100,10 @@ async def _read_blocks(plan_name: str, scratch: str) -> _Read:
         plan, vault, sinks = _resolved(plan_block, plan_name, written)
         plans = {plan_name: plan}
         if scratch:
-            plans |= await _other_plans(client, plan_name)
+            documents = await client.read_block_documents_by_type(RecoveryPlan.get_block_type_slug())
+            for other in sorted(str(each.name) for each in documents if each.name not in {None, plan_name}):
+                if (other_block := await _load(client, RecoveryPlan, other)) is not None:
+                    plans[other] = other_block.to_plan(other)
         for name in sorted({name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})):
             try:
                 block = await _load(client, ContentUnderstandingResource, name)
@@ -152,7 +155,7 @@ async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str
     }
     made = {name: credentials_block(resource.credentials) for name, resource in configuration.resources.items()}
     async with get_client() as client:
-        # With every block that is saved Prefect asks anew for its type, its schema and those of all nested in it.
+        # With every block that is saved Prefect asks again for its type, its schema and those of all nested in it.
         for question in ("read_block_type_by_slug", "read_block_schema_by_checksum"):
             setattr(client, question, _asked_once(getattr(client, question)))
         for name, resource in configuration.resources.items():
@@ -179,13 +182,6 @@ def _asked_once(question: Callable[..., Awaitable[R]]) -> Callable[..., Awaitabl
         return answers[key]
 
     return ask
-
-
-async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model.RecoveryPlan]:
-    documents = await client.read_block_documents_by_type(RecoveryPlan.get_block_type_slug())
-    names = sorted(str(document.name) for document in documents if document.name not in {None, plan_name})
-    blocks = {name: await _load(client, RecoveryPlan, name) for name in names}
-    return {name: block.to_plan(name) for name, block in blocks.items() if block is not None}
 
 
 async def _save(client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]) -> tuple[B, str]:

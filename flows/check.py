@@ -20,7 +20,7 @@ from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, item_tabl
 from standby.flows.recovery import recovering
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
-from standby.recovery.concerns import Concern, Kind, Look, Severity, Subject, grouped
+from standby.recovery.concerns import Kind, Look, Severity, Subject, grouped
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import gather_content, render_page
@@ -138,16 +138,12 @@ def protection(found: Iterable[Readiness], plan: RecoveryPlan) -> Look:
                 reasons.setdefault(subject, []).append(reason)
                 critical |= {subject} if is_error and TargetState.READY not in others else set()
         unsure |= {(kind, each.target) for kind in _unseen(each)}
-    made = (
-        _concern(subject, its, "critical" if subject in critical else "warning") for subject, its in reasons.items()
-    )
+    made = []
+    for (kind, about), its in reasons.items():
+        severity: Severity = "critical" if (kind, about) in critical else "warning"
+        lost = f"{about} could not take over: " if kind is Kind.READINESS else ""
+        made.append(grouped(kind, about, severity, [(each.text, each.next_action) for each in its], lost))
     return Look(OF_TARGETS | {Kind.REPLICA}, tuple(made), frozenset(unsure))
-
-
-def _concern(subject: Subject, reasons: Sequence[Reason], severity: Severity) -> Concern:
-    kind, about = subject
-    lost = f"{about} could not take over: " if kind is Kind.READINESS else ""
-    return grouped(kind, about, severity, [(each.text, each.next_action) for each in reasons], lost)
 
 
 def _unseen(each: Readiness) -> frozenset[Kind]:
@@ -168,7 +164,7 @@ def old_snapshot(plan: RecoveryPlan, age: timedelta | None) -> Look:
     kinds, most = frozenset({Kind.SNAPSHOT_AGE}), plan.snapshots.max_age
     if age is not None and age <= most:
         return Look(kinds)
-    has = "has no snapshot" if age is None else f"was snapshotted last {roughly(age)} ago"
+    has = "has no snapshot" if age is None else f"took its last snapshot {roughly(age)} ago"
     text = f"Plan {plan.name} {has}, and its policy allows {format_duration(most)}"
     action = f"Run standby snapshot {plan.name}, and see why the schedule of snapshot/scheduled took none"
     return Look(kinds, (grouped(Kind.SNAPSHOT_AGE, "", "warning", [(text, action)]),))
@@ -217,7 +213,6 @@ def _reasons(each: Readiness) -> str:
 
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:
-    """Make the table of every copy that is not in sync."""
     text = f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}."
     columns = ("analyzer", "from", "to", "verdict", "differences", "reason")
     return item_table("drift", text, [it for it in proposal.items if not it.is_in_sync], columns, empty="all in sync")

@@ -101,7 +101,7 @@ class SettingsUnusable(StandbyError):
 class ServerDidNotStart(StandbyError):
     def __init__(self, log: str, last_words: str) -> None:
         cause = f"The Prefect server did not start{': ' if last_words else ''}{last_words}"
-        super().__init__(cause, f"Correct that, then run it again; {log} says more where it is kept")
+        super().__init__(cause, f"Correct that, then run it again; {log} says more if it was kept")
 
 
 class SlotTaken(GuardRefused):

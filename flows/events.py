@@ -62,7 +62,7 @@ def plan_id(plan: str) -> str:
 
 @dataclass(frozen=True)
 class PlanEvent:
-    """An event about a plan, with a link to the flow run that emits it; critical severity wakes people."""
+    """An event about a plan, with a link to the flow run that emits it; critical severity alerts people."""
 
     name: str
     plan: str
@@ -282,5 +282,5 @@ def _observation(resource: str, event: Event) -> Observation | None:
         return None
     if found.resource != resource or event.event != event_of(found):
         return None
-    # What an alert says of its own time is not ours to believe: it counts from when it was received.
+    # The time that an alert states is not trusted: it counts from when it was received.
     return found.model_copy(update={"at": event.occurred}) if found.alert else found

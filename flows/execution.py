@@ -1,10 +1,8 @@
 """A failover carried out in a flow run: stages as task runs, report and decision as pages, an event, a final state."""
 
 from functools import partial
-from typing import Any
 
 from prefect.artifacts import MarkdownArtifact
-from prefect.client.schemas.objects import State
 
 from standby.errors import sentence
 from standby.fencing import Fence
@@ -26,10 +24,9 @@ STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": 
 EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}  # What happened, where it is what was asked for
 
 
-async def execute(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
-    """Carry a request out, publish what came of it, and give the run's final state."""
-    work = fail_over(context, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
-    return await outcome_of(await to_its_report(work)).finish()
+async def carry_out(context: RecoveryContext, request: FailoverRequest) -> FailoverReport:
+    """Carry a request out, with its stages and copies as task runs."""
+    return await to_its_report(fail_over(context, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps)))
 
 
 def outcome_of(report: FailoverReport) -> FlowOutcome:
@@ -88,25 +85,26 @@ def decision_page(record: DecisionRecord) -> str:
 
 def failover_page(report: FailoverReport) -> str:
     """Write what a failover did, how long it took, and what to do next."""
+    objective = report.rto_objective_seconds
+    met = {True: "met", False: "**missed**", None: "unknown whether met"}[report.rto_met]
+    rows = (
+        ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
+        ("why", report.reason or "no reason was given"),
+        ("decision", report.decision_id or "none"),
+        ("detected after", detection_words(report)),
+        ("approved after", "" if report.approval_seconds is None else seconds(report.approval_seconds)),
+        ("failed over in", seconds(report.recovery_seconds)),
+        ("serving again", outage_words(report)),
+        ("RTO objective", "none" if objective is None else f"{seconds(objective)}, {met}"),
+        ("forced", ", ".join(report.forced) or "nothing"),
+    )
     names = [sink.name if sink.required else f"{sink.name} (not required)" for sink in report.sinks]
     sinks = [(name, it.status, it.published, it.reason) for name, it in zip(names, report.sinks, strict=True)]
     return page(
         f"# {escaped(ending(report))}",
         bullets([report.next_action]) if report.next_action else "",
-        table(
-            ("", ""),
-            _without_blanks(
-                ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
-                ("why", report.reason or "no reason was given"),
-                ("decision", report.decision_id or "none"),
-                ("detected after", detection_words(report)),
-                ("approved after", "" if report.approval_seconds is None else seconds(report.approval_seconds)),
-                ("failed over in", seconds(report.recovery_seconds)),
-                ("serving again", outage_words(report)),
-                ("RTO objective", _objective(report)),
-                ("forced", ", ".join(report.forced) or "nothing"),
-            ),
-        ),
+        # What was not measured is left out, such as the detection of an order.
+        table(("", ""), (row for row in rows if row[1])),
         f"## Left out at {report.serving}" if report.missing else "",
         table(("analyzer", "because"), ((name, sentence(cause)) for name, cause in report.missing.items())),
         bullets(report.problems),
@@ -116,18 +114,6 @@ def failover_page(report: FailoverReport) -> str:
         table(("sink", "status", "published", "reason"), sinks) or "None is configured: applications are not informed.",
         _restored(report),
     )
-
-
-def _without_blanks(*rows: tuple[str, str]) -> list[tuple[str, str]]:
-    """Leave out what was not measured since there was nothing to measure, such as the detection of an order."""
-    return [row for row in rows if row[1]]
-
-
-def _objective(report: FailoverReport) -> str:
-    if report.rto_objective_seconds is None:
-        return "none"
-    met = {True: "met", False: "**missed**", None: "unknown whether met"}[report.rto_met]
-    return f"{seconds(report.rto_objective_seconds)}, {met}"
 
 
 def _restored(report: FailoverReport) -> str:

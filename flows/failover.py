@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.flows.events import REFUSED, PlanEvent
-from standby.flows.execution import execute, leave_decision
+from standby.flows.execution import carry_out, leave_decision, outcome_of
 from standby.flows.outage import after_outage, tell_unattended
 from standby.flows.outcome import FlowOutcome, flow, refused
 from standby.flows.recovery import recovering
@@ -84,4 +84,4 @@ async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[
         raise
     if record is not None:
         await leave_decision(record)
-    return await execute(context, decided)
+    return await outcome_of(await carry_out(context, decided)).finish()

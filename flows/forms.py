@@ -11,7 +11,7 @@ Schema = Mapping[str, Any]
 TITLES = {
     "plan": "Recovery plan",
     "targets": "Target resources",
-    "on_existing": "Where a target has another one",
+    "on_existing": "If a target has a different one",
     "dry_run": "Only show what would be done",
     "apply": "Saved plan to carry out",
     "dispatch": "Where copies are made",

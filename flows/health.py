@@ -27,7 +27,7 @@ from standby.text import utc
 
 WORKED_BY = {
     WORK_POOL: "copies, checks and snapshots do not run",
-    RECOVERY_POOL: "nothing is watched, and no outage is answered",
+    RECOVERY_POOL: "nothing is watched, and no outage starts a failover",
 }
 """What follows where no worker runs."""
 
@@ -74,7 +74,7 @@ async def _inspect(plan: RecoveryPlan, deployment: DeploymentResponse | None) ->
         return Health(False, "it has reported nothing for a day", action)
     age = datetime.now(UTC) - last
     if age.total_seconds() > SILENCE * period:
-        detail = f"it reported last {roughly(age)} ago, and is to report every {period:.0f} s"
+        detail = f"its last report was {roughly(age)} ago, and one is due every {period:.0f} s"
         return Health(False, detail, f"Check that a worker runs, and why the last runs of {name} ended")
     return Health(True, f"it reported {max(age.total_seconds(), 0.0):.0f} s ago")
 
@@ -89,7 +89,7 @@ SCHEDULED = {
     "replicate": "the targets fall behind",
     "check": "it is not noticed when a target is no longer ready",
     "snapshot": "no new recovery point is made",
-    "drill": "no failover is rehearsed",
+    "drill": "no failover is tested",
 }
 """The scheduled flows of a plan beside its watch, and what follows where their runs stay away."""
 

@@ -97,7 +97,7 @@ def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
     )
     yield notify(
         "failing automations",
-        "An outage should have started a failover's evaluation, and could not.",
+        "An outage could not start the evaluation of a failover.",
         EventTrigger(
             expect={ACTION_FAILED},
             # Not of these automations themselves: a block that fails would be notified of that without end.
@@ -175,7 +175,7 @@ def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[Automa
 TEST_SECONDS = 20.0  # How long a block may take to send one message
 TEST = (
     "Test of Standby's notifications",
-    "Standby can reach you here. Nothing is wrong, and nothing is to be done. Sent by standby doctor --notify.",
+    "Standby can reach you here. Nothing is wrong, and you need not do anything. Sent by standby doctor --notify.",
 )
 
 
@@ -194,7 +194,7 @@ async def _send_test(client: PrefectClient, reference: str, saved: Collection[st
         with block.raise_on_failure():
             await block.notify(TEST[1], TEST[0])
     if {each.name for each in made} <= set(saved):
-        return Health(True, "it took the test message; see that it has arrived")
+        return Health(True, "it took the test message; check that it arrived")
     detail = "it took the test message, but not every automation that notifies by it is on the server and enabled"
     action = "Run standby bootstrap, and enable what was disabled under Automations in the Prefect UI"
     return Health(False, detail, action)

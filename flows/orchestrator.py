@@ -168,7 +168,6 @@ class Prefect:
         await remove(configuration, names)
 
     async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
-        """Send a test message by each notification block."""
         from standby.flows.notifications import send_tests
 
         return await send_tests(blocks)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,19 +21,17 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
-from standby.flows.execution import leave_decision, outcome_of
+from standby.flows.execution import carry_out, leave_decision, outcome_of
 from standby.flows.outcome import FlowOutcome, escaped
 from standby.flows.recovery import open_in_flow
-from standby.flows.run import to_its_report
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
-from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
-from standby.recovery.failover.failover import complete, fail_over, publish_behind
+from standby.recovery.failover.failover import complete, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
     AnswerState,
@@ -46,11 +43,9 @@ from standby.recovery.failover.outage import (
     to_be_attended,
 )
 from standby.recovery.failover.report import FailoverReport
-from standby.recovery.sync import synchronise
 from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
-from standby.tasks.copy import TaskSteps
-from standby.tasks.stage import TaskStages, tried
+from standby.tasks.stage import tried
 from standby.text import clean, utc
 
 LOOK = 2  # Seconds after which it is checked again whether somebody answered
@@ -77,7 +72,7 @@ HOW_TO_ANSWER = "Press Resume at the top of this run's page, switch Approve on o
 async def ask(text: str, patience: timedelta) -> Approval | None:
     """Pause this flow run until somebody fills in the form; `None` where nobody does in time.
 
-    Prefect's own pause has no message, and whoever opens the run would not see what it waits for.
+    Prefect's own pause has no message, and people who open the run would not see what it waits for.
     """
     until = f"until {utc(datetime.now(UTC) + patience)}"
     # The page shows the first sixty characters, and the rest when asked.
@@ -133,10 +128,6 @@ def means_in(context: RecoveryContext, *, may_ask: bool = True) -> Means:
     def recall(resource: str) -> Recall:
         return lambda: read_observations(resource, context.clock.now(), HISTORY)
 
-    async def carry_out(known: RecoveryContext, request: FailoverRequest) -> FailoverReport:
-        work = fail_over(known, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
-        return await to_its_report(work)
-
     def tell(answer: Answer) -> None:
         name = {AnswerState.PROPOSED: PROPOSED, AnswerState.REFUSED: REFUSED}.get(answer.state, WAITING)
         facts = facts_of(answer.record) if answer.record else {"home": answer.primary, "what": answer.what}
@@ -187,14 +178,14 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
 
 @dataclass
 class Attended:
-    """What came of what nobody else attended to."""
+    """The results of handling what no other run handles."""
 
     answers: list[Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
     problems: list[str] = field(default_factory=list)  # sentences without their full stops
     look: Look = field(default_factory=Look)  # at the sinks, where they could be asked
 
     async def apart(self, work: Awaitable[T]) -> T | None:
-        """Give what some work comes to; whatever goes wrong with it is a problem, and costs only itself."""
+        """Give the result of some work; a failure is listed as a problem, and affects nothing else."""
         try:
             return await work
         except Exception as error:
@@ -219,7 +210,7 @@ async def attend(configuration: Configuration, plan: str, found: Watched) -> Att
 
 async def tell_unattended(plan: str, down: Iterable[str], problems: Iterable[str]) -> str:
     """Tell people of an outage whose answer failed, also where the vault cannot keep track of that; give the words."""
-    what = "that cannot be attended to"
+    what = "no run can handle that"
     reasons = " ".join(map(sentence, problems))
     summary = f"{', '.join(sorted(down))} was reported to be down, and {what}: {reasons} See standby status {plan}."
     if not await told_lately(plan, what, TOLD_EVERY):
@@ -256,8 +247,7 @@ async def _complete(context: RecoveryContext) -> None:
 
 
 def lagging(left: Sequence[SinkResult], plan: RecoveryPlan) -> Look:
-    """Give the sinks that do not hold the active map."""
-    wrong = "does not hold the active map, so its applications may call what serves no more"
+    wrong = "does not hold the active map, so its applications may call a resource that no longer serves"
     action = f"Correct that: the watch publishes to it again; standby status {plan.name} shows what each sink holds"
     found = tuple(
         Concern(

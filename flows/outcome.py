@@ -49,7 +49,6 @@ class FlowOutcome:
 
     @property
     def state(self) -> State[Any]:
-        """The final state of the run."""
         message = clean(in_prefect(self.message))
         if self.interrupted:
             return Cancelled(message=message)
@@ -199,7 +198,6 @@ def report_table(report: Report) -> TableArtifact:
 
 
 def replicated(report: Report) -> PlanEvent:
-    """Make the event of a replication."""
     totals: JsonObject = {status.value: count for status, count in report.totals.items()}
     facts: JsonObject = {"seconds": report.seconds, "rpo_missed": len(report.objectives.missed), "totals": totals}
     return PlanEvent(REPLICATED, report.plan, facts)

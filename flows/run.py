@@ -102,16 +102,16 @@ async def _until_cancelled(flow_run_id: UUID) -> None:
 
     A server that is away, was reset, or does not know the run any more cancels nothing: the run goes on.
     """
+
+    async def read() -> State[Any] | None:
+        async with get_client() as client:
+            return (await client.read_flow_run(flow_run_id)).state
+
     while True:
         await asyncio.sleep(EVERY)
-        state = await tried("a look whether the flow run was cancelled", lambda: _state(flow_run_id))
+        state = await tried("a look whether the flow run was cancelled", read)
         if state is not None and (state.is_cancelling() or state.is_final()) and state.message != DEAD:
             return
-
-
-async def _state(flow_run_id: UUID) -> State[Any] | None:
-    async with get_client() as client:
-        return (await client.read_flow_run(flow_run_id)).state
 
 
 BEAT = 5.0  # Seconds between two updates of it, progress or not: a sign of life for the run that waits for this one

@@ -69,7 +69,7 @@ class Events:
             reason = error.cause
         except OSError as error:
             reason = f"the vault cannot be read ({type(error).__name__})"
-        self.problems[f"It is not known which resource serves, so each counts as one that may: {reason}"] = None
+        self.problems[f"It is not known which resource serves, so each counts as serving: {reason}"] = None
         return None
 
 
@@ -146,11 +146,11 @@ async def tell_of(
 async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
 
-    From a probe that fails on, the resource is probed every few seconds until it is healthy again or its outage is
-    proved. The second unhealthy event starts failover/on-outage, which probes again itself, beside this.
+    After a failed probe, the resource is probed every few seconds until it is healthy again or its outage is proved.
+    The second unhealthy event starts failover/on-outage, which probes by itself at the same time.
 
-    Where nobody attends to a proved outage, or to a failover that did not end, this run does, and tells what stands
-    in the way. It publishes the active map again to each sink that does not hold it.
+    If no other run handles a proved outage, or a failover that did not end, this run does, and reports what prevents
+    it. It publishes the active map again to each sink that does not hold it.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -189,7 +189,7 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     sinks.set_result(attended.look)
     problems += attended.problems
     if not await page:
-        problems.append("The page of this watch could not be left")
+        problems.append("The page of this watch could not be written")
     await missed
     problems += [*events.problems, *await telling]
     if attended.answers:

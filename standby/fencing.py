@@ -274,7 +274,7 @@ class UnknownFence:
 
 @dataclass(frozen=True)
 class OtherPlans:
-    """What the fences of all other plans in the vault say: plans that serve at home do not appear."""
+    """What the fences of all other plans in the vault say: plans whose primaries serve themselves do not appear."""
 
     plan: str  # the plan that asks
     active: tuple[ElsewhereActive, ...] = ()
@@ -333,10 +333,15 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
 
 
 class LastFailover(Stored):
-    """What tells other plans of the record of the last failover, all of which is `failover/state.py: SwitchRecord`."""
+    """What other plans and witnesses read of the last failover; the whole is `failover/state.py: SwitchRecord`."""
 
     primary: str = Field(alias="home")
+    before: Assignment  # the assignment before the failover; undoing it leads there
+    to: str
     epoch: int
+    fenced: bool | None = None  # the fence was seen to have its epoch; `None` where an earlier version wrote it
+    ended: bool = False  # it was completed or undone, and the audit log says so
+    log: LogMark | None = None  # the newest line of the audit log when it was written
     touched: bool = True  # something of it may have been published to a sink
     # Id of an analyzer at a resource by its id at the primary; by primary and resource.
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}

@@ -80,8 +80,8 @@ class AuditBroken(StandbyError):
 
 
 HOW_TO_GO_ON = (
-    "Find the vault that was used last, and use that; standby audit verify says what is wrong with this one. If it is "
-    'lost, go on by what is still known: run the command, or standby commit, with --force fence --reason "..."'
+    "Use the vault that was used last; standby audit verify says what is wrong with this one. If that vault is lost, "
+    'continue with what is still known: run the command, or standby commit, with --force fence --reason "..."'
 )
 """What to do where a plan's fence or audit log is not the one that was written last."""
 
@@ -126,7 +126,9 @@ async def record_action(
         last = _last_line(context, texts)
         known = parse_head(context.vault.where(head_path(context.plan.name)), head.content) if head else None
         before = known.epoch if known and last and known.mark == last.mark else None
-        before = _epoch_in(context.vault.where(path), texts) if before is None else before
+        if before is None:
+            earlier = (read_line(context.vault.where(path), text) for text in reversed(texts))
+            before = next((each.epoch for each in earlier if each is not None and each.epoch is not None), None)
         if last is not None and (known is None or known.sequence != last.sequence):
             head = await write_head(context.vault, head_of(last, context.signer, before), head)
         line = _next(context, last.mark if last else None, action, facts or {}, epoch)
@@ -295,11 +297,6 @@ def _has(where: str, texts: Sequence[bytes], mark: LogMark) -> bool:
     return line is not None and line.mark == mark
 
 
-def _epoch_in(where: str, texts: Sequence[bytes]) -> int | None:
-    lines = (read_line(where, text) for text in reversed(texts))
-    return next((line.epoch for line in lines if line is not None and line.epoch is not None), None)
-
-
 def _broken(context: RecoveryContext, problem: str) -> AuditBroken:
     return AuditBroken(context.vault.where(audit_path(context.plan.name)), problem)
 
@@ -356,33 +353,33 @@ _TOLD_BY: Mapping[str, str] = {
 
 _WORDS = {
     "snapshot.taken": "Snapshot {id} was taken",
-    "snapshot.retired": "Snapshots that are kept no longer were removed: {ids}",
+    "snapshot.retired": "Old snapshots were removed: {ids}",
     "restore.begun": "A restore to {to} began, from snapshot {snapshot}",
     "restore.ended": "The restore to {to} ended: {totals}",
-    "failover.decided": "It was decided about a failover of {home} to {to}",
-    "failover.decided act": "It was decided to fail over {home} to {to}",
-    "failover.decided wait": "It was decided to wait with a failover of {home} to {to}",
+    "failover.decided": "A failover of {home} to {to} was considered",
+    "failover.decided act": "The decision was to fail over {home} to {to}",
+    "failover.decided wait": "The decision was to wait before a failover of {home} to {to}",
     "failover.decided refuse": "A failover of {home} to {to} was refused",
-    "failover.proposed": "A failover of {home} to {to} was proposed, to be approved by somebody",
+    "failover.proposed": "A failover of {home} to {to} was proposed and waits for an approval",
     "failover.approved": "The failover of {home} to {to} was approved",
     "failover.rejected true": "The failover of {home} to {to} was rejected",
-    "failover.rejected": "Nobody answered whether {home} is to fail over to {to}",
+    "failover.rejected": "Nobody answered the proposal of a failover of {home} to {to}",
     "failover.fenced rollback": "A rollback to {to} began",
     "failover.fenced": "A failover from {from} to {to} began",
     "failover.activated": "{to} serves for {home}",
     "failover.rolled_back": "The failover was rolled back: {to} serves for {home} again",
-    "failover.completed": "What was left out for {home} works at {side} again: {added}",
-    "failover.committed": "{side} serves for {home}: this was committed",
+    "failover.completed": "Analyzers of {home} that were left out work at {side} again: {added}",
+    "failover.committed": "The failover was committed: {side} serves for {home}",
     "failback.begun": "A failback from {standby} to {home} began",
-    "failback.ended failed_back": "{home} serves again: the failback from {standby} is done",
+    "failback.ended failed_back": "{home} serves again: the failback from {standby} succeeded",
     "failback.ended": "The failback from {standby} to {home} ended {state}",
     "drill.begun": "A drill of a failover from {home} to {to} began",
     "drill.ended true": "The drill at {to} passed",
     "drill.ended": "The drill at {to} did not pass",
     "automation.switched true": "Automatic failover was switched on",
     "automation.switched": "Automatic failover was switched off",
-    "fence.forced": "Somebody went on by force though records were lost",
-    "order.declined": "Somebody was asked to confirm a {order}, and declined",
+    "fence.forced": "An operator continued by force although records were lost",
+    "order.declined": "An operator was asked to confirm a {order} and declined",
 }
 """By action, and where there are several ways to tell it by its deciding fact; without the full stop."""
 

@@ -245,7 +245,7 @@ def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], 
     if head is None:
         return "cannot be read"
     if head.sequence > length:
-        return f"knows {head.sequence} lines, and the log has {length}: its end was cut off"
+        return f"counts {head.sequence} lines, and the log has {length}: its end was cut off"
     there = next((line for line in lines[-2:] if line.sequence == head.sequence), None)
     if there is not None:
         return _strange(head, there, signer)
@@ -256,7 +256,7 @@ def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], 
 
 def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
     if head.digest != line.digest:
-        return f"does not know line {head.sequence} of the log as it is: the end was rewritten"
+        return f"contradicts line {head.sequence} of the log: the end was rewritten"
     # A line that was written before there was this key has such a head, too.
     due = signer is not None and line.key_id == signer.key_id
     if signer and due and not signer.verifies(head.signed, head.signature or ""):

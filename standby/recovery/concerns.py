@@ -90,7 +90,7 @@ class Tracked(Document):
     """A concern, and what people were told of it."""
 
     concern: Concern
-    since: AwareDatetime | None  # `None` where it is over, and is kept because people were told lately
+    since: AwareDatetime | None  # `None` where it is over, and is kept because people were told recently
     told_at: AwareDatetime | None = None  # when people were told last that it is so
     loudest: Severity = "info"  # how severe it was when they were
     is_told: bool = False  # whether people believe that it is so

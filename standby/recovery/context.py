@@ -97,8 +97,6 @@ class RunReport(Document):
 
 @dataclass(frozen=True)
 class RecoveryContext:
-    """One plan, its connections, its vault and its sinks."""
-
     configuration: Configuration
     run: RunContext  # what replication works with; its vault is the recovery's, too
     second: Storage | None  # the replica of the vault, where there is one: for reading what the vault lost

@@ -42,7 +42,6 @@ class Durations(Remembered):
     seconds: Mapping[Kind, tuple[float, ...]] = {}
 
     def of(self, kind: Kind) -> tuple[float, ...]:
-        """Give what was measured of one kind."""
         return self.seconds.get(kind, ())
 
 
@@ -68,7 +67,7 @@ class Restoring:
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     # Why an analyzer cannot be recovered, a sentence without its full stop.
     lost: Mapping[str, str] = field(default_factory=dict)
-    unknown: str = ""  # why it is not known what can be restored, likewise; empty where that is known
+    unknown: str = ""  # why it is not known what can be restored; empty where that is known
     slots: int = 1  # how many are restored at the same time
     seen_at: datetime | None = None  # when the snapshot saw them; `None` where nothing is restored
 
@@ -83,12 +82,14 @@ class Part:
 def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring) -> RtoForecast:
     """Add up detection, restores of what is missing, and the failover itself; no approval is part of it."""
     # There are no seconds where a part was never measured, and none where something cannot be recovered.
-    parts = [_detection(plan.failover, durations), _restores(durations, restoring), _failover(durations)]
+    unmeasured = "Not known yet: no failover was measured; a drill measures one."
+    itself = _measured("Failover", measured) if (measured := durations.of(Kind.ACTIVATE)) else unmeasured
+    parts = [_detection(plan.failover, durations), _restores(durations, restoring), itself]
     known = [part for part in parts if isinstance(part, Part)]
     objective = plan.objectives.rto.total_seconds() if plan.objectives.rto else None
     words = [part for part in parts if isinstance(part, str)] or [part.words for part in known if part.words]
     if len(known) == len(parts) and not plan.failover.automatic:
-        words.append("The time until somebody approves a failover comes on top.")
+        words.append("The time until somebody approves the failover is added to this.")
     if len(known) < len(parts) or restoring.lost:
         lost = tuple(restoring.lost)
         basis = " ".join((*_lost_words(restoring), *words))
@@ -151,12 +152,6 @@ def forecast_restores(durations: Durations, needs: Mapping[str, Collection[str]]
     return Part(share(played, OFTEN), spread, f"{spread} ({basis})")
 
 
-def _failover(durations: Durations) -> Part | str:
-    if measured := durations.of(Kind.ACTIVATE):
-        return _measured("Failover", measured)
-    return "Not known yet: no failover was measured; a drill measures one."
-
-
 def _measured(what: str, measured: Sequence[float]) -> Part:
     spread = Spread.of(measured)
     times = "once" if len(measured) == 1 else f"{len(measured)} times"
@@ -169,8 +164,8 @@ class RtoForecast(Document):
     # Seconds, where everything is as fast as in the fastest tenth; `None` where something was not measured, or cannot
     # be recovered.
     low: float | None
-    median: float | None = None  # seconds, where everything takes as long as it usually does; likewise
-    high: float | None  # seconds, where everything is as slow as in the slowest tenth; likewise
+    median: float | None = None  # seconds, where everything takes as long as it usually does; `None` as above
+    high: float | None  # seconds, where everything is as slow as in the slowest tenth; `None` as above
     basis: str  # what it is made from, sentences
     objective: float | None  # the plan's RTO in seconds, where it has one
     met: bool | None  # whether even `high` is within it; `None` where one of the two is unknown

@@ -26,7 +26,7 @@ class RecordsLost(GuardRefused):
 
 class ReasonMissing(GuardRefused):
     def __init__(self, plan: str) -> None:
-        cause = f"Records of plan {plan} were lost, and --force {FENCE} goes on only with a reason"
+        cause = f"Records of plan {plan} were lost, and --force {FENCE} needs a reason"
         super().__init__(cause, 'Say why with --reason "..."; it goes into the audit log')
 
 
@@ -95,7 +95,7 @@ def _what_was_done(finding: Finding, fence: Fence, believed: Mapping[str, tuple[
     words = [
         f"{assignment.active} serves for {name}, as {believed[name][1]} says"
         if name in believed
-        else f"nothing knows what serves for {name}, so {assignment.active} counts as serving, by your order"
+        else f"no record says what serves for {name}, so {assignment.active} counts as serving, as you asked"
         for name, assignment in fence.assignments.items()
     ]
     return f"The fence of plan {fence.plan} was written again, at epoch {fence.epoch}: {'; '.join(words)}"

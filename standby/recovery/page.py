@@ -161,7 +161,7 @@ def matters(content: PageContent) -> Iterator[Matter]:
     for each in content.told.values():
         yield Matter("critical", "outage", each.text, since=each.at)
     for problem in content.problems:
-        yield Matter("warning", "this page", f"A part of it is missing. {problem}")
+        yield Matter("warning", "this page", f"A part of this page is missing. {problem}")
     order = (*CAUSES, *(kind for kind in About if kind not in CAUSES + SYMPTOMS), *SYMPTOMS)
     for it in sorted(content.concerns, key=lambda it: order.index(it.concern.kind)):
         concern = it.concern
@@ -185,12 +185,6 @@ def grouped(reasons: Iterable[Reason]) -> list[ReasonGroup]:
     return [ReasonGroup(weight, tuple(texts), action) for (_, weight, action), texts in groups.items()]
 
 
-def in_common(readiness: Sequence[Readiness]) -> list[Reason]:
-    """Give the reasons that are the same for every one of several targets."""
-    first, *others = readiness
-    return [each for each in first.reasons if others and all(each in other.reasons for other in others)]
-
-
 MOST_TIMES = 4  # How many times the objective the drawing is high
 WIDTH, HEIGHT = 1000.0, 100.0  # Of the drawing, which is stretched to where it is shown
 
@@ -204,7 +198,7 @@ class RpoChart(NamedTuple):
     objective: float | None  # how high it is
     begin: datetime
     end: datetime
-    top: str  # what the upper edge stands for
+    top: str  # what the upper edge means
     words: str  # what can be seen, for who cannot see it
 
 
@@ -271,19 +265,10 @@ def _roles(fence: Fence) -> dict[str, str]:
     return roles
 
 
-@dataclass(frozen=True)
-class _Row:
-    analyzer: str
-    target_analyzer: str
-    point: str
-    problems: str
-    wrong: bool
-
-
 class _Target(NamedTuple):
     readiness: Readiness
     reasons: list[ReasonGroup]
-    rows: list[_Row]
+    rows: list[dict[str, str | bool]]
     chart: RpoChart | None
 
 
@@ -304,7 +289,8 @@ WORST_FIRST = (State.NOT_READY, State.UNKNOWN, State.READY)
 
 def _view(content: PageContent) -> _View:
     worst = min((each.state for each in content.readiness), key=WORST_FIRST.index)
-    common = in_common(content.readiness)
+    first, *others = content.readiness
+    common = [each for each in first.reasons if others and all(each in other.reasons for other in others)]
     targets = [
         _Target(
             each,
@@ -337,7 +323,7 @@ def render_page(
     )
 
 
-def _rows(readiness: Readiness) -> Iterator[_Row]:
+def _rows(readiness: Readiness) -> Iterator[dict[str, str | bool]]:
     """Give a row for each analyzer, those with something wrong first."""
     problems: dict[str, list[str]] = {}
     wrong: set[str] = set()
@@ -348,10 +334,10 @@ def _rows(readiness: Readiness) -> Iterator[_Row]:
                 wrong.add(analyzer)
     points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in problems))
     for point in points:
-        yield _Row(
-            analyzer=point.analyzer,
-            target_analyzer=readiness.names.get(point.analyzer, ""),
-            point=wording.point_words(point, readiness.assessed_at),
-            problems=", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
-            wrong=point.analyzer in wrong,
-        )
+        yield {
+            "analyzer": point.analyzer,
+            "target_analyzer": readiness.names.get(point.analyzer, ""),
+            "point": wording.point_words(point, readiness.assessed_at),
+            "problems": ", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
+            "wrong": point.analyzer in wrong,
+        }

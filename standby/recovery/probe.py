@@ -94,7 +94,7 @@ class Observation(Document):
     seconds: float = Field(0.0, ge=0)
     summary: str = ""
     degraded: bool = False  # it does, but slowly or not all of it. That is told, and is no outage.
-    alert: bool = False  # nobody of ours looked: somebody else said so
+    alert: bool = False  # somebody else reported it; no probe of ours
 
     @model_validator(mode="before")
     @classmethod
@@ -105,12 +105,10 @@ class Observation(Document):
 
     @property
     def ended(self) -> datetime:
-        """When the result was known."""
         return self.at + timedelta(seconds=self.seconds)
 
     @property
     def health(self) -> str:
-        """The result as a word."""
         if self.healthy and self.degraded:
             return "degraded"
         return {True: "healthy", False: "unhealthy", None: "unknown"}[self.healthy]

@@ -78,7 +78,7 @@ class Watch:
     policy: FailoverPolicy
     clock: Clock
     look: Callable[[str], Awaitable[Observation]]
-    recall: Recall  # gives what was reported of a resource lately, by anybody
+    recall: Recall  # gives what any observer reported of a resource recently
     report: Report  # reports a look; it is not waited for
     _beside: set[asyncio.Task[Any]] = field(default_factory=set)
     _down: set[str] = field(default_factory=set)
@@ -128,7 +128,7 @@ class Watch:
         task.add_done_callback(self._beside.discard)
 
     async def _apart(self, what: str, work: Awaitable[T], seconds: float) -> T | None:
-        """Give what some work comes to in some seconds; whatever goes wrong with it costs only itself."""
+        """Give the result of some work within some seconds; a failure is noted, and affects nothing else."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task}, timeout=seconds)
@@ -148,7 +148,6 @@ class Watch:
 
 
 def _together(*parts: Iterable[Observation]) -> list[Observation]:
-    """Put observations together, each once."""
     return list(dict.fromkeys(each for part in parts for each in part))
 
 
@@ -193,13 +192,13 @@ def _wrong_with(
 
     refused = [each for each in seen.checks if each.ok is None and each is not grant]
     if seen.healthy is None and serves:
-        text = f"Whether {name}, which serves, is down cannot be told, so an outage of it would not be answered"
+        text = f"{name} serves, and it is unknown whether it is down, so its outage would start no failover"
         yield concern(Kind.ACCESS, text, refused, "critical")
     elif seen.healthy is None:
-        yield concern(Kind.ACCESS, f"{name}, which stands by, cannot be used, so nothing can fail over to it", refused)
+        yield concern(Kind.ACCESS, f"{name} is a standby and cannot be used, so no failover to it is possible", refused)
     elif not seen.healthy and is_down and not serves:
-        yield concern(Kind.RESOURCE, f"{name}, which stands by, is down, so nothing can fail over to it", wrong)
+        yield concern(Kind.RESOURCE, f"{name} is a standby and is down, so no failover to it is possible", wrong)
     elif seen.healthy and wrong:
         yield concern(Kind.RESOURCE, f"{name} answers slowly or in part, which starts no failover", wrong)
     if seen.healthy and grant is not None and not grant.ok:
-        yield concern(Kind.ACCESS, f"{name} grants no copies, so nothing new gets to its targets", [grant])
+        yield concern(Kind.ACCESS, f"{name} grants no copies, so nothing new is copied to its targets", [grant])

@@ -89,8 +89,8 @@ class Finding:
     evidence: Evidence
     # What is wrong with the fence, as a sentence without its full stop; empty where nothing is known to be.
     fence: str = ""
-    log: str = ""  # likewise of the audit log
-    snapshots: str = ""  # likewise of the list of snapshots, which stands in the way of a restore only
+    log: str = ""  # the same of the audit log
+    snapshots: str = ""  # the same of the list of snapshots, which prevents a restore only
 
     @property
     def problem(self) -> str:
@@ -237,7 +237,7 @@ async def collect(context: RecoveryContext) -> Evidence:
 
 @dataclass
 class _Asked:
-    """What witnesses said so far; one that cannot be read costs itself only."""
+    """What witnesses said so far; one that cannot be read does not affect the others."""
 
     found: list[Witness] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -267,16 +267,6 @@ async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
     return Witness(sink.name, published.epoch, serving, is_sink=True)
 
 
-class LastSwitch(LastFailover):
-    """What the record of the last failover knows of fence and log."""
-
-    before: Assignment  # the assignment before the failover; undoing it leads there
-    to: str
-    fenced: bool | None = None  # the fence was seen to have its epoch; `None` where an earlier version wrote it
-    ended: bool = False  # it was completed or undone, and the audit log says so
-    log: LogMark | None = None  # the newest line of the audit log when it was written
-
-
 class _Unreadable(StandbyError):
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(reason, f"Put {where} back as it was")
@@ -284,7 +274,7 @@ class _Unreadable(StandbyError):
 
 async def _of_switch(context: RecoveryContext) -> Witness | None:
     path = switch_path(context.plan.name)
-    record = await read_document(context.vault, path, LastSwitch, _Unreadable)
+    record = await read_document(context.vault, path, LastFailover, _Unreadable)
     if record is None:
         return None
     # It is written before the fence is: until that was seen, it is what was to be.

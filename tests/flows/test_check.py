@@ -36,7 +36,7 @@ def test_a_page_says_what_the_applications_of_each_sink_see() -> None:
     assert (
         "## What applications see\n\n"
         "- The failover of east to west has not ended. Applications were told that nobody serves (file a.json); "
-        "webhook b, as far as it acknowledged, still names east.\n"
+        "webhook b, by its last acknowledgement, still names east.\n"
         "- file a.json: nobody serves for east (epoch 2).\n"
         "- webhook b: east serves for east (epoch 1, not required); HTTP 500."
     ) in text

@@ -433,7 +433,7 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
     assert waiting is not None
     assert waiting.name == "WaitingForApproval"
     for words in (
-        "No edit is known that would be lost",
+        "No known edit would be lost",
         "Press Resume",
         "switch Approve on",
         "Waits for an approval until 2",

@@ -43,7 +43,7 @@ async def test_a_slot_that_is_not_left_is_done_without(prefect_server: Any, capl
     """As one is that a killed run left taken: what may be written is decided by the ledgers in the vault."""
     async with hold_targets(["left-behind"]), hold_targets(["left-behind"], patience=0.2):
         pass
-    assert "goes on without its slot" in caplog.text
+    assert "continues without its slot" in caplog.text
 
 
 async def test_every_flow_that_writes_to_a_target_takes_its_limit_but_a_failover_waits_for_none(

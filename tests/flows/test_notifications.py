@@ -225,7 +225,7 @@ async def test_a_watch_that_falls_silent_is_told(
 
         bodies = await until(told) if blocks else []
     assert bool(bodies) is blocks
-    assert all("has not said for 90 s whether content-understanding.resource.east" in body for body in bodies)
+    assert all("has not reported for 90 s whether content-understanding.resource.east" in body for body in bodies)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ async def test_a_key_that_is_rejected_is_told_at_once_and_once_and_so_is_its_end
         changes += await told(PROTECTION_CHANGED, str(state.state_details.flow_run_id))
     began, over = (event["payload"] for event in changes)
     assert (began["severity"], [each["kind"] for each in began["began"]]) == ("critical", ["access"])
-    assert "Whether east, which serves, is down cannot be told" in began["summary"]
+    assert "east serves, and it is unknown whether it is down" in began["summary"]
     assert began["next_action"] == "Run standby doctor p, which says what to correct."
     assert (over["severity"], [each["about"] for each in over["ended"]]) == ("info", ["east"])
 

@@ -336,7 +336,9 @@ test_runs_in_any_order.settings = settings(stateful_step_count=12)
 def begun(**fields: object) -> bytes:
     """The record of a failover of plan q, which names the analyzers it is about."""
     names = {"east": {"east": {"away": "away"}, "west": {"invoice": "invoice"}}}
-    return json.dumps({"format": 1, "home": "east", "epoch": 1, "touched": False, "names": names, **fields}).encode()
+    ends = {"before": {"active": "east"}, "to": "west"}
+    known = {"format": 1, "home": "east", "epoch": 1, "touched": False, "names": names, **ends, **fields}
+    return json.dumps(known).encode()
 
 
 def of_q(**side: object) -> bytes:

@@ -114,7 +114,7 @@ def _recorded(sink: ActivationSink, known: Acknowledged | None, wanted: Activati
     view = SinkView(name=sink.name, required=sink.required, readable=False)
     if known is None:
         return view.model_copy(update={"problem": "no record says what it took"})
-    behind = "whether it was told more since then is not known" if (known.epoch or 0) < under_way else ""
+    behind = "it is unknown whether a later map reached it" if (known.epoch or 0) < under_way else ""
     current = None if wanted is None else known.meaning == wanted.meaning
     changed = {"epoch": known.epoch, "serving": known.serving, "current": current, "acknowledged_at": known.at}
     return view.model_copy(update={**changed, "problem": known.reason or behind})
@@ -151,7 +151,7 @@ def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
             unknown.append(view.name)
             continue
         by = told if (view.epoch or 0) >= epoch else earlier
-        name = view.name if view.readable or by is told else f"{view.name}, as far as it acknowledged,"
+        name = view.name if view.readable or by is told else f"{view.name}, by its last acknowledgement,"
         by.setdefault(view.serving[primary] or "", []).append(name)
     return "; ".join(_parts(told, earlier, unknown))
 

@@ -25,7 +25,7 @@ from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import FormatUnknown
 
 OPTIONAL_SECONDS = 2.0  # How long a sink that is not required may take: a failover does not wait for it
-LATER = "It is not required, so nothing waits for it; it is published to later."
+LATER = "It is not required, so a failover does not wait for it; the map is published to it later."
 READ_SECONDS = 5.0  # How long a sink may take to say what it holds
 
 
@@ -124,7 +124,7 @@ class SinkAhead(GuardRefused):
 
     def __init__(self, sink: str, there: int | None, ours: int) -> None:
         known = "a higher epoch" if there is None else f"epoch {there}"
-        action = "This is another vault, or an older copy, than the one that was used last: find that one and use it"
+        action = "This vault is another one than was used last, or an older copy of it: use the one that was used last"
         super().__init__(f"{sink} already has {known}, and this run has epoch {ours}", action)
 
 
@@ -226,7 +226,7 @@ NOBODY = "nobody"
 
 @dataclass
 class Outcomes:
-    """What came of publishing to some sinks, as far as it got: it is right after an interruption, too."""
+    """The results of publishing to some sinks so far; they are right after an interruption, too."""
 
     results: dict[str, SinkResult] = field(default_factory=dict)  # of the last attempt, by name of the sink
     taken: dict[str, Activation] = field(default_factory=dict)  # the map that each took last, by id of the sink
@@ -256,7 +256,14 @@ async def publish_to_sinks(
 
 async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activation | SinkFailed | None, ...]:
     """Read the last map of a plan from each sink; `None` where it cannot be read."""
-    return tuple(await all_of(_read(sink, plan) for sink in sinks))
+
+    async def read(sink: ActivationSink) -> Activation | SinkFailed | None:
+        try:
+            return await read_sink(sink, plan)
+        except SinkFailed as error:
+            return error
+
+    return tuple(await all_of(read(sink) for sink in sinks))
 
 
 async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
@@ -294,10 +301,11 @@ async def _publish(
         fail(error)
         return
     except TimeoutError:
-        fail(SinkFailed(sink.name, f"no answer within {seconds:g} s, so it may have taken it or not"))
+        fail(SinkFailed(sink.name, f"no answer within {seconds:g} s, so it is unknown whether it took the map"))
         return
     except asyncio.CancelledError:
-        fail(SinkFailed(sink.name, "the run was interrupted before it answered, so it may have taken it or not"))
+        interrupted = "the run was interrupted before it answered"
+        fail(SinkFailed(sink.name, f"{interrupted}, so it is unknown whether it took the map"))
         raise
     endpoint = activation.sources.get(primary)
     if sink.id:
@@ -305,10 +313,3 @@ async def _publish(
         into.missed.pop(sink.id, None)
     told = endpoint.resource if endpoint else NOBODY
     into.results[sink.name] = SinkResult(name=sink.name, status="told", published=told, required=sink.required)
-
-
-async def _read(sink: ActivationSink, plan: str) -> Activation | SinkFailed | None:
-    try:
-        return await read_sink(sink, plan)
-    except SinkFailed as error:
-        return error

@@ -52,7 +52,7 @@ class WebhookActivation:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name or webhook_name(settings)
-        # Its address may be a secret; another address is another receiver, which was told nothing yet.
+        # Its address may be a secret; another address is another receiver, to which nothing was posted yet.
         self.id = f"{webhook_name(settings)} {digest_of(settings.url.encode())[:16]}"
         self.required = settings.required
         self.readable = False
@@ -136,7 +136,9 @@ class WebhookActivation:
         if response.is_success:
             return
         if status == 409:
-            raise SinkAhead(self.name, _epoch(response), activation.epoch)
+            text = response.headers.get("x-standby-epoch", "")
+            there = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+            raise SinkAhead(self.name, there, activation.epoch)
         if response.is_redirect:
             reason = f"it answers HTTP {status}, and redirects are not followed"
             raise SinkFailed(self.name, reason, "Give its final address, then run again")
@@ -182,11 +184,6 @@ def standard_signature(key: bytes, message: str, timestamp: str, body: bytes) ->
     """Sign a message as standardwebhooks does: its id, the time at which it is sent, and its body."""
     signed = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256")
     return f"v1,{b64encode(signed).decode()}"
-
-
-def _epoch(response: httpx.Response) -> int | None:
-    text = response.headers.get("x-standby-epoch", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _words(error: httpx.TransportError) -> str:

@@ -65,7 +65,7 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     await change_document(first.vault, AUTOMATION_PATH, Automation, lambda _: automation)
     try:
         for context in plans:
-            # A log that was lost is not begun anew by this line.
+            # A log that was lost must not begin again with this line.
             known = await looked(context)
             await record_action(known, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
     except (AuditBroken, AuditBusy, FenceUnreadable) as error:

@@ -135,7 +135,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
     Args:
         served_until: when the resource served itself, UTC: what it has was current then.
     """
-    # That a failover of the primary has not ended does not speak against ending it: another guard asks that.
+    # A failover of the primary that has not ended is no reason against ending it: another guard asks that.
     errors = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
     against = [reason for reason in errors if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
     absent = lacked(readiness)

@@ -152,7 +152,7 @@ def _in_order(
     observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta, since: datetime | None
 ) -> list[Observation]:
     """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later."""
-    # What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
+    # Remaining ties are broken by observer and result, so that the order of the input does not matter.
     known = [look for look in observations if look.resource == resource and look.healthy is not None]
     known = [look for look in known if look.at <= now + ahead]
     believed = [look.model_copy(update={"at": now}) if look.at > now else look for look in known]

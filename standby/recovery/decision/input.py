@@ -83,7 +83,7 @@ class Decision(Document):
     unhealthy_since: datetime | None
     # The last healthy look before that, UTC; `None` where none is known. The outage began between the two.
     healthy_until: datetime | None = None
-    # Why some analyzers cannot serve at the target, by their ids at the primary: it goes on without them.
+    # Why some analyzers cannot serve at the target, by their ids at the primary: they are left out.
     left_out: Mapping[str, str] = {}
 
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
@@ -135,10 +135,10 @@ class Fitness(Document):
     state: State
     reasons: tuple[str, ...] = ()
     copies: tuple[CopyAge, ...] = ()
-    lacking: tuple[str, ...] = ()  # analyzers that it lacks, where nothing else speaks against it; otherwise none
+    lacking: tuple[str, ...] = ()  # analyzers that it lacks, where that is the only reason against it; otherwise none
     restorable: tuple[Restorable, ...] = ()  # analyzers that it lacks and the newest snapshot has
     analyzers: int = 0  # how many the plan has; 0 in decisions of earlier versions
-    # Why some cannot serve there, by their ids at the primary, also after a restore; none where something speaks
+    # Why some cannot serve there, by their ids at the primary, also after a restore; none where there is a reason
     # against the target as a whole.
     unusable: Mapping[str, str] = {}
     needs: Mapping[str, tuple[str, ...]] = {}  # analyzers that others need, by who needs them
@@ -212,7 +212,7 @@ class FailoverRequest:
     # unplanned failover is resumed.
     planned: bool | None = None
     reason: str = ""
-    forced: frozenset[str] = frozenset()  # guards to be passed all the same, by name
+    forced: frozenset[str] = frozenset()  # guards to be passed although they refuse, by name
     requested_by: Requester = "operator"
     outage_of: str = ""
     action: Action = "start"

@@ -67,7 +67,6 @@ async def decide_and_record(
     recall: Recall = nothing_more,
     rounds: int | None = None,
 ) -> DecisionRecord:
-    """Come to a decision, as `evaluate` does, and record it."""
     context = await looked(context)
     given, decision = await evaluate(context, request, history=history, recall=recall, rounds=rounds)
     return await record_decision(context, given, decision)
@@ -159,7 +158,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
     except AuditBroken as error:
         if not given.records_lost:
             raise
-        # That is why it refuses: it must be told all the same.
+        # That is why it refuses, which must be told anyway.
         log.warning("%s", error)
     return record
 
@@ -259,7 +258,7 @@ def unanswered(record: DecisionRecord) -> str:
     proved = "is" if record.decision.detected_at else "may be"
     return (
         f"{record.given.active} {proved} down, and no failover was started: {reasons_against(record.decision)}. "
-        f"standby explain {record.id} shows all of it. {by_hand(record)}"
+        f"standby explain {record.id} shows every reason. {by_hand(record)}"
     )
 
 
@@ -268,7 +267,7 @@ def by_hand(record: DecisionRecord) -> str:
     order = f"standby failover {record.given.plan} --to {record.decision.to or 'RESOURCE'} --unplanned"
     if record.given.records_lost:
         # Without that it would be refused, too.
-        order = f'{order} --force fence --reason "...", where the vault that was used last is not to be had'
+        order = f'{order} --force fence --reason "...", if the vault that was used last is lost'
     return f"To decide by hand: {order}."
 
 
@@ -298,12 +297,12 @@ def expected_loss(record: DecisionRecord) -> str:
     serving = [] if fitness is None else [it for it in fitness.copies if it.analyzer not in record.decision.left_out]
     verified = [copy.verified_at for copy in serving if copy.verified_at]
     if not verified:
-        return "Which edits would be lost is not known."
+        return "It is unknown which edits would be lost."
     behind = [copy.analyzer for copy in serving if copy.source_changed]
     newest = f"the copies there were last verified between {utc(min(verified))} and {utc(max(verified))}"
     if behind:
         return f"The latest edits of {some_of(behind)} would be lost, and later ones of the others: {newest}."
-    return f"No edit is known that would be lost, but later ones would: {newest}."
+    return f"No known edit would be lost, but later ones would be: {newest}."
 
 
 def not_approved(record: DecisionRecord, *, answered: bool, comment: str) -> str:

@@ -254,25 +254,20 @@ async def _until_empty(
 ) -> None:
     empty = 0
     for wait in (*WAITS, 0.0):
-        if await _list(client, manifest, progress):
+        try:
+            listed = await client.list_analyzers()
+        except ServiceError as error:
+            progress.unlisted = str(error)
+        else:
+            progress.unlisted = ""
+            progress.here = {analyzer.analyzer_id for analyzer in listed if manifest.made(analyzer)}
+            progress.seen |= progress.here
             empty = 0 if progress.here else empty + 1
             if empty == EMPTY_LISTINGS:
                 progress.proven = True
                 return
             await _delete(client, progress)
         await clock.sleep(wait)
-
-
-async def _list(client: ContentUnderstandingClient, manifest: DrillManifest, progress: _Progress) -> bool:
-    try:
-        listed = await client.list_analyzers()
-    except ServiceError as error:
-        progress.unlisted = str(error)
-        return False
-    progress.unlisted = ""
-    progress.here = {analyzer.analyzer_id for analyzer in listed if manifest.made(analyzer)}
-    progress.seen |= progress.here
-    return True
 
 
 async def _delete(client: ContentUnderstandingClient, progress: _Progress) -> None:

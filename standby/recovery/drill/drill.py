@@ -101,7 +101,10 @@ async def drill(
         manifest = await _new_manifest(context, primary, to, scratch)
         async with open_sandbox(context, manifest, fence, to) as (sandbox, sink):
             if scratch:
-                await _must_not_clash(sandbox, manifest)
+                # It must have none of the ids that the drill will make there.
+                restored = await plan_restore(sandbox, await open_snapshot(sandbox), manifest.to, primary=primary)
+                if held := sorted({item.target_analyzer for item in restored.items} & manifest.found):
+                    raise ScratchUnfit(manifest.to, f"it has {some_of(held, 5)} already")
             facts: dict[str, JsonValue] = {"home": primary, "to": to, "scratch": scratch, "prefix": manifest.prefix}
             begun = await record_action(context, AuditAction.DRILL_BEGUN, facts)
             await drills.begin(manifest)
@@ -109,6 +112,15 @@ async def drill(
 
 
 async def _new_manifest(context: RecoveryContext, primary: str, to: str, scratch: str | None) -> DrillManifest:
+    there: frozenset[str] = frozenset()
+    if scratch:
+        context.configuration.resource(scratch)
+        for name, plan in context.configuration.plans.items():
+            if scratch in plan.resources:
+                raise ScratchUnfit(scratch, f"plan {name} uses it")
+        async with connected(context, scratch) as connections:
+            listed = await connections[scratch].list_analyzers()
+        there = frozenset(each.analyzer_id for each in listed if not each.is_prebuilt)
     # Only the beginning, so that the longest id stays short enough.
     run = re.sub("[^a-zA-Z0-9]", "", context.run_id)[:RUN_CHARACTERS].lower()
     return DrillManifest(
@@ -117,29 +129,10 @@ async def _new_manifest(context: RecoveryContext, primary: str, to: str, scratch
         to=scratch or to,
         scratch=scratch,
         prefix="" if scratch else f"drill-{run}-",
-        found=await _ids_at(context, scratch) if scratch else frozenset(),
+        found=there,
         begun_at=context.clock.now(),
         actor=context.actor,
     )
-
-
-async def _ids_at(context: RecoveryContext, scratch: str) -> frozenset[str]:
-    context.configuration.resource(scratch)
-    for name, plan in context.configuration.plans.items():
-        if scratch in plan.resources:
-            raise ScratchUnfit(scratch, f"plan {name} uses it")
-    async with connected(context, scratch) as connections:
-        listed = await connections[scratch].list_analyzers()
-    return frozenset(each.analyzer_id for each in listed if not each.is_prebuilt)
-
-
-async def _must_not_clash(sandbox: RecoveryContext, manifest: DrillManifest) -> None:
-    """Let a scratch resource be used only where it has none of the ids that the drill will make there."""
-    snapshot = await open_snapshot(sandbox)
-    plan = await plan_restore(sandbox, snapshot, manifest.to, primary=manifest.primary)
-    held = sorted({item.target_analyzer for item in plan.items} & manifest.found)
-    if held:
-        raise ScratchUnfit(manifest.to, f"it has {some_of(held, 5)} already")
 
 
 @dataclass
@@ -223,11 +216,7 @@ class _Drill:
             written_at=context.clock.now(),
             begun_line=self.begun.digest,
             report=self._report(reasons, round(seconds, 3)),
-            failover=found.failover,
-            analyzers=found.analyzers,
-            published=found.published,
-            before=found.before,
-            after=found.after,
+            **{name: getattr(found, name) for name in ("failover", "analyzers", "published", "before", "after")},
         )
         report = await write_evidence(context, evidence)
         # Forecasts learn from the drill: it took what a failover takes.

@@ -18,7 +18,7 @@ from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePl
 from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint, same_meaning
-from standby.replication.needs import Serving, Severity, check_models, models_of
+from standby.replication.needs import Severity, check_models, models_of
 from standby.service.models import Analyzer
 from standby.text import some_of, utc
 
@@ -77,7 +77,6 @@ class DrillReport(RunReport):
 
     @property
     def title(self) -> str:
-        """Which drill it is."""
         where = f"{self.to} (at {self.scratch})" if self.scratch else self.to
         return f"Drill {self.run_id} of plan {self.plan}, {self.primary} → {where}"
 
@@ -185,35 +184,25 @@ async def inspect_analyzers(
     serving = await context.connections.serving(manifest.to)
     names, parts = {item.resource for item in plan.items}, snapshot.resources
     sources = {name: source_serving(context, name, parts[name], serving) for name in names}
-    return tuple(
-        _inspected(context, manifest, item, listed.get(item.target_analyzer), sources[item.resource], serving)
-        for item in plan.items
-    )
 
+    def inspected(item: RestoreItem) -> DrilledAnalyzer:
+        found = listed.get(item.target_analyzer)
+        # As it is there: an embedding model that the service filled in is used like one that was named.
+        definition, overrides = found.definition() if found else {}, context.plan.overrides(manifest.to)
+        models = check_models(models_of(definition), sources[item.resource], serving, overrides)
+        forgiven = context.plan.missing_defaults == "ignore"
+        errors = [str(it) for it in models if it.severity is Severity.ERROR and not (it.missing and forgiven)]
+        problem = _problem(manifest, item, found, fingerprint(definition, context.plan.ignore))
+        return DrilledAnalyzer(
+            analyzer=item.analyzer,
+            target_analyzer=item.target_analyzer,
+            fidelity=item.fidelity,
+            fingerprint=item.fingerprint,
+            problem=problem or " ".join(errors),
+            unknown=" ".join(str(it) for it in models if it.severity is Severity.UNKNOWN),
+        )
 
-def _inspected(
-    context: RecoveryContext,
-    manifest: DrillManifest,
-    item: RestoreItem,
-    found: Analyzer | None,
-    source: Serving,
-    serving: Serving,
-) -> DrilledAnalyzer:
-    # As it is there: an embedding model that the service filled in is used like one that was named.
-    definition = found.definition() if found else {}
-    findings = check_models(models_of(definition), source, serving, context.plan.overrides(manifest.to))
-    forgiven = context.plan.missing_defaults == "ignore"
-    errors = [str(each) for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]
-    unknown = [str(each) for each in findings if each.severity is Severity.UNKNOWN]
-    problem = _problem(manifest, item, found, fingerprint(definition, context.plan.ignore))
-    return DrilledAnalyzer(
-        analyzer=item.analyzer,
-        target_analyzer=item.target_analyzer,
-        fidelity=item.fidelity,
-        fingerprint=item.fingerprint,
-        problem=problem or " ".join(errors),
-        unknown=" ".join(unknown),
-    )
+    return tuple(map(inspected, plan.items))
 
 
 def _problem(manifest: DrillManifest, item: RestoreItem, found: Analyzer | None, seen: str) -> str:

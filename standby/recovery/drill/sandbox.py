@@ -120,7 +120,6 @@ class SandboxSink:
     readable: bool = True
 
     async def publish(self, activation: Activation) -> None:
-        """Record what is published."""
         published = await self.published()
         must_follow(self.name, published[-1] if published else None, activation)
         try:
@@ -171,7 +170,6 @@ async def open_sandbox(
 
 
 def drill_folder(plan: str, run_id: str) -> str:
-    """Give the path in the vault below which everything of a drill is."""
     return f"drills/{plan}/{run_id}"
 
 

@@ -106,8 +106,6 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Facts:
-    """Everything that a comparison is made of."""
-
     plan: RecoveryPlan
     primary: Inventory
     standby: Inventory
@@ -216,12 +214,14 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         if there is not None and original is not None:
             paths = tuple(each.path for each in differences(original, standby.definitions[there], plan.ignore))
         costs_training = _costs_training(at_primary, at_standby) and found is not Divergence.IN_SYNC
+        is_copied = found in COPIED_TO_PRIMARY
+        is_open = found in CONFLICTS or (is_copied and costs_training)
         items.append(
             DivergenceItem(
                 analyzer=analyzer,
                 standby_analyzer=there,
                 divergence=found,
-                keep=_kept_unasked(found, costs_training=costs_training),
+                keep=None if is_open else "standby" if is_copied else "home",
                 rebuilt=at_standby is not None and at_standby.rebuilt,
                 differences=paths,
                 costs_training=costs_training,
@@ -257,12 +257,6 @@ def _costs_training(primary: Sighting | None, standby: Sighting | None) -> bool:
     if primary is None or standby is None or not primary.has_training:
         return False
     return standby.rebuilt or not standby.trained
-
-
-def _kept_unasked(found: Divergence, *, costs_training: bool) -> Choice | None:
-    if found in CONFLICTS or (found in COPIED_TO_PRIMARY and costs_training):
-        return None
-    return "standby" if found in COPIED_TO_PRIMARY else "home"
 
 
 def _decided(

@@ -1,7 +1,7 @@
 """The one run that attends to the outages of a plan, and what people were told last.
 
-Which run that is the vault says, not Prefect: whoever holds the object there shows that it is alive, and is followed
-by another one if it dies.
+The vault says which run that is, not Prefect: the run that holds the object there is alive, and another one takes over
+if it dies.
 """
 
 import logging
@@ -40,7 +40,7 @@ class Told(Document):
     what: str  # tells the same from something new
     at: AwareDatetime
     text: str = ""
-    # What else they were told lately, and when: what comes and goes is not new each time.
+    # What else they were told recently, and when: what recurs soon is not new each time.
     earlier: Mapping[str, AwareDatetime] = {}
 
 
@@ -60,7 +60,7 @@ class EvaluatedElsewhere(GuardRefused):
         self.resource = holder.resource if holder else ""
         who = f"{holder.actor} (run {holder.run_id})" if holder else "another run"
         since = f" since {utc(holder.since)}" if holder else ""
-        cause = f"{who[:1].upper()}{who[1:]} has attended to the outages of plan {plan}{since}, and is alive"
+        cause = f"{who[:1].upper()}{who[1:]} has been handling the outages of plan {plan}{since} and is still running"
         super().__init__(cause, f"See that run; standby status {plan} shows what serves")
 
 
@@ -70,7 +70,7 @@ def evaluation_path(plan: str) -> str:
 
 @dataclass
 class Attendance:
-    """The outages of a plan in the hands of one run; others are kept away by the vault, and take over if it dies."""
+    """The outages of a plan, which one run handles: the vault keeps other runs away, and one takes over if it dies."""
 
     context: RecoveryContext
     _file: HeldFile
@@ -100,13 +100,13 @@ class Attendance:
         try:
             await self._file.write(self._last.model_dump_json(indent=1).encode())
         except VaultError as error:
-            # It only spares repetitions: one that is not written costs one more.
+            # It only prevents repetitions: without it people are told once more.
             log.warning("%s", error)
 
 
 @asynccontextmanager
 async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterator[Attendance]:
-    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another.
+    """Attend to the outages of a plan, as the only run that does; if it dies, another run takes over.
 
     Args:
         resource: whose outage it is; empty for what takes a moment only.
@@ -168,7 +168,7 @@ def since_then(told: Mapping[str, Told], fence: Fence | None, *, lost: bool) -> 
             return False  # Where it was called off before anybody was told, what served has served since it did.
         if assignment.since is not None:
             return assignment.since <= each.at
-        # A fence that was written anew by what is still known does not say since when it is so.
+        # A fence that was written again by what is still known does not say since when it is so.
         return assignment.active == primary and assignment.phase is Phase.STEADY
 
     return {name: each for name, each in told.items() if stands(name, each)}

@@ -40,7 +40,7 @@ from standby.vault.errors import VaultError
 
 @dataclass
 class FailoverRun:
-    """A failover in the hands of one run.
+    """A failover that one run carries out.
 
     Attributes:
         asked: the record with which this run began.
@@ -104,18 +104,14 @@ class FailoverRun:
     def _is_undoing(self) -> bool:
         return self.record.to == self.record.before.active
 
-    @property
-    def _is_planned(self) -> bool:
-        return is_forward(self.record) and self.record.mode == "planned"
-
     async def _withdraw_others(self) -> None:
         """Prepare the target where it is new, and see that no sink names another resource any more."""
         record, clock = self.record, self.context.clock
-        is_named = record.to in record.may_name
+        is_named, is_planned = record.to in record.may_name, is_forward(record) and record.mode == "planned"
         if is_forward(record) and not record.prepared:
             self.preparation.left_out = dict(record.withheld)
             active = record.before.active
-            names = await self.preparation.run(record.primary, active, record.to, planned=self._is_planned)
+            names = await self.preparation.run(record.primary, active, record.to, planned=is_planned)
             named = record.naming(record.to, names, self.preparation.left_out)
             self.record = named.model_copy(update={"prepared": True})
         others_are_named = bool(set(record.may_name) - {record.to})
@@ -130,7 +126,7 @@ class FailoverRun:
             if not any(sink.holds_up for sink in self.sinks):
                 # It is written down with what comes next.
                 self.record = self.record.model_copy(update={"may_name": ()})
-        if self._is_planned and not is_named:
+        if is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
             await self._save()
             await self.phases.must(Stage.SYNC, CLOSING_SYNC, self._synchronise)
@@ -295,7 +291,7 @@ def _orders(run: FailoverRun) -> Iterator[str]:
         yield run.stopped[0].next_action
     if any(sink.status != "told" for sink in run.sinks):
         order = f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
-        yield f"{order}; a watch that runs does so by itself"
+        yield f"{order}; a running watch does this as well"
     if _missing(run):
         yield f"Rebuild what is left out with standby restore {plan} --to {record.to}, which adds it to the active map"
     if is_forward(record):

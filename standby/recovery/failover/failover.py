@@ -76,7 +76,13 @@ async def fail_over(
     try:
         async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
             if request.action == "roll back":
-                request = await _rollback(context, held.fence, request)
+                known = await read_record(context.vault, context.plan.name)
+                # It leads to what served before the failover that the fence knows now.
+                is_known = request.primary in held.fence.assignments
+                back = back_from(held.fence, request.primary, known) if is_known else None
+                if back is None:
+                    raise NothingToRollBack(context.plan.name, request.primary)
+                request = replace(request, to=back, planned=False)
             phases = Phases(stages, context.clock, request.forced)
             name = f"fence {context.plan.name}"
             file, record = await phases.run(Stage.FENCE, name, lambda: begin(context, held, request))
@@ -99,15 +105,6 @@ async def _reported(run: FailoverRun) -> FailoverReport:
     report = report_of(run, seen)
     follow = await plans_to_follow(context, fence, report)
     return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
-
-
-async def _rollback(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> FailoverRequest:
-    """Lead a rollback to what served before the failover that the fence knows now."""
-    known = await read_record(context.vault, context.plan.name)
-    to = back_from(fence, request.primary, known) if request.primary in fence.assignments else None
-    if to is None:
-        raise NothingToRollBack(context.plan.name, request.primary)
-    return replace(request, to=to, planned=False)
 
 
 async def decide_request(
@@ -194,7 +191,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         sinks = await _published(context, context.sinks, wanted, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
-    again = f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
+    again = f"Fix the sink, then run standby commit {fence.plan} again; a running watch does this as well"
     return CommitReport(
         **context.of_run,
         epoch=held.fence.epoch,
@@ -294,7 +291,7 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     what it has. It takes three calls to the vault where nothing is behind, and one less where all sinks can be read.
 
     Returns:
-        What came of it, for each sink that did not hold the map; one that has a higher epoch is left alone.
+        The result for each sink that did not hold the map; one that has a higher epoch is left alone.
     """
     fence, record, known = await sink_records(context)
     if fence is None or fence.is_under_way or fence.epoch < context.run.known_epoch:

@@ -84,9 +84,9 @@ def nothing_is_wrong(record: DecisionRecord) -> bool:
 
 
 class AnswerState(StrEnum):
-    """What came of an attempt to answer an outage.
+    """The result of an attempt to answer an outage.
 
-    Only the first two are good ends. `waiting` may change by itself; `refused` is what somebody has to change.
+    Only the first two are successes. `waiting` may change by itself; `refused` is what somebody has to change.
     """
 
     NOT_NEEDED = "not needed"
@@ -128,13 +128,13 @@ class Means:
     recall: Callable[[str], Recall]  # gives what others have seen of a resource
     decided: Callable[[DecisionRecord], Awaitable[None]]
     carry_out: Callable[[RecoveryContext, FailoverRequest], Awaitable[FailoverReport]]
-    # Tells people of an answer that leaves something unsettled; called no more often than they should hear it.
+    # Tells people of an answer that leaves something unsettled; called no more often than people should be told.
     tell: Callable[[Answer], None]
-    # Says whether people were told lately of what the vault cannot keep track of.
+    # Says whether people were told recently of what the vault cannot keep track of.
     told_lately: Callable[[str], Awaitable[bool]] = never
     may_ask: bool = True  # whether somebody can be asked for an approval
     approved: Approved | None = None  # what somebody has approved; the other primaries are left alone then
-    # What earlier attempts have seen, so that a further one need not prove the outage anew.
+    # What earlier attempts have seen, so that a further one need not prove the outage again.
     seen: dict[Observation, None] = field(default_factory=dict)
 
 
@@ -197,7 +197,7 @@ async def _attend(
     for pause in (0.0, *PAUSES):
         await context.clock.sleep(pause)
         for primary in left:
-            # One form at a time: whoever is proposed next is asked about by the next run.
+            # One form at a time: the next run asks about the next proposal.
             asks = any(answer.state is AnswerState.PROPOSED for answer in answers.values())
             given = replace(means, may_ask=False) if asks else means
             answers[primary] = await _attempt(attendance, context, primary, resource, to, given)
@@ -220,7 +220,7 @@ async def _attempt(
         known = await looked(replace(context, known=None))
         answer = await _answer(known, primary, resource, to, means)
     except Exception as error:
-        # Whatever goes wrong with one primary costs no other one, and is told.
+        # A failure with one primary does not affect another one, and is told.
         name = type(error).__name__
         cause = str(error) if isinstance(error, StandbyError) else f"{name}; the log of this run says where"
         text = f"The outage of {resource} is not answered yet: {cause}"
@@ -230,7 +230,7 @@ async def _attempt(
             return replace(answer, again=means.may_ask)
         log.warning("%s", text, exc_info=None if isinstance(error, StandbyError) else error)
     if answer.state is AnswerState.PROPOSED:
-        await attendance.settled(primary)  # However lately people were reminded, this is a new form.
+        await attendance.settled(primary)  # Even if people were reminded a moment ago, this is a new form.
     if answer.state in UNSETTLED:
         await _tell(attendance, means, answer)
     else:
@@ -250,7 +250,7 @@ async def _answer(context: RecoveryContext, primary: str, resource: str, to: str
     plan = context.plan.name
     if not means.approved and (reason := await waits_for_a_person(context, primary)):
         text = (
-            f"{resource} was reported to be down, and no failover is begun: {reason}. "
+            f"{resource} was reported to be down, and no failover was started: {reason}. "
             f"To decide by hand: standby failover {plan} --to RESOURCE --unplanned."
         )
         return Answer(primary, AnswerState.WAITING, text, what=WAITS)
@@ -286,7 +286,7 @@ async def _decided(context: RecoveryContext, primary: str, resource: str, to: st
 
 def _not_done(primary: str, record: DecisionRecord) -> Answer:
     if nothing_is_wrong(record):
-        text = f"{sentence(reasons_against(record.decision))} standby explain {record.id} shows all of it."
+        text = f"{sentence(reasons_against(record.decision))} standby explain {record.id} shows every reason."
         return Answer(primary, AnswerState.NOT_NEEDED, text, record=record)
     state = AnswerState.WAITING if record.decision.outcome is Outcome.WAIT else AnswerState.REFUSED
     what = ",".join(result.guard for result in record.decision.against)
@@ -302,7 +302,9 @@ async def _take_up(context: RecoveryContext, begun: SwitchRecord, means: Means) 
         return _left_to_people(context, begun, to, position_words(switch))
     if by_outage and begun.touched and to == begun.to:
         # Nobody serves now. Where what it leads to was lost as well, what served before is better than that.
-        lost = await _only_answers(context, begun.from_resource, not_=to)
+        both = [context.configuration.resource(name) for name in (begun.from_resource, to)]
+        seen = await probe_resources(both, observer_here("evaluation"), context.clock)
+        lost = seen[begun.from_resource].healthy is True and seen[to].healthy is False
         return await _resumed(context, begun, begun.from_resource if lost else to, None, means)
     record = await _decided(context, begun.primary, active, to, means)
     may_act = by_outage or means.approved is not None or not record.decision.needs_approval
@@ -312,13 +314,6 @@ async def _take_up(context: RecoveryContext, begun: SwitchRecord, means: Means) 
         return await _resumed(context, begun, active, record, means)
     reasons = reasons_against(record.decision) or "it was begun by an operator"
     return replace(_left_to_people(context, begun, to, reasons), record=record)
-
-
-async def _only_answers(context: RecoveryContext, resource: str, *, not_: str) -> bool:
-    """Say whether of two resources one answers, and the other one is down."""
-    both = [context.configuration.resource(name) for name in (resource, not_)]
-    seen = await probe_resources(both, observer_here("evaluation"), context.clock)
-    return seen[resource].healthy is True and seen[not_].healthy is False
 
 
 def _left_to_people(context: RecoveryContext, begun: SwitchRecord, to: str, reason: str) -> Answer:

@@ -230,19 +230,18 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
     pairs = [(pair.source, to) for pair in context.plan.pairs if to in pair.targets]
     # What a failback that began earlier copies to the primary.
     pairs += [(target, to) for pair in context.plan.pairs if pair.source == to for target in pair.targets]
-    await all_of(_wait(context, pair) for pair in pairs)
 
+    async def wait(pair: tuple[str, str]) -> None:
+        async def hold_ledger() -> None:
+            async with context.run.write_ledger(*pair):
+                pass
 
-async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
+        try:
+            await once_free(context.clock, hold_ledger, patience=PATIENCE, busy=LedgerBusy)
+        except LedgerBusy:
+            raise ReplicationAtWork(pair, PATIENCE) from None
 
-    async def hold_ledger() -> None:
-        async with context.run.write_ledger(*pair):
-            pass
-
-    try:
-        await once_free(context.clock, hold_ledger, patience=PATIENCE, busy=LedgerBusy)
-    except LedgerBusy:
-        raise ReplicationAtWork(pair, PATIENCE) from None
+    await all_of(wait(pair) for pair in pairs)
 
 
 async def sync_wholly(

@@ -123,11 +123,6 @@ class CommitReport(RunReport):
         return all(sink.status == "told" for sink in self.sinks)
 
 
-def serves(resource: str, primary: str) -> str:
-    """Say that a resource serves, and for which primary where it is another one."""
-    return f"{resource} serves" if resource == primary else f"{resource} serves for {primary}"
-
-
 def ending(report: FailoverReport) -> str:
     """Say how a failover ended and what serves, without a full stop."""
     instead = "" if report.serving == report.primary else f" for {report.primary}"
@@ -222,7 +217,8 @@ def commit_endings(report: CommitReport) -> tuple[str, ...]:
     parts = [] if report.committed else ["Nothing was waiting for a commit"]
     for primary, resource in report.serving.items():
         final = ", and that is committed" if primary in report.committed else ""
-        parts.append(f"{serves(resource, primary)}{final}")
+        instead = "" if resource == primary else f" for {primary}"
+        parts.append(f"{resource} serves{instead}{final}")
         if missing := report.missing.get(primary, ()):
             parts.append(missing_words(missing, resource))
     if report.added:

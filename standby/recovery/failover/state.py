@@ -17,6 +17,7 @@ from standby.fencing import (
     Assignment,
     Fence,
     HeldFence,
+    LastFailover,
     Phase,
     fence_of_plan,
     fence_path,
@@ -29,13 +30,12 @@ from standby.recovery.audit import AuditAction, must_be_whole, record_action, ve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import Requester
 from standby.recovery.failover.report import Mode
-from standby.recovery.witnesses import LastSwitch
 from standby.vault.documents import HeldDocument, open_document, read_document
 from standby.vault.signing import LogMark
 from standby.vault.storage import Storage
 
 
-class SwitchRecord(LastSwitch):
+class SwitchRecord(LastFailover):
     """One failover of a plan; the last one stays as the record of what was published."""
 
     plan: str
@@ -59,7 +59,7 @@ class SwitchRecord(LastSwitch):
     published_at: datetime | None = Field(None, alias="told_at")
     # Why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
     missing: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
-    # Why the decision leaves out what the target may have all the same, by the id at the primary.
+    # Why the decision leaves out what the target may have nevertheless, by the id at the primary.
     withheld: Mapping[str, str] = {}
 
     @property
@@ -114,6 +114,16 @@ def active_map(
     context: RecoveryContext, serving: Mapping[str, str | None], epoch: int, record: SwitchRecord | None, at: datetime
 ) -> Activation:
     """Make the active map of what serves for each primary; `None` for nobody."""
+
+    def endpoint(primary: str, resource: str) -> ActiveEndpoint:
+        found = context.configuration.resource(resource)
+        return ActiveEndpoint(
+            resource=resource,
+            **found.model_dump(include={"endpoint", "region", "resource_id", "api_version"}),
+            analyzers=record.names_at(primary, resource) if record is not None else {},
+            missing=tuple(sorted(record.missing_at(primary, resource))) if record is not None else (),
+        )
+
     return Activation(
         plan=context.plan.name,
         epoch=epoch,
@@ -121,19 +131,8 @@ def active_map(
         as_of=context.clock.now(),
         run_id=record.run_id if record is not None else context.run_id,
         sources={
-            primary: None if resource is None else _endpoint(context, primary, resource, record)
-            for primary, resource in serving.items()
+            primary: None if resource is None else endpoint(primary, resource) for primary, resource in serving.items()
         },
-    )
-
-
-def _endpoint(context: RecoveryContext, primary: str, resource: str, record: SwitchRecord | None) -> ActiveEndpoint:
-    found = context.configuration.resource(resource)
-    return ActiveEndpoint(
-        resource=resource,
-        **found.model_dump(include={"endpoint", "region", "resource_id", "api_version"}),
-        analyzers=record.names_at(primary, resource) if record is not None else {},
-        missing=tuple(sorted(record.missing_at(primary, resource))) if record is not None else (),
     )
 
 
@@ -148,12 +147,6 @@ def names_during(record: SwitchRecord) -> dict[str, Mapping[str, str]]:
     known = record.names.get(record.primary, {})
     # What a primary has is listed whole, and not only what belongs to the plan.
     return {resource: known[resource] for resource in serve - {record.primary} if resource in known}
-
-
-def fence_during(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
-    scope = scope_of(plan, names_during(record), complete=record.prepared)
-    changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now, "scope": scope}
-    return _with(fence, record, record.before.model_copy(update=changed))
 
 
 def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
@@ -212,7 +205,9 @@ async def begin_switching(
     await must_be_whole(context)
     record = record.model_copy(update={"fenced": False})
     await file.write(record)
-    await held.write(fence_during(held.fence, context.plan, record, context.clock.now()))
+    scope, now = scope_of(context.plan, names_during(record), complete=record.prepared), context.clock.now()
+    changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now, "scope": scope}
+    await held.write(_with(held.fence, record, record.before.model_copy(update=changed)))
     record = record.model_copy(update={"fenced": True})
     # A run that was taken over meanwhile finds out here, and adds no line to the log.
     await file.write(record)

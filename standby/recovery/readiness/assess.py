@@ -216,7 +216,7 @@ def _survey(
     facts: Facts, source: Inventory, there: Inventory, recorded: Recorded, known: Mapping[str, RebuiltThere]
 ) -> PairStandings:
     plan = facts.plan
-    # A version beside what is there would have another id than the one that applications use now.
+    # A version beside what the target has would get another id than the one that applications use now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
     asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
     inventories = {facts.primary: source, facts.target: there}
@@ -334,8 +334,9 @@ async def _gather(
     fence = context.known.correct(fence) if context.known else fence
     others = await context.run.other_plans()
     frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
-    wanted = sorted({name for frame in frames for name in _asked(frame, ask_source=ask_source)})
     destinations, clients = {frame.destination for frame in frames}, context.connections
+    serving = {frame.assignment.active for frame in frames if frame.is_failback and ask_source}
+    wanted = sorted(destinations | serving | {frame.primary for frame in frames if frame.source_asked})
     found = await all_of(_inspect(clients[name], seconds, ask_models=name in destinations) for name in wanted)
     inspections = dict(zip(wanted, found, strict=True))
     answered = {name for name, each in inspections.items() if isinstance(each, Inspection)}
@@ -372,15 +373,6 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         can_replace=context.run.api_version(target) != PREVIEW_2025,
         source_asked=ask_source and assignment.active == primary and target != primary,
     )
-
-
-def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
-    asked = {frame.destination}
-    if frame.source_asked:
-        asked.add(frame.primary)
-    if frame.is_failback and ask_source:
-        asked.add(frame.assignment.active)
-    return asked
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

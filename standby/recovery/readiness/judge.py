@@ -15,7 +15,6 @@ from standby.recovery.readiness.document import (
     Facts,
     Readiness,
     Reason,
-    Retirement,
     Standing,
     State,
 )
@@ -240,9 +239,14 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
             analyzers=fact.analyzers,
         )
     for retirement in facts.retirements:
-        left = retirement.retires_at - facts.now
+        left, at = retirement.retires_at - facts.now, retirement.resource
         if left <= RETIREMENT_NOTICE:
-            yield _retiring(retirement, left)
+            ends = "should have been retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
+            model = f"{retirement.model} {retirement.version}".strip()
+            served = f"{model}, which deployment {retirement.deployment} at {at} serves"
+            text = f"{served}, {ends} {retirement.retires_at:%Y-%m-%d}"
+            action = f"Deploy a newer version at {at} and run a drill with it"
+            yield _reason(Bucket.MODEL_RETIRING, text, action, analyzers=retirement.analyzers)
 
 
 def _unread(failure: StandbyError, facts: Facts, bucket: Bucket, text: str, severity: Severity) -> Reason:
@@ -257,18 +261,6 @@ def _severity_at_target(failure: StandbyError) -> Severity:
         return Severity.ERROR if failure.status is not None else Severity.UNKNOWN
     passes = isinstance(failure, Unreachable) or (isinstance(failure, ServiceError) and failure.transient)
     return Severity.UNKNOWN if passes else Severity.ERROR
-
-
-def _retiring(retirement: Retirement, left: timedelta) -> Reason:
-    model = f"{retirement.model} {retirement.version}".strip()
-    ends = "was to be retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
-    return _reason(
-        Bucket.MODEL_RETIRING,
-        f"{model}, which deployment {retirement.deployment} at {retirement.resource} serves, "
-        f"{ends} {retirement.retires_at:%Y-%m-%d}",
-        f"Deploy a newer version at {retirement.resource} and run a drill with it",
-        analyzers=retirement.analyzers,
-    )
 
 
 def drill_reasons(facts: Facts) -> Iterator[Reason]:

@@ -83,7 +83,7 @@ def _blocked(about: Subject) -> Words:
 
 def _broken(about: Subject) -> Words:
     states = ", ".join(sorted({str(each.status) for each in about.standings}))
-    # What failed is overwritten unasked, and what cannot be read by no policy.
+    # What failed is always overwritten; what cannot be read never is, whatever the policy says.
     over = not {each.status for each in about.standings} <= HOLDS_NOTHING | {UNREADABLE}
     action = about.copy(over=over)
     if UNREADABLE in states:

@@ -92,7 +92,10 @@ class Catalog:
             found = await inspect_manifest(store, self.plan, own, self.signer)
             if found.manifest is not None:
                 for other, had in broken:
-                    await self._repair(other, entry.id, found, had)
+                    if had.content != found.content:
+                        await repair(other, manifest_path(self.plan, entry.id), found.content)
+                    if found.seal is not None and had.seal != found.seal:
+                        await repair(other, seal_path(self.plan, entry.id), found.seal)
                 return replace(found, problems=tuple(problems))
             problems += found.problems
             if found.answered:
@@ -102,15 +105,8 @@ class Catalog:
     async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredManifest]:
         return await do_for_each(entries, self.manifest, FILES_AT_ONCE)
 
-    async def _repair(self, store: Store, snapshot: str, good: StoredManifest, had: StoredManifest) -> None:
-        if had.content != good.content:
-            await repair(store, manifest_path(self.plan, snapshot), good.content)
-        if good.seal is not None and had.seal != good.seal:
-            await repair(store, seal_path(self.plan, snapshot), good.seal)
-
 
 async def open_catalog(context: RecoveryContext) -> Catalog:
-    """Read the lists of all stores."""
     stores, plan = stores_of(context), context.plan.name
     indexes: list[Index | None] = []
     problems: list[str] = []
@@ -262,7 +258,6 @@ def _parsed(where: str, content: bytes) -> tuple[Manifest | None, str]:
 
 
 async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
-    """Write a manifest and its seal."""
     if seal is not None:
         await store.files.write(seal_path(plan, snapshot), seal)
     await store.files.write(manifest_path(plan, snapshot), content)

@@ -53,8 +53,8 @@ class RestoreItem(Restorable):
     """What a restore would do about one analyzer."""
 
     held: bool = False  # whether the target has anything under its id
-    met: bool = False  # whether what is there is what the snapshot has, so that nothing is left to be done
-    over_failed: bool = False  # what is there failed or is stuck; it is overwritten
+    met: bool = False  # whether the target has what the snapshot has, so that nothing is left to be done
+    over_failed: bool = False  # what the target has failed or is stuck; it is overwritten
     reason: str
     needs: tuple[str, ...] = ()  # analyzers of this restore that must be there first, by their id at the target
     fingerprint: str = ""  # that it must have at the target
@@ -151,7 +151,10 @@ def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Se
         return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
     if found.record is None or not is_copy:
         return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT
-    return Holding.EARLIER_TRAINING if _trained_since(entry, found.record) else Holding.VERIFIED_COPY
+    # Labelled data may have built it again since, under the same definition.
+    then, built_at = found.record.source, entry.created_at
+    is_trained_again = entry.labelled and (built_at != then.created_at or is_later(entry.changed_at, then.changed_at))
+    return Holding.EARLIER_TRAINING if is_trained_again else Holding.VERIFIED_COPY
 
 
 def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
@@ -166,7 +169,7 @@ def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
 def doubt_of(rebuilt: Rebuilt) -> str:
     """Say why a rebuilt analyzer may give other results than its original; nothing where it should not."""
     if rebuilt.fidelity == Fidelity.UNFAITHFUL:
-        return "When it was rebuilt, its labelled data was not proven to be what it was"
+        return "When it was rebuilt, its labelled data was not proven to be unchanged"
     return ""
 
 
@@ -217,9 +220,3 @@ def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
     then = found.record.target
     is_same = same_meaning(fingerprint(found.definition, ignore), then.fingerprint)
     return is_same and found.analyzer.created_at == then.created_at
-
-
-def _trained_since(entry: AnalyzerEntry, record: CopyRecord) -> bool:
-    """Say whether labelled data built the analyzer again after it was copied, under the same definition."""
-    then = record.source
-    return bool(entry.labelled) and (entry.created_at != then.created_at or is_later(entry.changed_at, then.changed_at))

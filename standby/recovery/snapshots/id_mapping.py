@@ -112,7 +112,6 @@ class Provenance:
 def trace(
     plan: RecoveryPlan, primary: Inventory | None, standby: Inventory, records: Records, now: datetime
 ) -> Provenance:
-    """Trace what a standby holds."""
     originals = {} if primary is None else primary.definitions
     names = TargetNames(plan.target_id, referenced_anywhere(originals), taken=())
     # What keeps its id comes before what is renamed to that id, as when it was copied.

@@ -182,7 +182,6 @@ def parse_index(where: str, content: bytes | None) -> Index:
 
 
 def write_index(entries: Iterable[IndexEntry]) -> bytes:
-    """Give the content of a list."""
     return b"".join(entry.line + b"\n" for entry in entries)
 
 

@@ -247,7 +247,7 @@ class ResourcePlan:
 
     @cached_property
     def _new_names(self) -> Mapping[str, str]:
-        # Only what comes along is called otherwise; what does not is referred to as it was.
+        # Only what comes along has another id; what does not is referred to as it was.
         return {analyzer: self.ids[analyzer] for analyzer in self._dependencies.children}
 
     @cached_property
@@ -332,7 +332,7 @@ class ResourcePlan:
         models, missing = models_of(self._sent[analyzer]), self.recovery_plan.missing_defaults
         judged = judge_models(models, self.source, serving, self._overrides, missing)
         if item.action is not RestoreAction.CREATE:
-            # What is there stays there, but it would not work: that must not go unsaid.
+            # It stays as it is, but would not work, which must be said.
             return item.model_copy(update={"warnings": item.warnings + judged.warnings + judged.errors})
         item = item.model_copy(update={"warnings": item.warnings + judged.warnings})
         is_deleted = there is not None and held is Holding.NOTHING

@@ -175,7 +175,7 @@ class BuildSteps:
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
-        """Say whether what the target holds may be this build; the verification has the last word on it."""
+        """Say whether what the target holds may be this build; the verification decides."""
         return there.status == "creating" or self._is_as_sent(item, there)
 
     def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
@@ -290,7 +290,6 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
             )
 
     def report(self, *, interrupted: bool = False) -> RestoreReport:
-        """Put what has become of each analyzer so far into a report."""
         items = self.results()
         return RestoreReport(
             **self._context.of_run,

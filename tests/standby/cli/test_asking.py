@@ -180,7 +180,7 @@ def test_any_other_answer_changes_nothing_and_is_in_the_audit_log(
     }
     assert site.run("audit", "verify").status == 0
     assert (
-        "Somebody was asked to confirm a failover, and declined: maintenance."
+        "An operator was asked to confirm a failover and declined: maintenance."
         in site.run("audit", "show", "invoices").out
     )
 

@@ -93,7 +93,7 @@ def test_notices_an_end_that_was_cut_off(workspace: Workspace) -> None:
     (told,) = ran.document["plans"]
     assert not ran.document["whole"]
     assert told["problems"] == [
-        f"{log(workspace).with_name('invoices.head.json')} knows 3 lines, and the log has 1: its end was cut off"
+        f"{log(workspace).with_name('invoices.head.json')} counts 3 lines, and the log has 1: its end was cut off"
     ]
 
 

@@ -226,7 +226,7 @@ def test_where_nothing_knows_what_serves_the_order_decides_and_says_so(workspace
 
     ran = workspace.run("replicate", PLAN, "--force", "fence", "--reason", "lost")
 
-    assert "nothing knows what serves for east, so east counts as serving, by your order" in ran.err
+    assert "no record says what serves for east, so east counts as serving, as you asked" in ran.err
     assert json.loads(site.file(FENCE).read_bytes())["epoch"] == 2
 
 

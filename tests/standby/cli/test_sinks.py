@@ -91,7 +91,9 @@ def test_a_webhook_that_is_not_required_holds_up_no_failover(workspace: Workspac
     assert named(file) == "west"
     told, missed = ran.document["sinks"]
     assert (told["status"], missed["status"], missed["required"]) == ("told", "failed", False)
-    assert missed["reason"].endswith("It is not required, so nothing waits for it; it is published to later.")
+    assert missed["reason"].endswith(
+        "It is not required, so a failover does not wait for it; the map is published to it later."
+    )
     assert ran.status == 3
     # It was given up in its first attempt, and not asked to take the target.
     assert status or len(hook.maps) == 2
@@ -121,7 +123,7 @@ def test_interrupted_after_sinks_were_told_it_says_what_applications_see(
 
     told = (
         f"Applications were told that nobody serves (file {file}); "
-        f"{hook.name}, as far as it acknowledged, still names east."
+        f"{hook.name}, by its last acknowledgement, still names east."
     )
     assert ran.status == 130
     assert f"The failover from east to west has not ended (plan invoices, epoch 1). {told}" in ran.out
@@ -130,7 +132,7 @@ def test_interrupted_after_sinks_were_told_it_says_what_applications_see(
     assert status.status == 2
     assert f"The failover of east to west has not ended. {told}" in status.out
     assert "east serves.\n" not in status.out
-    assert "it may have taken it or not" in status.out
+    assert "it is unknown whether it took the map" in status.out
 
     # Whatever refuses to go on from there says it, too.
     refused = workspace.run("failover", "invoices", "--to", "north", "--unplanned", "--yes")

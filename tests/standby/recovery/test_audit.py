@@ -148,7 +148,7 @@ async def test_a_cut_off_end_is_noticed_and_nothing_is_added_to_it(count: int, d
     with pytest.raises(AuditBroken) as broken:
         await written(files, 1)
 
-    assert problem == f"memory:{HEAD} knows {count} lines, and the log has {left}: its end was cut off"
+    assert problem == f"memory:{HEAD} counts {count} lines, and the log has {left}: its end was cut off"
     assert problem in broken.value.cause
     assert (files[LOG], files[HEAD]) == (damaged[LOG], damaged[HEAD])
 
@@ -198,7 +198,7 @@ async def test_without_the_key_nobody_cuts_off_the_end_and_hides_it(count: int, 
         (b"{", "cannot be read"),
         (b'{"plan": "p", "sequence": 0, "digest": ""}', "is of line 0, and the log has 3"),
         (b'{"plan": "p", "sequence": 1, "digest": ""}', "is of line 1, and the log has 3"),
-        (b'{"plan": "p", "sequence": 3, "digest": "x"}', "does not know line 3 of the log as it is"),
+        (b'{"plan": "p", "sequence": 3, "digest": "x"}', "contradicts line 3 of the log"),
     ],
 )
 async def test_a_head_that_does_not_fit_is_told_and_nothing_is_added(head: bytes | None, says: str) -> None:
@@ -411,7 +411,7 @@ def a_line(action: str, facts: dict[str, Any]) -> AuditLine:
         ("failover.rejected", {"home": "east", "to": "west", "answered": True, "comment": "not now"},
          "The failover of east to west was rejected: not now"),
         ("failover.rejected", {"home": "east", "to": "west", "answered": False, "comment": ""},
-         "Nobody answered whether east is to fail over to west"),
+         "Nobody answered the proposal of a failover of east to west"),
         ("restore.ended", {"to": "north", "totals": {"succeeded": 5, "failed": 0}},
          "The restore to north ended: 5 succeeded"),
         ("failback.ended", {"home": "east", "standby": "west", "state": "incomplete", "problems": ["a", "b"]},

@@ -47,7 +47,7 @@ def test_the_time_until_somebody_approves_is_not_mixed_in_but_named() -> None:
     measured = {Kind.ACTIVATE: (2.0,), Kind.DETECT: (60.0,)}
     asked = forecast(measured, failover={**POLICY, "automatic": False})
     assert (asked.median, asked.high) == (62.0, 62.0)
-    assert asked.basis.endswith("The time until somebody approves a failover comes on top.")
+    assert asked.basis.endswith("The time until somebody approves the failover is added to this.")
 
 
 def test_a_forecast_says_the_median_and_the_slowest_tenth_and_from_how_many() -> None:

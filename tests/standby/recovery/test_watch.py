@@ -261,9 +261,9 @@ def found(
 def test_a_key_that_is_rejected_is_told_at_once_and_critical_where_it_serves() -> None:
     refused = (check("defaults", None, "401"), check("listing", None, "401"))
     for look, severity, words in (
-        (found(east=refused), "critical", "so an outage of it would not be answered: defaults: as it is"),
-        (found(east=refused, serving=None), "critical", "so an outage of it would not be answered"),
-        (found(west=refused), "warning", "so nothing can fail over to it: defaults: as it is"),
+        (found(east=refused), "critical", "so its outage would start no failover: defaults: as it is"),
+        (found(east=refused, serving=None), "critical", "so its outage would start no failover"),
+        (found(west=refused), "warning", "so no failover to it is possible: defaults: as it is"),
     ):
         (concern,) = look.found
         assert (concern.kind, concern.severity, concern.lasting) == (Kind.ACCESS, severity, timedelta())

@@ -141,7 +141,7 @@ async def test_while_a_living_run_attends_another_one_says_which_that_is(make_ni
             answer = await night.answer()
 
         assert answer.state is AnswerState.NOT_NEEDED
-        assert f"(run {first.run_id}) has attended to the outages of plan p since" in answer.text
+        assert f"(run {first.run_id}) has been handling the outages of plan p since" in answer.text
         assert night.sink.side is None
 
 

@@ -99,7 +99,7 @@ async def test_a_sink_that_is_not_required_holds_up_nothing_and_is_published_to_
     assert (report.state, report.serving, file.side) == ("activated", "west", "west")
     told, missed = report.sinks
     assert (told.status, missed.status, missed.required) == ("told", "failed", False)
-    assert "It is not required, so nothing waits for it; it is published to later." in missed.reason
+    assert "It is not required, so a failover does not wait for it; the map is published to it later." in missed.reason
     assert not report.complete  # Nothing that is wrong counts as all right.
 
     calm(site)
@@ -402,8 +402,8 @@ async def test_of_a_webhook_it_says_no_more_than_is_known() -> None:
         if view.serving["east"] != hook.side:
             # It took the map, and the run was interrupted before it could say so.
             doubtful += 1
-            assert "it may have taken it or not" in view.problem
-            assert "as far as it acknowledged" in summary(report) or "nobody" in summary(report)
+            assert "it is unknown whether it took the map" in view.problem
+            assert "by its last acknowledgement" in summary(report) or "nobody" in summary(report)
     assert doubtful
 
 
@@ -430,7 +430,7 @@ async def test_after_a_kill_it_says_what_is_known_and_nothing_that_is_wrong(chao
         views = await seen(site)
         assert views["file"].serving["east"] == file.side
         if views["hook"].serving["east"] != hook.side:
-            assert "is not known" in views["hook"].problem or views["hook"].current is False
+            assert "it is unknown" in views["hook"].problem or views["hook"].current is False
     assert boundary > 20
 
 

@@ -178,7 +178,7 @@ def test_what_a_missing_model_blocks_is_given_as_missing_after_the_model_that_is
 
 @pytest.mark.parametrize(
     ("left", "told", "words"),
-    [(61 * DAY, False, ""), (59 * DAY, True, "is retired in"), (-DAY, True, "was to be retired on")],
+    [(61 * DAY, False, ""), (59 * DAY, True, "is retired in"), (-DAY, True, "should have been retired on")],
 )
 def test_a_model_that_soon_ends_is_a_warning(left: timedelta, told: bool, words: str) -> None:
     retirement = Retirement(
