@@ -190,7 +190,7 @@ def test_a_snapshot_is_told_once_it_is_older_than_the_plan_allows() -> None:
     plan = a_plan(snapshots={"max_age": "7h"})
     assert old_snapshot(plan, timedelta(hours=6)).found == ()
     (old,) = old_snapshot(plan, timedelta(hours=8)).found
-    assert old.summary == "Plan p was snapshotted last 8h ago, and its policy allows 7h."
+    assert old.summary == "Plan p took its last snapshot 8h ago, and its policy allows 7h."
     (none,) = old_snapshot(plan, None).found
     assert "has no snapshot" in none.summary
 
