@@ -245,7 +245,7 @@ def test_a_replication_that_fails_is_one_concern_for_each_target_with_the_cause(
 def test_a_source_that_could_not_be_looked_at_is_a_concern_for_every_target() -> None:
     look = left_behind(ended(unseen={"east": "HTTP 401"}), Selection(), a_plan())
     assert set(names(look)) == {(Kind.REPLICATION, "west"), (Kind.REPLICATION, "north")}
-    assert "east could not be looked at" in look.found[0].summary
+    assert "east could not be read" in look.found[0].summary
 
 
 def test_a_run_of_a_part_begins_a_concern_and_ends_none() -> None:
