@@ -20,7 +20,7 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource
+from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource, plain_region
 from standby.config.vault import Place
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
@@ -125,14 +125,10 @@ def _identity(resource: Resource, account: Account) -> Check:
     if account.id != resource.resource_id:
         wrong = "its resource_id is spelled differently in Azure, and upper and lower case matter to the service"
         action = f"Change the configuration to resource_id: {account.id}"
-    elif _plain(account.location) != _plain(resource.region):
+    elif plain_region(account.location) != resource.region:
         wrong = f"it is in {account.location}, and the configuration says {resource.region}"
-        action = f"Change the configuration to region: {_plain(account.location)}"
+        action = f"Change the configuration to region: {plain_region(account.location)}"
     return Check(resource.name, "identity", not wrong, wrong or right, action)
-
-
-def _plain(region: str) -> str:
-    return region.replace(" ", "").lower()
 
 
 async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:

@@ -115,8 +115,8 @@ async def command(
 
     The real fence, audit log and sinks are not changed, and the primary is not called.
 
-    Exit status: 0 passed, 3 not passed, 4 refused by a guard. With --clean-up 3 says that something is left;
-    with --verify 1 says that the evidence is not genuine.
+    Exit status: 0 passed, 3 not passed, 4 refused by a guard. With --clean-up, 3 means that something is
+    left; with --verify, 1 means that the evidence is not genuine.
     """
     _must_fit(to=to, primary=primary, scratch=scratch, clean=clean, verify=verify, via=via)
     output: Output = context.obj

@@ -88,9 +88,9 @@ Forced = Annotated[
     typer.Option(
         "--force",
         metavar="ID",
-        help="Replace this trained one at the primary by an untrained one; it is kept under another id. "
-        f"{SHARED} continues although another plan also has the standby serve; fence, with --reason, although the "
-        "fence or the audit log was lost.",
+        help="Replace this trained analyzer at the primary by an untrained one; the trained one is kept under another "
+        f"id. The value {SHARED} continues although another plan also has the standby serve. With --reason, the value "
+        "fence continues after the loss of the fence or the audit log.",
     ),
 ]
 

@@ -119,7 +119,7 @@ async def command(
             "--force",
             metavar="GUARD",
             help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}. "
-            "fence continues although the fence or the audit log was lost, with --reason.",
+            "With --reason, the value fence continues after the loss of the fence or the audit log.",
         ),
     ] = None,
     yes: Yes = False,

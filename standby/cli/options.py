@@ -78,15 +78,15 @@ Forced = Annotated[
     typer.Option(
         "--force",
         metavar="ID",
-        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated. fence continues "
-        "although the fence or the audit log was lost, with --reason.",
+        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated. With "
+        "--reason, the value fence continues after the loss of the fence or the audit log.",
     ),
 ]
 
 
 PastLoss = Annotated[
     Literal["fence"] | None,
-    typer.Option("--force", metavar="fence", help="Continue although fence or audit log was lost, with --reason."),
+    typer.Option("--force", metavar="fence", help="With --reason: continue after the loss of fence or audit log."),
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for the audit log.")]
 

@@ -184,8 +184,8 @@ async def rebuild(
 ) -> Exit:
     """Rebuild analyzers from the vault. Their source is not called, and nothing that may work is overwritten.
 
-    What failed there, or is stuck, is rebuilt too. What a failover left out and works now is afterwards in the active
-    map again.
+    Analyzers that failed there or are stuck are rebuilt too. Those that a failover left out and that work now are put
+    back into the active map.
 
     Exit status: 0 all of it is usable there, 3 some of it is not; with --dry-run 0 nothing to do, 2 something
     to do.

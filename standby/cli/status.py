@@ -153,7 +153,7 @@ async def report(
 
     If one of several plans cannot be read, the page names it and shows the others.
 
-    Exit status: 0 the page is written, whatever it says.
+    Exit status: 0 the page is written.
     """
     output: Output = context.obj
     configuration = output.load()

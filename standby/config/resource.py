@@ -173,6 +173,11 @@ class DeploymentOverrides(Strict):
     model_config = ConfigDict(populate_by_name=True)
 
 
+def plain_region(written: str) -> str:
+    """Give the name of a region as Azure's APIs have it, eastus, where its portal writes East US."""
+    return "".join(written.split()).lower()
+
+
 class Resource(Strict):
     """One resource in one region: where it is, how to sign in, and how many calls and copies it may get."""
 
@@ -206,8 +211,7 @@ class Resource(Strict):
     @field_validator("region")
     @classmethod
     def _as_azure_names_it(cls, value: str) -> str:
-        # The portal writes East US where everything else says eastus.
-        name = "".join(value.split()).lower()
+        name = plain_region(value)
         if not re.fullmatch(r"[a-z0-9-]+", name):
             raise ValueError("must be the name of an Azure region, such as eastus")
         return name

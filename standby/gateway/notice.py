@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 from pydantic import AwareDatetime
 
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import Resource
+from standby.config.resource import Resource, plain_region
 from standby.document import Document, JsonValue
 from standby.errors import StandbyError
 from standby.fencing import read_fence
@@ -138,8 +138,8 @@ def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> t
     if now - notice.at > OLDEST:
         return Ignored(f"It is from {notice.at:%Y-%m-%d %H:%M} UTC, more than a day ago")
     ids = {each.rstrip("/").lower() for each in notice.resources}
-    regions = {_plain(each) for each in notice.regions}
-    found = tuple(each for each in resources if each.resource_id.lower() in ids or _plain(each.region) in regions)
+    regions = set(map(plain_region, notice.regions))
+    found = tuple(each for each in resources if each.resource_id.lower() in ids or each.region in regions)
     if found:
         return found
     about = ", ".join((*notice.resources, *notice.regions)) or "no resource"
@@ -183,8 +183,3 @@ def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], servi
             "severity": "info" if notice.healthy else "warning",
         },
     )
-
-
-def _plain(region: str) -> str:
-    """Bring `East US` and `eastus` to one form."""
-    return "".join(char for char in region.lower() if char.isalnum())

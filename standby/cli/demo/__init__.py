@@ -16,7 +16,7 @@ async def command(
     context: typer.Context,
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, to look around.")] = False,
 ) -> Exit:
-    """See analyzers copied to two other regions, their region lost, and recovered; needs no Azure."""
+    """Show how analyzers are copied to two other regions, lose their region, and are recovered. It needs no Azure."""
     output: Output = context.obj
     with tempfile.TemporaryDirectory(prefix="standby-demo-", ignore_cleanup_errors=True) as folder:
         output.result("Starting three emulated regions, a Prefect server and a worker; this takes about 30 s.")

@@ -467,7 +467,7 @@ def test_proves_that_people_can_be_told_by_a_message_through_each_block(workspac
 
 def test_nobody_can_be_told_without_a_block_or_a_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     none = found(workspace.run("doctor", "--notify", "--json"), "notifications", "blocks")
-    assert (none["well"], "nobody is told anything" in none["detail"]) == (False, True)
+    assert (none["well"], "no notification is sent" in none["detail"]) == (False, True)
     workspace.edit("plans:", "notifications: [custom-webhook/pager]\nplans:")
     health = Health(False, "the server at http://prefect does not answer", "Start it")
     monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(health))
