@@ -171,9 +171,8 @@ def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
     if len(globs) > MOST_GLOBS:
         globs = min(globs, [*covering(kept, apart, ".")], key=len)
     plan.keys["include"] = [*globs]
-    plan.why["include"] = (
-        f"{some_of([other.name for other in near])} uses the same resources; add here what is made later"
-    )
+    beside = ", ".join(other.name for other in near)
+    plan.why["include"] = f"the same resources are in: {beside}. Add here what is made later"
 
 
 def covering(wanted: Collection[str], others: Collection[str], ends: str = r"[-_.]") -> Iterator[str]:
