@@ -118,7 +118,7 @@ def test_shows_the_newest_lines_for_people(workspace: Workspace) -> None:
     ran = workspace.run("audit", "show", "invoices", "-n", "2", "-v")
     assert ran.status == 0
     shown = ran.out.splitlines()
-    assert shown[0] == "Of 3 lines, the newest 2 (-n shows more):"
+    assert shown[0] == "The newest 2 of 3 lines (-n shows more):"
     assert shown[1].startswith("2  20")
     assert "Z  west serves for (not recorded): xxx" in shown[1]
     assert shown[2] == "    by ada@desk (direct), run run-1, epoch 1"
