@@ -31,19 +31,21 @@ from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.flows")
 
-HEALTHY = "content-understanding.resource.healthy"
-UNHEALTHY = "content-understanding.resource.unhealthy"
-DEGRADED = "content-understanding.resource.degraded"
-REPLICATED = "standby.replication.completed"
+HEALTHY = "content-understanding.resource.healthy"  # a look found that it does its work
+UNHEALTHY = "content-understanding.resource.unhealthy"  # a look found that it does not: counts towards an outage
+DEGRADED = "content-understanding.resource.degraded"  # a look found that only a part of it works
+REPLICATED = "standby.replication.completed"  # a run of replicate ended: `seconds`, `rpo_missed`, `totals`
+# A check found another state of a target than the last one: `home`, `target`, `state`, `before`.
 READINESS_CHANGED = "standby.readiness.changed"
-PROPOSED = "standby.failover.proposed"
-ACTIVATED = "standby.failover.activated"
-ROLLED_BACK = "standby.failover.rolled-back"
-COMMITTED = "standby.failover.committed"
-REFUSED = "standby.failover.refused"
-WAITING = "standby.failover.waiting"
-FAILED_BACK = "standby.failback.completed"
-DRILLED = "standby.drill.completed"
+PROPOSED = "standby.failover.proposed"  # a failover waits for approval: `home`, `from`, `to`, `decision`, `missing`
+ACTIVATED = "standby.failover.activated"  # a standby serves: what the report of the failover says of it
+ROLLED_BACK = "standby.failover.rolled-back"  # the resource serves again that served before: the same
+COMMITTED = "standby.failover.committed"  # it can no longer be rolled back: `committed`, `epoch`
+REFUSED = "standby.failover.refused"  # a guard or a person refused it: `home`, `to`, or as for a proposal
+WAITING = "standby.failover.waiting"  # an outage is known, and a guard makes it wait: `home`, `what`
+FAILED_BACK = "standby.failback.completed"  # the primary serves again: `home`, `epoch`
+DRILLED = "standby.drill.completed"  # a drill ended: `home`, `to`, `passed`
+# What lessens the protection began, became worse or ended: `began`, `continues`, `ended`, `headline`, `next_action`.
 PROTECTION_CHANGED = "standby.protection.changed"
 SERVED_BY = "served-by"  # Role of a plan beside a resource that serves for it
 STANDBY_OF = "standby-of"  # Role of a plan beside a resource that does not serve for it now

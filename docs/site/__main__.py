@@ -12,11 +12,35 @@ from pathlib import Path
 
 from zensical import build
 
+from docs.site.commands import commands_page
+from docs.site.configuration import configuration_page
+from docs.site.documents import documents_page, schemas
+from docs.site.errors import errors_page
+from docs.site.metrics import metrics_page
+from docs.site.prefect_pages import blocks_page, deployments_page, events_page
+from docs.site.vault_files import vault_files_page
+from standby.config.schema import configuration_schema
+from standby.document import json_text
+
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 PAGES = ("*.md", "*.json", "*.css", "*.svg", "*.png")
 _LEAVES = re.compile(r"\]\(((?:\.\./)+)(deploy/[^)#]+)\)")
 """A link from a page to a file of the repository outside `docs/`; the site has a copy of that file."""
+
+
+GENERATED = {
+    "configuration": configuration_page,
+    "commands": commands_page,
+    "json": documents_page,
+    "errors": errors_page,
+    "metrics": metrics_page,
+    "events": events_page,
+    "blocks": blocks_page,
+    "deployments": deployments_page,
+    "vault-files": vault_files_page,
+}
+"""Pages of the reference that are made from the code, by name."""
 
 
 def gather(folder: Path) -> None:
@@ -30,6 +54,12 @@ def gather(folder: Path) -> None:
         else:
             shutil.copyfile(page, there)
     shutil.copyfile(DOCS / "zensical.toml", folder / "zensical.toml")
+    reference = folder / "pages" / "reference"
+    for name, written in GENERATED.items():
+        (reference / f"{name}.md").write_text(written(), encoding="utf-8")
+    for name, schema in {**schemas(), "standby.yaml": configuration_schema()}.items():
+        (reference / "schemas").mkdir(exist_ok=True)
+        (reference / "schemas" / f"{name}.json").write_text(json_text(schema) + "\n", encoding="utf-8")
 
 
 def _within(page: Path, pages: Path) -> str:

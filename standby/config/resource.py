@@ -186,7 +186,7 @@ class Resource(Strict):
     region: str = Field(min_length=1, description="Azure region, such as eastus.")
     resource_id: str = Field(description="Azure resource id, /subscriptions/…/accounts/….")
     api_version: ApiVersion = Field("2025-11-01", description="Decides the copy protocol.")
-    credentials: Credentials
+    credentials: Credentials = Field(description="How to sign in: by a key, or as an Entra identity.")
     arm_endpoint: str = Field(
         PUBLIC.arm, description="Azure management endpoint; empty to skip the checks that need it."
     )
