@@ -404,14 +404,8 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
-    async with _running(log, {**PROMPT, **os.environ, **settings}, *QUICKLY, *command) as process:
-        try:
-            yield
-        finally:
-            await _stop(process)
-            # Flow runs are processes of its group.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    async with _running(log, {**PROMPT, **os.environ, **settings}, *QUICKLY, *command):
+        yield
 
 
 @asynccontextmanager
@@ -428,7 +422,17 @@ async def _running(log: Path, env: Mapping[str, str], *arguments: str) -> AsyncI
     try:
         yield process
     finally:
-        await _stop(process)
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        # Flow runs are processes of a worker's group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
@@ -444,15 +448,3 @@ async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: 
     # What it says last is that it ends; the error stands before it.
     told = [line for line in said if re.match(r"[\w.]+Error\b", line)] or [line for line in said if line]
     raise ServerDidNotStart(str(log), told[-1] if told else "")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
