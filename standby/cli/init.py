@@ -77,29 +77,29 @@ class Discovery:
 async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence[str]) -> Discovery:
     """List the resources of some subscriptions, or of all that can be seen; what cannot be read costs itself only."""
     made = Discovery()
-    of_ids = [each.split("/")[2] for each in named if re.match(RESOURCE_ID, each)]
-    # What is only named may be in any of them.
-    wanted = [*subscriptions, *of_ids] if subscriptions or len(of_ids) == len(named) else []
+    ids = [each for each in named if re.match(RESOURCE_ID, each)]
     try:
-        wanted = wanted or [each.id for each in await arm.list_subscriptions()]
+        # What is only named may be in any of them.
+        if not subscriptions and not (ids and ids == [*named]):
+            subscriptions = [each.id for each in await arm.list_subscriptions()]
     except ServiceError as error:
         made.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
         return made
 
-    async def listed(subscription: str) -> Sequence[ListedAccount]:
+    async def listed(place: str) -> Sequence[ListedAccount]:
         try:
-            found = await arm.list_accounts(subscription)
+            found = [await arm.find_account(place)] if place in ids else await arm.list_accounts(place)
         except ServiceError as error:
             why = str(error) if isinstance(error, NotAuthorized) and error.status else cause_of(error)
-            made.problems.append(f"What is in subscription {subscription} is unknown: {why}")
+            made.problems.append(f"What is in {place} is unknown: {why}")
             return ()
         made.signed_in = True
         return found
 
-    if not wanted:
+    if not (wanted := [*subscriptions, *ids]):
         made.problems.append("The identity can see no subscription. Give it the role Reader on those that it is to see")
     lists = await do_for_each(dict.fromkeys(wanted), listed, AT_ONCE)
-    made.accounts = [each for found in lists for each in found if each.kind == KIND]
+    made.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
     return made
 
 

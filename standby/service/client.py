@@ -158,6 +158,11 @@ class ArmClient:
         path = f"/subscriptions/{quote(subscription, safe='')}/providers/Microsoft.CognitiveServices/accounts"
         return await self._list(path, "resources", _ArmPage[ListedAccount], f"subscription {subscription}")
 
+    async def find_account(self, resource_id: str) -> ListedAccount:
+        """Read one resource by its id, as the list of its subscription has it."""
+        with self._as_reader(f"the resource {resource_id}"):
+            return (await self._sender.read(_asked(resource_id, "the resource"), ListedAccount))[1]
+
     async def _list(
         self, path: str, what: str, kind: type[_ArmPage[E]], about: str = "", version: str = ARM_VERSION
     ) -> tuple[E, ...]:

@@ -184,7 +184,7 @@ def test_a_subscription_that_may_not_be_read_costs_itself_only(empty: Workspace)
     assert ran.status == 3
     text, configuration = written(empty)
     assert [*configuration.resources] == ["contoso-east", "contoso-west", "contoso-south"]
-    assert f"What is in subscription {TWO} is unknown" in flat(text)
+    assert f"What is in {TWO} is unknown" in flat(text)
     assert f"the role Reader on subscription {TWO}" in flat(text)
 
 
@@ -300,6 +300,15 @@ def test_a_resource_may_be_named_by_its_id_or_its_endpoint(empty: Workspace) -> 
     ran = init(empty, "--resource", "https://contoso-east.services.ai.azure.com/", "--resource", account.upper())
     assert ran.status == 0
     assert {*written(empty)[1].resources} == {"contoso-east", "contoso-west"}
+
+
+def test_who_may_read_a_resource_only_names_it_by_its_id(empty: Workspace) -> None:
+    for name in ("contoso-east", "contoso-sweden"):
+        empty.cloud.fault("arm_accounts", "status", resource=name, status=403, times=None)
+    empty.cloud.fault("arm_subscriptions", "status", resource="contoso-east", status=403, times=None)
+    ids = [empty.cloud.emulator.resources[name].resource_id for name in ("contoso-east", "contoso-west")]
+    assert init(empty, "--resource", ids[0], "--resource", ids[1]).status == 0
+    assert [*written(empty)[1].plans] == ["contoso-east"]
 
 
 def test_without_a_token_and_names_it_says_what_to_do(empty: Workspace) -> None:
