@@ -29,9 +29,10 @@ from standby.recovery.witnesses import look
 from standby.service.calls import Tls, route_to, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, DefaultsNotSet, NotAuthorized, ServiceError, Unreachable
+from standby.service.failures import clock_skew
 from standby.service.models import Account
 from standby.service.redaction import LEAST_SECRET
-from standby.service.retries import HttpRetries, clock_skew
+from standby.service.retries import HttpRetries
 from standby.text import counted, some_of
 from standby.vault.errors import VaultError, VaultUnavailable
 from standby.vault.replica import ReplicaState, replica_state

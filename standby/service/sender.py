@@ -33,18 +33,9 @@ from standby.service.calls import (
     spelled,
     take_in,
 )
+from standby.service.failures import clock_skew, error_of_answer, error_of_transport, retry_after_of
 from standby.service.redaction import code_of, hidden
-from standby.service.retries import (
-    HttpRetries,
-    Patience,
-    Quota,
-    Silence,
-    clock_skew,
-    error_of_answer,
-    error_of_transport,
-    retry_after_of,
-    send_again,
-)
+from standby.service.retries import HttpRetries, Patience, Quota, Silence, send_again
 
 log = logging.getLogger("standby.service")
 TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}  # In seconds

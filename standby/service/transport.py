@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from standby.service.retries import DeadProxy
+from standby.service.failures import DeadProxy
 
 IDLE_SECONDS = 5.0  # After which a connection is not used again: the other side may be about to close it
 PROXY_SECONDS = 2.0  # In which a proxy takes a connection that does take any

@@ -21,8 +21,9 @@ from standby.config.sinks import WebhookSink, signing_key
 from standby.document import digest_of
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.service.calls import Route, route_to, trusted_certificates
+from standby.service.failures import parse_retry_after
 from standby.service.redaction import keep_secret
-from standby.service.retries import HttpRetries, parse_retry_after
+from standby.service.retries import HttpRetries
 
 log = logging.getLogger("standby.recovery")
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotConnected, ServiceError, Throttled
-from standby.service.retries import HttpRetries, Repeat, parse_retry_after, send_again
+from standby.service.failures import parse_retry_after
+from standby.service.retries import HttpRetries, Repeat, send_again
 
 if TYPE_CHECKING:
     import ssl

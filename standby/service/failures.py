@@ -1,0 +1,234 @@
+"""What a failed call means: the error that a refusing answer, or a missing one, is to an operator."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+from pydantic import ValidationError
+
+from standby.config.durations import roughly
+from standby.config.resource import LASTING, PREVIEW_2025
+from standby.service import errors
+from standby.service.auth import KEY_HEADER
+from standby.service.models import ErrorDetail
+from standby.service.redaction import code_of, one_line
+from standby.text import utc
+
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""Failures before the first byte of a request left."""
+
+_BY_STATUS: dict[int, type[errors.ServiceError]] = {
+    # A missing data-plane role is a 401 here, not a 403 (REFERENCE, *Other calls*).
+    401: errors.NotAuthorized,
+    403: errors.NotAuthorized,
+    408: errors.ServiceUnavailable,
+    409: errors.Conflict,
+    410: errors.ApiVersionRetired,
+    429: errors.Throttled,
+}
+
+# Inferred: the codes of the two refusals of `2025-05-01-preview` are not recorded anywhere.
+_BY_CODE: dict[str, type[errors.ServiceError]] = {
+    "ApiVersionRetired": errors.ApiVersionRetired,
+    "DefaultsNotSet": errors.DefaultsNotSet,
+    "DeploymentNotFound": errors.DeploymentMissing,
+    "ModelDeploymentNotFound": errors.DeploymentMissing,
+    "EmbeddingModelMismatch": errors.EmbeddingMismatch,
+}
+
+_VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing analyzer, and other words (REFERENCE)
+
+
+def error_of_answer(
+    response: httpx.Response, analyzer: str | None, resource: str, now: datetime
+) -> errors.ServiceError:
+    """Make the error of an answer that refuses."""
+    detail = _detail(response)
+    message = (detail.innermost.message or detail.message or "") if detail else ""
+    kind = _kind(response.status_code, detail, analyzer)
+    text = one_line(message)
+    about = f"{analyzer} at {resource}" if analyzer else resource
+    if response.status_code in {401, 403} and (skew := clock_skew(response.headers.get("date"), now)):
+        about = f"{about} (the clock of this machine is {skew} its own)"
+    # A role is nothing that a key could have.
+    has_key = kind is errors.NotAuthorized and KEY_HEADER in response.request.headers
+    next_action = errors.CORRECT_KEY if has_key else None
+    if kind is errors.ApiVersionRetired:
+        version = code_of(response.request.url.params.get("api-version")) or "of this call"
+        about, next_action = f"{resource} no longer supports api-version {version}", _other_version(version, resource)
+    return kind(
+        f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
+        next_action,
+        status=response.status_code,
+        code=code_of(detail.code) if detail else code_of(response.headers.get("x-ms-error-code")),
+        inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
+        request_id=code_of(response.headers.get("apim-request-id")),
+        resource=resource,
+        analyzer=analyzer,
+        retry_after=retry_after_of(response, now),
+    )
+
+
+class DeadProxy(httpx.ProxyError):
+    """No connection to the proxy came about."""
+
+
+CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
+OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
+"""Failures of a connection that are the same whoever is called."""
+
+OUT_OF_DATE = {9, 10}  # OpenSSL's numbers of certificates that are not yet valid, or no longer
+PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody itself
+
+
+def error_of_transport(
+    error: httpx.HTTPError, analyzer: str | None, resource: str, endpoint: str, now: datetime, proxy: str
+) -> errors.ServiceError:
+    """Make the error of an answer that did not come; httpx's own message is left out, as it may hold a URL."""
+    where, what = f"{resource} ({endpoint})", _words(error)
+    kind: type[errors.ServiceError]
+    advice = None
+    causes = list(_causes(error))
+    untrusted = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    refusal = str(error)[:3] if isinstance(error, httpx.ProxyError) and str(error)[:3].isdigit() else ""
+    if getattr(untrusted, "verify_code", 0) in OUT_OF_DATE:
+        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not valid at {utc(now)}"
+        advice = "Set the clock of this machine by NTP if that is not the time; else have the certificate renewed"
+    elif untrusted is not None:
+        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
+    elif isinstance(error, DeadProxy):
+        kind, cause = errors.NotFromHere, f"No connection to {proxy}, by which {where} is called: {what}"
+        advice = CORRECT_PROXY
+    elif refusal and refusal not in PASSED_ON:
+        kind, cause = errors.NotFromHere, f"HTTP {refusal} of {proxy}, so {where} cannot be called"
+        advice = CORRECT_PROXY
+    elif any(isinstance(each, OSError) and each.errno in OF_THIS_MACHINE for each in causes):
+        kind, cause = errors.NotFromHere, f"This machine makes no connection to {where}: {what}"
+        advice = "Free what this machine lacks, such as open files (ulimit -n), then run again"
+    elif isinstance(error, NEVER_SENT):
+        by = f" through {proxy}" if proxy else ""
+        kind, cause, advice = errors.NotConnected, f"No connection to {where}{by}: {what}", _advice(causes)
+    elif isinstance(error, httpx.LocalProtocolError):
+        kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"
+    else:
+        kind, cause = errors.Unreachable, f"No answer from {where}: {what}"
+    return kind(cause, advice, resource=resource, analyzer=analyzer)
+
+
+def _words(error: httpx.HTTPError) -> str:
+    """Say what happened in the words of the system, where it has any."""
+    for cause in reversed(list(_causes(error))):
+        if isinstance(cause, socket.gaierror):
+            return f"the name of the host is not found ({cause.strerror})"
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno)
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "reason", None) or "no reason given"
+            return f"TLS could not be agreed upon ({reason.replace('_', ' ').lower()})"
+    if isinstance(error, httpx.ConnectTimeout):
+        return "the connection was not accepted in time"
+    return "it did not come in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
+
+
+def _advice(causes: Sequence[BaseException]) -> str:
+    """Say what to do about a connection that did not come about, by what did not work first."""
+    what = "whether a firewall or a private network lies between"
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            what = "the spelling of the endpoint, and whether this machine's DNS knows it (nslookup)"
+        elif isinstance(cause, ssl.SSLError):
+            what = "that the endpoint and its port use https, and which proxy or firewall answers instead"
+        elif isinstance(cause, ConnectionRefusedError):
+            what = "the host and the port of the endpoint: nothing listens there, or a firewall refuses"
+    return f"Check {what}; if the region is down, fail over"
+
+
+def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:
+    levels = list(_chain(detail))
+    for level in levels:
+        if level.code in _BY_CODE:
+            return _BY_CODE[level.code]
+    # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
+    if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
+        return errors.GrantVoid
+    if status == 404:
+        return errors.AnalyzerNotFound if analyzer else errors.ResourceNotFound
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if 400 <= status < 500:
+        return errors.InvalidRequest
+    return errors.ServiceUnavailable if status >= 500 else errors.ProtocolError
+
+
+def _other_version(version: str, resource: str) -> str:
+    if version not in {*LASTING, PREVIEW_2025}:
+        return "Install a newer Standby, which uses another one"
+    others = " or ".join(each for each in LASTING if each != version)
+    return f"Set api_version: {others} for {resource} and for what it copies from or to, then copy again"
+
+
+def _detail(response: httpx.Response) -> ErrorDetail | None:
+    try:
+        body = json.loads(response.content)
+        return ErrorDetail.model_validate(body["error"])
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
+        # A gateway in between answers in its own words; the status has to be enough.
+        return None
+
+
+def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
+    while detail is not None:
+        yield detail
+        detail = detail.innererror
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
+        error = error.__cause__ or error.__context__
+
+
+def retry_after_of(response: httpx.Response, now: datetime) -> float | None:
+    """Give the seconds that an answer asks to wait."""
+    return parse_retry_after(response.headers.get("retry-after"), date=response.headers.get("date"), now=now)
+
+
+def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:
+    """Read a Retry-After header: seconds, or an HTTP date by the clock of the answer (`date`); else `None`."""
+    text = (value or "").strip()
+    if not text or not text.isascii():
+        return None
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    until = _http_date(text)
+    return None if until is None else max(0.0, (until - (_http_date(date or "") or now)).total_seconds())
+
+
+TOLERATED_SKEW = timedelta(minutes=5)  # Entra refuses tokens on clocks that differ by more
+
+
+def clock_skew(date: str | None, now: datetime) -> str:
+    """Say by how much this machine's clock differs from the date of an answer; empty where it is right or unknown."""
+    there = _http_date(date or "")
+    if there is None or abs(now - there) <= TOLERATED_SKEW:
+        return ""
+    return f"{roughly(abs(now - there))} {'ahead of' if now > there else 'behind'}"
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
