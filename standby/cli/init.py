@@ -84,7 +84,6 @@ async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence
             subscriptions = [each.id for each in await arm.list_subscriptions()]
     except ServiceError as error:
         made.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
-        return made
 
     async def listed(place: str) -> Sequence[ListedAccount]:
         try:
@@ -96,7 +95,8 @@ async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence
         made.signed_in = True
         return found
 
-    if not (wanted := [*subscriptions, *ids]):
+    wanted = [*subscriptions, *ids]
+    if not wanted and not made.problems:
         made.problems.append("The identity can see no subscription. Give it the role Reader on those that it is to see")
     lists = await do_for_each(dict.fromkeys(wanted), listed, AT_ONCE)
     made.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]

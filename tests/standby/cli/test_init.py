@@ -309,6 +309,8 @@ def test_who_may_read_a_resource_only_names_it_by_its_id(empty: Workspace) -> No
     ids = [empty.cloud.emulator.resources[name].resource_id for name in ("contoso-east", "contoso-west")]
     assert init(empty, "--resource", ids[0], "--resource", ids[1]).status == 0
     assert [*written(empty)[1].plans] == ["contoso-east"]
+    assert init(empty, "--resource", ids[0], "--resource", "contoso-north", "--yes").status == 3
+    assert [*written(empty)[1].resources] == ["contoso-east"]
 
 
 def test_without_a_token_and_names_it_says_what_to_do(empty: Workspace) -> None:
