@@ -63,6 +63,7 @@ class RecoveryPlan(SchemaKept, Block):
     retries: model.StepRetries = same_as(model.RecoveryPlan, "retries")
     deadlines: model.CopyDeadlines = same_as(model.RecoveryPlan, "deadlines")
     ignore: tuple[model.IgnoreRule, ...] = same_as(model.RecoveryPlan, "ignore")
+    residency: model.ResidencyPolicy = same_as(model.RecoveryPlan, "residency")
     failover: FailoverPolicy = same_as(model.RecoveryPlan, "failover")
     snapshots: SnapshotPolicy = same_as(model.RecoveryPlan, "snapshots")
     vault_path: str = Field(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, assert_never
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from standby.config.durations import Duration, Seconds, Since, parse_seconds
-from standby.config.resource import DeploymentOverrides, Name
+from standby.config.resource import DeploymentOverrides, Name, Resource, residency_of
 from standby.document import Strict
 from standby.text import nearest
 
@@ -92,6 +92,14 @@ class SnapshotPolicy(Strict):
     keep_for: Duration = Field(timedelta(days=90), description="Age up to which others are kept too.")
     # Two of the schedule's, and time for one to be taken.
     max_age: Duration = Field(timedelta(hours=13), description="Age of the newest from which a notification is sent.")
+
+
+class ResidencyPolicy(Strict):
+    """The targets that may lie outside the geography of their source."""
+
+    allow: tuple[Name, ...] = Field(
+        (), description="Targets that may lie outside the geography and the data zone of their source."
+    )
 
 
 OnExisting = Literal["refuse", "replace", "version"]  # What to do with an older copy, or with what is none
@@ -217,6 +225,7 @@ class RecoveryPlan(Strict):
     ignore: tuple[IgnoreRule, ...] = Field(
         (), description="Dotted paths that do not count as a difference, such as tags.projectId."
     )
+    residency: ResidencyPolicy = Field(ResidencyPolicy(), description="Where copies may be kept.")
     failover: FailoverPolicy = Field(FailoverPolicy(), description="Guards of a failover.")
     snapshots: SnapshotPolicy = Field(SnapshotPolicy(), description="How many snapshots are kept.")
 
@@ -234,6 +243,21 @@ class RecoveryPlan(Strict):
         """Deployments of a target that replace those of the source."""
         return self.deployments.get(target, DeploymentOverrides())
 
+    def leaving(self, primary: Resource, target: Resource) -> str:
+        """Say why data of a primary must not be kept at a target, and what allows it; empty where it may."""
+        if target.name in self.residency.allow or primary.why_unusable or target.why_unusable:
+            return ""
+        here, there = residency_of(primary.region), residency_of(target.region)
+        if here is None or there is None or here.keeps(there):
+            return ""
+        cause = f"{target.name} is in {there}, and data of {primary.name} stays in {here}"
+        return f"{cause}. If it may leave that, add residency: {{allow: [{target.name}]}} to plan {self.name}."
+
+    def allowing(self, target: str) -> Self:
+        """Give the plan with a target that may lie anywhere."""
+        allowed = ResidencyPolicy(allow=(*self.residency.allow, target))
+        return self.model_copy(update={"residency": allowed})
+
     @model_validator(mode="after")
     def _no_pair_twice(self) -> Self:
         seen = Counter((pair.source, target) for pair in self.pairs for target in pair.targets)
@@ -245,6 +269,7 @@ class RecoveryPlan(Strict):
     @model_validator(mode="after")
     def _only_targets_are_named(self) -> Self:
         named = {"deployments are given for": self.deployments, "failover prefers": self.failover.prefer}
+        named["residency allows"] = self.residency.allow
         for what, names in named.items():
             for name in names:
                 if name not in self.targets:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import SplitResult, urlsplit
 
+import yaml
 from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from standby.document import Strict
+
+log = logging.getLogger("standby.config")
 
 ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
 PREVIEW_2025: ApiVersion = "2025-05-01-preview"
@@ -62,55 +68,25 @@ def cloud_of(url: str) -> Cloud:
     return next((cloud for cloud in SOVEREIGN if ends in {f"azure.{cloud.suffix}", cloud.management}), PUBLIC)
 
 
-# Azure's geographies with their regions: within one, Azure promises to keep data.
-GEOGRAPHIES = {
-    "United States": "eastus eastus2 centralus northcentralus southcentralus westcentralus westus westus2 westus3",
-    "Europe": "northeurope westeurope",
-    "Austria": "austriaeast",
-    "Belgium": "belgiumcentral",
-    "Denmark": "denmarkeast",
-    "France": "francecentral francesouth",
-    "Germany": "germanywestcentral germanynorth",
-    "Italy": "italynorth",
-    "Poland": "polandcentral",
-    "Spain": "spaincentral",
-    "Sweden": "swedencentral swedensouth",
-    "Norway": "norwayeast norwaywest",
-    "Switzerland": "switzerlandnorth switzerlandwest",
-    "United Kingdom": "uksouth ukwest",
-    "Asia Pacific": "southeastasia eastasia",
-    "Australia": "australiaeast australiasoutheast australiacentral australiacentral2",
-    "Brazil": "brazilsouth brazilsoutheast",
-    "Canada": "canadacentral canadaeast",
-    "Chile": "chilecentral",
-    "India": "centralindia southindia westindia jioindiacentral jioindiawest",
-    "Indonesia": "indonesiacentral",
-    "Israel": "israelcentral",
-    "Japan": "japaneast japanwest",
-    "Korea": "koreacentral koreasouth",
-    "Malaysia": "malaysiawest",
-    "Mexico": "mexicocentral",
-    "New Zealand": "newzealandnorth",
-    "Qatar": "qatarcentral",
-    "South Africa": "southafricanorth southafricawest",
-    "United Arab Emirates": "uaenorth uaecentral",
-    "US Government": "usgovvirginia usgovarizona usgovtexas usdodcentral usdodeast",
-    "China": "chinanorth chinanorth2 chinanorth3 chinaeast chinaeast2 chinaeast3",
-}
-_MEMBERS = frozenset(
-    {"Europe", "Austria", "Belgium", "Denmark", "France", "Germany", "Italy", "Poland", "Spain", "Sweden"}
-)
-DATA_ZONES = {"United States": "US data zone", **dict.fromkeys(_MEMBERS, "EU data zone")}  # Of models, by geography
+@cache
+def _regions() -> dict[str, tuple[str, str]]:
+    """Give geography and data zone, or once more the geography, by region."""
+    table = yaml.safe_load((files("standby.config") / "regions.yaml").read_text(encoding="utf-8"))
+    zones = {geography: zone for zone, members in table["data_zones"].items() for geography in members}
+    return {each: (name, zones.get(name, name)) for name, regions in table["geographies"].items() for each in regions}
 
 
 def geography_of(region: str) -> str:
     """Give Azure's geography of a region; empty where it is not known."""
-    return next((name for name, regions in GEOGRAPHIES.items() if region in regions.split()), "")
+    return _regions().get(region, ("", ""))[0]
 
 
+@cache
 def zone_of(region: str) -> str:
-    """Give the data zone of a region, or its geography where it is in none; empty where it is not known."""
-    return DATA_ZONES.get(geography_of(region), geography_of(region))
+    """Give the data zone of a region, or its geography where it is in none; empty, with one warning, where unknown."""
+    if region not in _regions():
+        log.warning("It is not known in which geography %s is, so no copy from or to it is refused for that", region)
+    return _regions().get(region, ("", ""))[1]
 
 
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar, assert_never
 from uuid import uuid4
@@ -128,6 +128,11 @@ class RecoveryContext:
     def of_run(self) -> dict[str, Any]:
         """What a `RunReport` of this run begins with."""
         return {"plan": self.plan.name, "run_id": self.run_id, "via": self.via}
+
+
+def allowing(context: RecoveryContext, target: str) -> RecoveryContext:
+    """Give the context of somebody who goes on by force: the target may lie outside the data's geography."""
+    return replace(context, run=replace(context.run, recovery_plan=context.plan.allowing(target)))
 
 
 def open_sinks(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from standby.config.plan import FailoverPolicy, RecoveryPlan, RegionPair
+from standby.config.plan import FailoverPolicy, RecoveryPlan, RegionPair, ResidencyPolicy
 from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import may_serve
@@ -85,7 +85,11 @@ async def synchronise(
     else:
         await _relate_standbys(context, primary, source, target)
     asked = selection or await _everything(context, primary, source, target)
-    report = await copy(_reverse_plan(context.plan, source, target), asked)
+    plan = _reverse_plan(context.plan, source, target)
+    known = context.configuration
+    if not context.plan.leaving(known.resource(primary), known.resource(target)):
+        plan = plan.allowing(target)  # Its data may be there, wherever it comes from.
+    report = await copy(plan, asked)
     if primary == target:
         await sync_ledgers(context, primary, source)
     return report
@@ -117,6 +121,7 @@ def _reverse_plan(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
             "target_id": "{id}",
             "deployments": {name: chosen for name, chosen in plan.deployments.items() if name == target},
             "failover": FailoverPolicy(),
+            "residency": ResidencyPolicy(),
         }
     )
 

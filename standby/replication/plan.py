@@ -296,14 +296,14 @@ class Pair:
         if item.action is Action.REPLACE and version == PREVIEW_2025 and not item.over_nothing:
             cause = f"Api-version {version} cannot replace it"
             there = explain(item.verdict, Action.REFUSE, item.analyzer, item.source, item.target, in_place=False)
-            return replace(item, action=Action.REFUSE, reason=f"{cause}. {there}")
+            return _refused(item, f"{cause}. {there}")
         if item.action in COPYING and len(item.target_analyzer) > LONGEST_ID:
             cause = f"Its copy would be called {item.target_analyzer}, which is too long for an id"
             advice = "Choose a shorter target_id, or exclude it from the plan"
             if item.action is Action.COPY_AS_VERSION:
                 advice = f"Delete {self.names.of(item.analyzer)} at {item.target} and run again"
                 advice += "" if version == PREVIEW_2025 else ", or allow --on-existing replace"
-            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+            return _refused(item, f"{cause}. {advice}.")
         if item.action is Action.COPY and item.found is not None:
             return blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
         return item
@@ -325,6 +325,10 @@ class Pair:
         if item.models not in known:
             known[item.models] = judge_models(item.models, self.source.serving, there, self.overrides, missing)
         return known[item.models]
+
+
+def _refused(item: PlanItem, reason: str) -> PlanItem:
+    return replace(item, action=Action.REFUSE, reason=reason)
 
 
 def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
@@ -404,6 +408,9 @@ def make_plan(
             recovery_plan, selection, selected, here, there, known, theirs, built, made_at, others, following, earlier
         )
         planned, defaults = pair.plan()
+        if outside := recovery_plan.leaving(here.serving.resource, there.serving.resource):
+            planned = [it if it.action not in COPYING else _refused(it, outside) for it in planned]
+            defaults = {}
         items.extend(planned)
         added[target].update(defaults)
     additions = {target: defaults for target, defaults in added.items() if defaults}

@@ -31,7 +31,7 @@ SOURCE, TARGET, OTHER = "east", "west", "north"
 PLAN = "invoices"
 RELEASED, PREVIEW_2025 = "2025-11-01", "2025-05-01-preview"
 KEYS = {name: f"{name}-key-that-nobody-may-see" for name in (SOURCE, TARGET, OTHER)}
-REGIONS = {SOURCE: "eastus", TARGET: "westus", OTHER: "northeurope"}
+REGIONS = {SOURCE: "eastus", TARGET: "westus", OTHER: "southcentralus"}
 ANALYZERS = ("invoice", "receipt", "router")
 """The router refers to the invoice; the receipt to nothing."""
 

@@ -10,7 +10,7 @@ from standby.concurrency import all_of
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
-from standby.recovery.context import Known, RecoveryContext
+from standby.recovery.context import Known, RecoveryContext, allowing
 from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.evidence import provable_at
 from standby.recovery.decision.guards import decide, evidence_of
@@ -111,10 +111,13 @@ async def _candidate(
     context: RecoveryContext, request: FailoverRequest, fence: Fence, seen: Observation, source: Observation
 ) -> Candidate:
     """Judge a candidate as far as that matters: not where it does not answer, nor where there is no outage."""
-    name = seen.resource
+    name, known = seen.resource, context.configuration
+    outside = context.plan.leaving(known.resource(request.primary), known.resource(name))
+    if outside and Guard.RESIDENCY in request.forced:
+        context = allowing(context, name)
     nothing_to_do = request.requested_by == "outage" and source.healthy is True
     if not seen.healthy or nothing_to_do:
-        return Candidate(resource=name, observation=seen, fitness=None)
+        return Candidate(resource=name, observation=seen, fitness=None, outside=outside)
     try:
         async with asyncio.timeout(ASSESSMENT_SECONDS):
             found = await assess(context, request.primary, name, ask_source=source.healthy is True, fence=fence)
@@ -126,7 +129,7 @@ async def _candidate(
     else:
         served_until = fence.assignments[request.primary].since if name == request.primary else None
         fitness = fitness_of(found, await _rebuilding(context, found), served_until)
-    return Candidate(resource=name, observation=seen, fitness=fitness)
+    return Candidate(resource=name, observation=seen, fitness=fitness, outside=outside)
 
 
 def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datetime | None = None) -> Fitness:

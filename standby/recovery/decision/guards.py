@@ -221,6 +221,12 @@ def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     return says(Guard.STALENESS, GuardOutcome.PASS, text)
 
 
+def residency(candidate: Candidate) -> list[GuardResult]:
+    """Ask whether the primary's data may be at the target; nothing is said where it may, as in earlier decisions."""
+    text = candidate.outside.removesuffix(".")
+    return [says(Guard.RESIDENCY, GuardOutcome.REFUSE, text)] if text else []
+
+
 def _stale_words(stale: Iterable[CopyAge], limit: timedelta) -> dict[str, str]:
     return {copy.analyzer: f"{copy.analyzer} was not verified within {roughly(limit)}" for copy in stale}
 
@@ -342,7 +348,10 @@ def decide(given: DecisionInput) -> Decision:
 
 def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
     of_a_target = (standby_health, readiness, staleness)
-    judged = [(candidate, [guard(given, candidate) for guard in of_a_target]) for candidate in given.candidates]
+    judged = [
+        (candidate, [*(guard(given, candidate) for guard in of_a_target), *residency(candidate)])
+        for candidate in given.candidates
+    ]
     for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
         able = [each for each in judged if not any(_forced(given, result).outcome in stopping for result in each[1])]
         if able:

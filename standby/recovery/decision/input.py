@@ -33,6 +33,7 @@ class Guard(StrEnum):
     STANDBY_HEALTH = "standby-health"
     READINESS = "readiness"
     STALENESS = "staleness"
+    RESIDENCY = "residency"
 
 
 NEVER_FORCED = frozenset({Guard.ALREADY_ACTIVE, Guard.ONE_AT_A_TIME, Guard.SOURCE_ANSWERS})
@@ -150,6 +151,7 @@ class Candidate(Document):
     resource: str
     observation: Observation | None
     fitness: Fitness | None  # `None` where it was not asked for, since the resource does not answer
+    outside: str = ""  # why data of the primary must not be kept there; empty where it may, or that is not known
 
 
 RULES = 2

@@ -107,4 +107,5 @@ def _way_out(plan: str, against: Sequence[GuardResult]) -> str:
         return f"See standby status {plan}"
     forces = " ".join(f"--force {guard}" for guard in guards)
     fix = f"Fix that, as standby status {plan} says"
-    return f"{fix if Guard.READINESS in guards else 'Wait'}, or fail over anyway with {forces}"
+    first = fix if Guard.READINESS in guards else "Allow it in the plan" if Guard.RESIDENCY in guards else "Wait"
+    return f"{first}, or fail over anyway with {forces}"

@@ -21,7 +21,7 @@ from standby.recovery.activation.sinks import (
 )
 from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import RecoveryContext, Stage, Stages
+from standby.recovery.context import RecoveryContext, Stage, Stages, allowing
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
 from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
@@ -73,6 +73,8 @@ async def fail_over(
         StandbyError: something else stands in its way, as that error says; nothing was done.
     """
     report: FailoverReport | None = None
+    if Guard.RESIDENCY in request.forced:
+        context = allowing(context, request.to)
     try:
         async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
             if request.action == "roll back":

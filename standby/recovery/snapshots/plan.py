@@ -115,6 +115,7 @@ async def _plan_part(
     ids = ids_at(context.plan, name, to, stored.primary, definitions)
     if naming.prefix:
         ids = {analyzer: naming.of(analyzer) for analyzer in definitions}
+    home = context.configuration.resources.get(stored.primary)
     resource_plan = ResourcePlan(
         recovery_plan=context.plan,
         name=name,
@@ -131,6 +132,7 @@ async def _plan_part(
         rebuilt=rebuilt,
         now=context.clock.now(),
         others=others,
+        outside=context.plan.leaving(home, inventory.serving.resource) if home else "",
     )
     doubtful = {
         analyzer: definitions[analyzer]
@@ -213,6 +215,7 @@ class ResourcePlan:
     rebuilt: RebuiltThere  # what the target has of earlier restores, by id there
     now: datetime  # when the target was seen, UTC
     others: OtherPlansThere | None = None  # what serves for other plans; not considered where it is left out
+    outside: str = ""  # why data of the primary must not be kept at the target; empty where it may
 
     @cached_property
     def holdings(self) -> Mapping[str, Holding]:
@@ -351,6 +354,8 @@ class ResourcePlan:
         there = self.target
         version, spoken = self.stored.api_version, there.serving.resource.api_version
         own = self.ids[analyzer]
+        if self.outside:
+            yield self.outside
         if self.others is not None and (against := self.others.against(own)) is not None:
             yield str(against)
         if version != spoken:

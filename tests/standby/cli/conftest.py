@@ -292,6 +292,7 @@ def workspace(cloud: Cloud, authority_file: Path, tmp_path: Path) -> Iterator[Wo
         "plans:",
         "  invoices:",
         "    pairs: [{source: east, targets: [west, north]}]",
+        "    residency: {allow: [north]}",
         "    deadlines: {first_interval: 0.02, longest_interval: 0.1}",
     ]
     made.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
