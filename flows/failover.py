@@ -14,9 +14,10 @@ from standby.flows.outcome import FlowOutcome, flow, refused
 from standby.flows.recovery import recovering
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.evaluate import approve
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import read_record
-from standby.recovery.failover.errors import FailoverRefused
+from standby.recovery.failover.errors import ApprovalNeeded, FailoverRefused
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.loss import settle
 
@@ -30,6 +31,7 @@ async def failover(
     force: Sequence[str] = (),
     home: str = "",
     outage_of: str = "",
+    by: str = "",
 ) -> State[Any]:
     """Make a target of a recovery plan serve for its primary; the two are never active at the same time.
 
@@ -46,11 +48,12 @@ async def failover(
         force: Names of guards to pass although they refuse; "fence" continues although the fence or the audit log was
             lost, if there is a reason.
         home: The primary that the other resource serves for, where the plan has several.
+        by: Your name, where the plan asks for two persons: another one then starts this with the same values.
         outage_of: The resource that was reported to be unhealthy; empty where an operator asks.
     """
     if outage_of:
         return await on_outage(plan, outage_of, to)
-    async with recovering(plan) as opened:
+    async with recovering(plan, by=by) as opened:
         try:
             context = await settle(opened, force, reason)
             fence = await read_fence(context.vault, context.plan)
@@ -79,6 +82,8 @@ async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[
     try:
         decided, record = await decide_request(context, request)
     except FailoverRefused as error:
+        if isinstance(error, ApprovalNeeded):
+            await approve(context, error.request, int(error.request.epoch or 0), comment=error.request.reason)
         refusal, _ = await read_record(context.vault, error.decision_id)
         await leave_decision(refusal)
         raise

@@ -18,6 +18,7 @@ TITLES = {
     "to": "To resource",
     "as_of": "Snapshot up to",
     "home": "Primary",
+    "by": "Your name",
     "scratch": "Scratch resource",
     "keep": "Which edit to keep",
     "on": "Outages may start a failover",

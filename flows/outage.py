@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -28,8 +30,9 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.evaluate import Recall
-from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
+from standby.recovery.decision.evaluate import Recall, approve, withdraw_approvals
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import DecisionRecord, not_approved, proposal, request_of
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
 from standby.recovery.failover.failover import complete, publish_behind
 from standby.recovery.failover.outage import (
@@ -64,12 +67,15 @@ class Approval(RunInput):
     approve: bool = Field(description="Fail over. Everything is checked once more before anything is done.")
     to: str = Field("", description="Another target than the one that is proposed.")
     comment: str = Field("", description="Why; it goes into the audit log.")
+    by: str = Field("", description="Your name; needed where the plan asks for two persons.")
 
+
+RUN = "flow run "  # Stands for who gave no name: nobody
 
 HOW_TO_ANSWER = "Press Resume at the top of this run's page, switch Approve on or leave it off, and submit."
 
 
-async def ask(text: str, patience: timedelta) -> Approval | None:
+async def ask(text: str, patience: timedelta, question: int = 1) -> Approval | None:
     """Pause this flow run until somebody fills in the form; `None` where nobody does in time.
 
     Prefect's own pause has no message, and people who open the run would not see what it waits for.
@@ -83,7 +89,7 @@ async def ask(text: str, patience: timedelta) -> Approval | None:
         name="WaitingForApproval",
         message=clean(waiting),
         timeout_seconds=int(seconds) + SPARE,
-        pause_key="approval",
+        pause_key=f"approval-{question}",
     )
     keyset = keyset_from_paused_state(state)
     state.state_details.run_input_keyset = dict[str, str](**keyset)
@@ -111,15 +117,32 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
         return await finish_answers(answers)
     await _leave_reports(answers)
     # Nothing is held meanwhile: an answer may take half an hour, and another primary of the plan may fail.
-    answer = await ask(proposal(asked), context.plan.failover.approval_timeout)
+    answer, by = await _asked_of_all(context, asked)
     if answer is None or not answer.approve:
         return await _rejected(context, asked, answer)
     to = answer.to or str(asked.decision.to)
-    facts = {**facts_of(asked), "to": to, "comment": answer.comment}
+    facts = {**facts_of(asked), "to": to, "comment": answer.comment, **({"by": by} if by else {})}
     await record_action(context, AuditAction.APPROVED, facts, epoch=asked.given.epoch)
     # Decided once more, since the answer may have taken long.
     approved = replace(means, approved=Approved(asked, context.clock.now()))
     return await finish_answers(await answer_outage(context, outage_of, to, approved))
+
+
+async def _asked_of_all(context: RecoveryContext, asked: DecisionRecord) -> tuple[Approval | None, str]:
+    """Ask until as many different persons approve as the plan wants; give the last answer, and their names."""
+    policy, text = context.plan.failover, proposal(asked)
+    for question in count(1):
+        answer = await ask(text, policy.approval_timeout, question)
+        if answer is None or not answer.approve or policy.approvals == 1:
+            break
+        request = replace(request_of(asked), to=answer.to or str(asked.decision.to))
+        given = await approve(context, request, asked.given.epoch, by=answer.by or RUN, comment=answer.comment)
+        names = " and ".join(each.by for each in given)
+        if len(given) >= policy.approvals:
+            return answer, names
+        so_far = f"{policy.approvals} different persons have to approve it: for {request.to}, so far"
+        text = f"{so_far} {names or 'nobody who gave a name'} did. {proposal(asked)}"
+    return answer, ""
 
 
 def means_in(context: RecoveryContext, *, may_ask: bool = True) -> Means:
@@ -169,6 +192,8 @@ async def _leave_reports(answers: Sequence[Answer]) -> None:
 async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: Approval | None) -> State[Any]:
     comment = answer.comment if answer is not None else ""
     facts = {**facts_of(found), "answered": answer is not None, "comment": comment}
+    if answer is not None and context.plan.failover.approvals > 1:
+        await withdraw_approvals(context)
     await record_action(context, AuditAction.REJECTED, facts, epoch=found.given.epoch)
     message = sentence(not_approved(found, answered=answer is not None, comment=comment))
     event = PlanEvent(REFUSED, context.plan.name, facts, "critical")

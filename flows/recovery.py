@@ -33,14 +33,14 @@ from standby.text import clean
 
 
 @asynccontextmanager
-async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
+async def recovering(plan: str, *, scratch: str = "", by: str = "") -> AsyncIterator[RecoveryContext]:
     """Open what a recovery of a plan needs, with a scratch resource that no plan uses; no resource is called yet."""
     configuration = await load_what_is_usable(plan, scratch=scratch)
-    async with open_in_flow(configuration, plan) as context:
+    async with open_in_flow(configuration, plan, by) as context:
         yield context
 
 
-def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContextManager[RecoveryContext]:
+def open_in_flow(configuration: Configuration, plan: str, by: str = "") -> AbstractAsyncContextManager[RecoveryContext]:
     """Open what a recovery of a plan needs, of blocks that are loaded already."""
     return open_recovery(
         configuration,
@@ -48,7 +48,7 @@ def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContex
         via="prefect",
         sinks=partial(open_sinks, variable=VariableActivation),
         # Where no deployment started it, somebody at this machine did.
-        actor=_who_started() if deployment.id else "",
+        actor=_who_started(by) if deployment.id else "",
         run_id=str(flow_run.id),
     )
 
@@ -56,14 +56,14 @@ def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContex
 NOBODY = {"AUTOMATION", "SCHEDULE", "DEPLOYMENT"}  # What starts runs and is no person, as Prefect calls it
 
 
-def _who_started() -> str:
-    """Name the person who started this run, where Prefect knows one (its Cloud does), or else the run."""
+def _who_started(claimed: str) -> str:
+    """Name the person who started this run, where Prefect knows one (its Cloud does) or one is claimed, and the run."""
     run = f"flow run {flow_run.name}"
     found = FlowRunContext.get()
     by = found.flow_run.created_by if found and found.flow_run else None
-    if by is None or not by.display_value or (by.type or "").upper() in NOBODY:
-        return run
-    return clean(f"{by.display_value}, {run}", MOST_OF_A_NAME)
+    known = "" if by is None or (by.type or "").upper() in NOBODY else by.display_value or ""
+    name = known or claimed.strip()
+    return clean(f"{name}, {run}", MOST_OF_A_NAME) if name else run
 
 
 PATIENCE = 5.0  # Seconds to wait for another run that writes the same variable: it takes it a moment

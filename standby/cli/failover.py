@@ -22,12 +22,13 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.assignments import AlreadyActive, present_words
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.decision.evaluate import approve
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
 from standby.recovery.failback.failback import report_divergence
 from standby.recovery.failback.report import CONFLICTS, Divergence
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
-from standby.recovery.failover.errors import FailoverRefused
+from standby.recovery.failover.errors import ApprovalNeeded, FailoverRefused
 from standby.recovery.failover.failover import commit, decide_request, fail_over, what_to_commit
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, loss, times
 from standby.recovery.failover.state import sinks_seen
@@ -183,7 +184,15 @@ async def _decided(
     try:
         decided, record = await decide_request(recovery, request)
     except FailoverRefused as refused:
-        output.results(decision_lines(refused.decision, refused.decision_id))
+        lines = list(decision_lines(refused.decision, refused.decision_id))
+        output.results(lines)
+        if isinstance(refused, ApprovalNeeded):
+            asked = refused.request
+            if not yes:
+                facts: JsonObject = {"home": asked.primary, "from": asked.active, "to": asked.to}
+                question = f"Approve that plan {recovery.plan.name} fails over from {asked.active} to {asked.to}?"
+                await ask(output, recovery, question, "failover", facts, [] if output.shows_results else lines)
+            await approve(recovery, asked, int(asked.epoch or 0), comment=asked.reason)
         raise
     reasons = list(decision_lines(record.decision, record.id)) if record is not None else []
     output.results(reasons)

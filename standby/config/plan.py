@@ -72,7 +72,22 @@ class FailoverPolicy(Strict):
         "them out of the active map by name. By default serve_rest for an unplanned failover, refuse for a planned "
         "one.",
     )
-    approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
+    approval_timeout: Duration = Field(
+        timedelta(minutes=30),
+        description="How long a proposal waits for its approval, and how long an approval counts.",
+    )
+    approvals: int = Field(
+        1, ge=1, le=2, description="How many different persons a failover needs; with 2, whoever orders it is one."
+    )
+
+    @model_validator(mode="after")
+    def _nobody_approves_what_is_automatic(self) -> Self:
+        if self.automatic and self.approvals > 1:
+            raise ValueError(
+                "has automatic: true and approvals: 2, and nobody approves what is automatic: set automatic: false, "
+                "so that a proposal waits for two persons, or leave out approvals"
+            )
+        return self
 
     @property
     def proof(self) -> timedelta:
@@ -269,7 +284,6 @@ class RecoveryPlan(Strict):
     @model_validator(mode="after")
     def _only_targets_are_named(self) -> Self:
         named = {"deployments are given for": self.deployments, "failover prefers": self.failover.prefer}
-        named["residency allows"] = self.residency.allow
         for what, names in named.items():
             for name in names:
                 if name not in self.targets:

@@ -396,6 +396,7 @@ def words_of_line(line: AuditLine) -> str:
     if words is None:  # Another version wrote it.
         return f"{line.action}: {facts_of_line(line)}"
     said = words.format_map(_Said({name: _said(value) for name, value in line.facts.items() if value is not None}))
+    said += f", by {_said(by)}" if (by := line.facts.get("by")) and line.action == AuditAction.APPROVED else ""
     why = line.facts.get("reason") or line.facts.get("comment") or line.facts.get("problems")
     return f"{said}: {_said(why).rstrip('.')}" if why else said
 

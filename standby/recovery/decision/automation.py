@@ -93,7 +93,7 @@ def why_not_propose(lines: Sequence[AuditLine], primary: str, now: datetime, pol
         if line.facts.get("home") != primary:
             continue
         age = now - line.at
-        if line.action in ANSWERS:
+        if line.action in ANSWERS and not line.facts.get("waiting"):
             answers.setdefault(line.run_id, line)
             rejected = line.action == AuditAction.REJECTED and line.facts.get("answered") is True
             if rejected and age < policy.cool_down:

@@ -8,14 +8,19 @@ from datetime import datetime, timedelta
 from standby.clock import Clock
 from standby.concurrency import all_of
 from standby.config.plan import FailoverPolicy
+from standby.document import JsonValue
+from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
+from standby.recovery.audit import AuditAction, record_action
+from standby.recovery.chain import plain_text
 from standby.recovery.context import Known, RecoveryContext, allowing
 from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.evidence import provable_at
 from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
     RULES,
+    Approval,
     Candidate,
     CopyAge,
     Decision,
@@ -33,6 +38,11 @@ from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.replication.needs import Severity
 from standby.service.errors import ServiceError
+<<<<<<< HEAD
+=======
+from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.errors import VaultError
+>>>>>>> 5d22a78 (Refuse what leaves a geography unasked, and let a plan ask for two persons before it fails over)
 
 PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
 
@@ -57,6 +67,69 @@ async def _rebuilding(context: RecoveryContext, readiness: Readiness) -> Rebuild
 def _unusable(readiness: Readiness) -> set[str]:
     reasons = (each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING})
     return {name for reason in reasons for name in reason.analyzers}
+
+
+class ApprovalsUnreadable(StandbyError):
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}, with the approvals of failovers, cannot be read: {reason}", f"Remove {where}")
+
+
+class Approvals(Stored):
+    """Who has approved a failover of a plan that has not begun."""
+
+    approvals: tuple[Approval, ...] = ()
+
+
+def approvals_path(plan: str) -> str:
+    return f"recovery/{plan}/approvals.json"
+
+
+async def approvals_of(context: RecoveryContext, request: FailoverRequest, epoch: int) -> tuple[Approval, ...]:
+    """Give who approves a failover, each person once: who did so before, and whoever orders it now."""
+    if context.plan.failover.approvals == 1:
+        return ()
+    path = approvals_path(context.plan.name)
+    stored = await read_document(context.vault, path, Approvals, ApprovalsUnreadable) or Approvals()
+    own = [_approval(context, request, epoch, context.actor)] if request.requested_by == "operator" else []
+    now = context.clock.now()
+    valid = [each for each in (*stored.approvals, *own) if each.is_of(request, epoch, now) and each.person]
+    return tuple({each.person: each for each in reversed(valid)}.values())[::-1]
+
+
+async def approve(
+    context: RecoveryContext, request: FailoverRequest, epoch: int, *, by: str = "", comment: str = ""
+) -> tuple[Approval, ...]:
+    """Keep that a person approves a failover, and give all who do; `by` is whoever runs this where it is left out."""
+    one = _approval(context, request, epoch, plain_text(by or context.actor))
+    facts: dict[str, JsonValue] = {"home": one.primary, "to": one.to, "by": one.by, "comment": comment, "waiting": True}
+    # The log has it first: no approval counts that it does not know.
+    await record_action(context, AuditAction.APPROVED, facts, epoch=epoch)
+
+    def add(known: Approvals | None) -> Approvals:
+        others = [each for each in (known or Approvals()).approvals if each.until > one.at and each.by != one.by]
+        return Approvals(approvals=(*others, one))
+
+    await change_document(context.vault, approvals_path(context.plan.name), Approvals, add)
+    return await approvals_of(context, request, epoch)
+
+
+async def withdraw_approvals(context: RecoveryContext) -> None:
+    """Let no approval of a plan count any more, because somebody rejected a failover."""
+    await change_document(context.vault, approvals_path(context.plan.name), Approvals, lambda _: Approvals())
+
+
+def _approval(context: RecoveryContext, request: FailoverRequest, epoch: int, by: str) -> Approval:
+    now = context.clock.now()
+    return Approval(
+        by=by,
+        at=now,
+        until=now + context.plan.failover.approval_timeout,
+        primary=request.primary,
+        to=request.to,
+        planned=bool(request.planned),
+        forced=tuple(sorted(request.forced)),
+        epoch=epoch,
+    )
 
 
 ASSESSMENT_SECONDS = 45.0
@@ -96,6 +169,7 @@ async def gather_input(
         forced=request.guards,
         outage_of=request.outage_of,
         records_lost=known.problem,
+        approvals=await approvals_of(context, request, fence.epoch),
         policy=context.plan.failover,
         automation=automation,
         epoch=fence.epoch,

@@ -227,6 +227,19 @@ def residency(candidate: Candidate) -> list[GuardResult]:
     return [says(Guard.RESIDENCY, GuardOutcome.REFUSE, text)] if text else []
 
 
+def approvals(given: DecisionInput) -> list[GuardResult]:
+    """Ask whether enough persons approve; nothing is said where one is enough, as in earlier decisions."""
+    needed, names = given.policy.approvals, " and ".join(each.by for each in given.approvals)
+    if needed == 1:
+        return []
+    if len(given.approvals) >= needed:
+        return [says(Guard.APPROVALS, GuardOutcome.PASS, f"approved by {names}")]
+    so_far = f"{needed} different persons have to approve it, and so far {names or 'nobody who gave a name'} does"
+    # After an outage they are asked once everything else holds, and counted again before anything begins.
+    outcome = GuardOutcome.PASS if given.requested_by == "outage" else GuardOutcome.REFUSE
+    return [says(Guard.APPROVALS, outcome, so_far)]
+
+
 def _stale_words(stale: Iterable[CopyAge], limit: timedelta) -> dict[str, str]:
     return {copy.analyzer: f"{copy.analyzer} was not verified within {roughly(limit)}" for copy in stale}
 
@@ -330,7 +343,7 @@ def decide(given: DecisionInput) -> Decision:
         results += [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
     elif given.planned:
         results.append(source_answers(given, evidence))
-    results += fitness
+    results += [*fitness, *approvals(given)]
     reasons = tuple(_forced(given, result) for result in results)
     is_outage = given.requested_by == "outage"
     proof = proved_at(evidence, given.policy) if is_outage else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +35,7 @@ class Guard(StrEnum):
     READINESS = "readiness"
     STALENESS = "staleness"
     RESIDENCY = "residency"
+    APPROVALS = "approvals"
 
 
 NEVER_FORCED = frozenset({Guard.ALREADY_ACTIVE, Guard.ONE_AT_A_TIME, Guard.SOURCE_ANSWERS})
@@ -162,6 +164,31 @@ committed does not stand in the way of the next outage.
 """
 
 
+class Approval(Document):
+    """One person's approval of one failover, as long as nothing else changes what serves."""
+
+    by: str  # as that person, or Prefect, gave the name
+    at: AwareDatetime
+    until: AwareDatetime
+    primary: str
+    to: str
+    planned: bool
+    forced: tuple[str, ...] = ()
+    epoch: int  # of the fence when it was given
+
+    @property
+    def person(self) -> str:
+        """Who counts as one: whatever letters, host or flow run a name comes with; empty where nobody is named."""
+        name = unicodedata.normalize("NFKC", self.by).partition("flow run ")[0].partition("@")[0]
+        return " ".join(name.rstrip(" ,").split()).casefold()
+
+    def is_of(self, request: FailoverRequest, epoch: int, now: datetime) -> bool:
+        """Say whether it is of this very failover, and counts now."""
+        own = (self.primary, self.to, self.planned, frozenset(self.forced), self.epoch)
+        asked = (request.primary, request.to, bool(request.planned), request.forced, epoch)
+        return own == asked and self.at <= now < self.until
+
+
 class DecisionInput(Document):
     """What was asked, what was observed, what is configured and what was done before."""
 
@@ -175,6 +202,7 @@ class DecisionInput(Document):
     reason: str = ""
     forced: tuple[Guard, ...] = ()
     outage_of: str = ""  # the resource that an outage was reported of; empty where that was not said
+    approvals: tuple[Approval, ...] = ()  # where the plan asks for more than one: who approves, each person once
     records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
     policy: FailoverPolicy
     automation: Automation

@@ -176,6 +176,7 @@ def drill_folder(plan: str, run_id: str) -> str:
 def _drilled_plan(plan: RecoveryPlan, manifest: DrillManifest, like: str) -> RecoveryPlan:
     # The tag of a drill is no difference; and missing defaults are reported, not added to the real resource.
     changed: dict[str, object] = {"ignore": (*plan.ignore, f"tags.{DRILL_TAG}")}
+    changed["failover"] = plan.failover.model_copy(update={"approvals": 1})  # Nothing real is failed over.
     if plan.missing_defaults == "sync":
         changed["missing_defaults"] = "fail"
     if manifest.scratch:

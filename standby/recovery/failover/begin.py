@@ -8,8 +8,9 @@ from standby.fencing import Assignment, Fence, HeldFence, Phase, hold_fence, rea
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NothingToRollBack
+from standby.recovery.decision.evaluate import approvals_of
+from standby.recovery.decision.input import FailoverRequest, Guard
+from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NotApproved, NothingToRollBack
 from standby.recovery.failover.report import FailoverReport, Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -52,11 +53,29 @@ async def begin(
     if request.epoch not in (None, fence.epoch):
         # It was decided before the last change of what serves.
         raise DecidedBefore(fence.plan, request.primary, assignment.active, request.epoch, fence.epoch)
+    await _must_be_approved(context, fence, request)
     if assignment.phase is not Phase.SWITCHING or record.to != record.before.active:
         await must_share(context, record.primary, record.to, names_during(record), forced=record.forced, fresh=False)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
     return file, await begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
+
+
+async def _must_be_approved(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> None:
+    """Let nothing begin that fewer persons approve than the plan asks for; this is the one place that every way passes.
+
+    What was begun was approved. A rollback leads an operator back to what served, and a failback home.
+    """
+    begun = fence.assignments[request.primary].phase is Phase.SWITCHING
+    is_back = request.requested_by == "operator" and (
+        request.action == "roll back" or (request.to == request.primary and request.planned)
+    )
+    needed = context.plan.failover.approvals
+    if needed == 1 or begun or is_back or Guard.APPROVALS in request.forced:
+        return
+    found = await approvals_of(context, request, fence.epoch)
+    if len(found) < needed:
+        raise NotApproved(fence.plan, request.to, [each.by for each in found], needed)
 
 
 async def unfinished(context: RecoveryContext, primary: str) -> SwitchRecord | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult
+from standby.recovery.decision.input import NEVER_FORCED, Decision, FailoverRequest, Guard, GuardResult
 from standby.text import some_sentences
 
 
@@ -95,6 +95,27 @@ class FailoverRefused(GuardRefused):
         super().__init__(f"Plan {plan} does not fail over to {to}: {reasons}", _way_out(plan, against))
         self.decision_id = decision_id
         self.decision = decision
+
+
+class ApprovalNeeded(FailoverRefused):
+    """Everything else holds: another person has to order the same."""
+
+    def __init__(self, plan: str, request: FailoverRequest, decision_id: str, decision: Decision, within: str) -> None:
+        super().__init__(plan, request.to, decision_id, decision)
+        self.next_action = (
+            f"Another person has to run the same command within {within}; in an emergency, one goes on with "
+            "--force approvals, which the audit log keeps"
+        )
+        self.request = request
+
+
+class NotApproved(GuardRefused):
+    def __init__(self, plan: str, to: str, names: Sequence[str], needed: int) -> None:
+        super().__init__(
+            f"Plan {plan} does not fail over to {to}: {needed} different persons have to approve it, "
+            f"and {' and '.join(names) or 'nobody who gave a name'} did, by what counts now",
+            "Let another person order the same; in an emergency, one goes on with --force approvals",
+        )
 
 
 def _way_out(plan: str, against: Sequence[GuardResult]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from standby.concurrency import despite_cancellation
+from standby.config.durations import format_duration
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.seen import SinkRecord, see_sinks
@@ -25,7 +26,13 @@ from standby.recovery.context import RecoveryContext, Stage, Stages, allowing
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
 from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
-from standby.recovery.failover.errors import FailbackNeeded, FailoverRefused, NothingToRollBack, RollbackTargetUnhealthy
+from standby.recovery.failover.errors import (
+    ApprovalNeeded,
+    FailbackNeeded,
+    FailoverRefused,
+    NothingToRollBack,
+    RollbackTargetUnhealthy,
+)
 from standby.recovery.failover.executor import FailoverRun, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back, what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
@@ -138,6 +145,10 @@ async def decide_request(
         raise FailbackNeeded(context.plan.name, primary, assignment.active)
     # An operator waits for nothing: what does not hold now is reported now.
     decided = await decide_and_record(context, replace(request, planned=request.planned is not False), rounds=1)
+    if {result.guard for result in decided.decision.against} == {Guard.APPROVALS}:
+        within = format_duration(context.plan.failover.approval_timeout)
+        asked = as_decided(request, decided)
+        raise ApprovalNeeded(context.plan.name, asked, decided.id, decided.decision, within)
     if decided.decision.outcome is not Outcome.ACT:
         raise FailoverRefused(context.plan.name, request.to, decided.id, decided.decision)
     return as_decided(request, decided), decided
