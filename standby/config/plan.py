@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, assert_never
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from standby.config.durations import Duration, Seconds, Since, parse_seconds
-from standby.config.resource import DeploymentOverrides, Name, Resource, residency_of
+from standby.config.resource import DeploymentOverrides, Name, Resource, geography_of, zone_of
 from standby.document import Strict
 from standby.text import nearest
 
@@ -262,10 +262,11 @@ class RecoveryPlan(Strict):
         """Say why data of a primary must not be kept at a target, and what allows it; empty where it may."""
         if target.name in self.residency.allow or primary.why_unusable or target.why_unusable:
             return ""
-        here, there = residency_of(primary.region), residency_of(target.region)
-        if here is None or there is None or here.keeps(there):
+        here, there = zone_of(primary.region), zone_of(target.region)
+        if not here or not there or here == there:
             return ""
-        cause = f"{target.name} is in {there}, and data of {primary.name} stays in {here}"
+        stays, goes = (f"{geography_of(each.region)} ({zone_of(each.region)})" for each in (primary, target))
+        cause = f"{target.name} is in {goes}, and data of {primary.name} stays in {stays}"
         return f"{cause}. If it may leave that, add residency: {{allow: [{target.name}]}} to plan {self.name}."
 
     def allowing(self, target: str) -> Self:

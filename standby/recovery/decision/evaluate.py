@@ -38,11 +38,7 @@ from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.replication.needs import Severity
 from standby.service.errors import ServiceError
-<<<<<<< HEAD
-=======
 from standby.vault.documents import Stored, change_document, read_document
-from standby.vault.errors import VaultError
->>>>>>> 5d22a78 (Refuse what leaves a geography unasked, and let a plan ask for two persons before it fails over)
 
 PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
 
