@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.errors import StandbyError
+from standby.errors import StandbyError, must_not_be_read_only
 from standby.flows import QUICKLY
 from standby.flows.errors import (
     OR_DIRECT,
@@ -131,6 +131,7 @@ class Prefect:
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs on a server; give a line for each thing that changed."""
+        must_not_be_read_only("A bootstrap")
         await _must_be_there()
         from prefect.exceptions import PrefectException
 
@@ -163,16 +164,19 @@ class Prefect:
         return await removable(configuration)
 
     async def remove(self, configuration: Configuration, names: Sequence[str]) -> None:
+        must_not_be_read_only("A removal")
         from standby.flows.uninstall import remove
 
         await remove(configuration, names)
 
     async def notify(self, blocks: Sequence[str]) -> Mapping[str, Health]:
+        must_not_be_read_only("A test message")
         from standby.flows.notifications import send_tests
 
         return await send_tests(blocks)
 
     async def pause_schedules(self) -> None:
+        must_not_be_read_only("A pause of schedules")
         from standby.flows.bootstrap import pause_schedules
 
         await pause_schedules()
@@ -203,6 +207,7 @@ async def _run_here(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[BaseModel, bool]:
     """Save a configuration on the server and run a flow here; give its report, and whether it was interrupted."""
+    must_not_be_read_only("A flow run")
     async with _server({**BARE, **UNREAD} if flow == "replicate" else BARE) as until_it_answers:
         from prefect.exceptions import PrefectException, PrefectSignal
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,7 +30,6 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, approve, withdraw_approvals
-from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal, request_of
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
 from standby.recovery.failover.failover import complete, publish_behind

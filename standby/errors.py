@@ -1,5 +1,6 @@
 """The root of every error that an operator may see."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,3 +31,23 @@ class StandbyError(Exception):
 
 class GuardRefused(StandbyError):
     """Base of the errors by which a guard stops what was asked; nothing was done, and nothing is broken."""
+
+
+READ_ONLY = "STANDBY_READ_ONLY"  # The environment says so, since runs may be processes of their own
+
+
+class ReadOnly(GuardRefused):
+    def __init__(self, what: str) -> None:
+        cause = f"{what} may change something, and Standby is read-only here; nothing was changed"
+        super().__init__(cause, f"To change it, leave out --read-only and {READ_ONLY}")
+
+
+def is_read_only() -> bool:
+    """Say whether nothing may be changed; whatever does not plainly say no means yes."""
+    return os.environ.get(READ_ONLY, "").strip().lower() not in {"", "0", "false", "no", "off"}
+
+
+def must_not_be_read_only(what: str) -> None:
+    """Refuse by `ReadOnly` what would change something: the edges ask this, before anything is sent or written."""
+    if is_read_only():
+        raise ReadOnly(what)

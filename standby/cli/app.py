@@ -1,6 +1,7 @@
 """The `standby` command: its list of commands, and the global options that may stand anywhere."""
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typer.core import TyperGroup
 
 from standby.text import nearest
 
-FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
+FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color", "--read-only"})
 WITH_VALUE = frozenset({"-c", "--config", "--vault"})
-REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color, --vault second (see standby --help)."
+REMINDER = (
+    "Before or after the command: -c FILE, --json, -v, -q, --read-only, --no-color, --vault second (standby --help)."
+)
 
 
 def hoist(args: list[str]) -> list[str]:
@@ -79,6 +82,10 @@ COMMANDS = {
 
 WITHOUT_SECOND = frozenset({"demo", "init", "schema", "doctor", "vault", "gateway", "bootstrap", "emulator"})
 """Commands that are no operator's answer to the loss of the vault, and do not take `--vault second`."""
+
+
+OF_THEIR_OWN = frozenset({"demo", "emulator"})
+"""Commands that touch nothing but what they make themselves, so that read-only does not matter to them."""
 
 
 class Commands(TyperGroup):
@@ -192,6 +199,9 @@ def _globals(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Change nothing: no resource, no vault, nothing in Prefect.")
+    ] = False,
     _show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -208,7 +218,12 @@ def _globals(
         raise typer.BadParameter(f"standby {context.invoked_subcommand} does not take it", param_hint="--vault")
     from standby.cli.options import with_home
     from standby.cli.output import Output
+    from standby.errors import READ_ONLY
 
+    if read_only or context.invoked_subcommand in OF_THEIR_OWN:
+        before = os.environ.get(READ_ONLY)
+        os.environ[READ_ONLY] = "" if context.invoked_subcommand in OF_THEIR_OWN else "1"
+        context.call_on_close(lambda: os.environ.update({READ_ONLY: before or ""}))
     context.obj = Output(config=with_home(config), json=json, verbose=verbose, quiet=quiet, color=not no_color)
     context.obj.second = vault == "second"
 

@@ -22,7 +22,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource, plain_region
 from standby.config.vault import Place
-from standby.errors import StandbyError, sentence
+from standby.errors import StandbyError, is_read_only, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.recovery.context import open_recovery, open_sinks
 from standby.recovery.witnesses import look
@@ -388,6 +388,8 @@ async def _place(name: str, place: Place, known: str) -> Check:
             if known and not await records(storage):
                 detail = f"there is nothing in the vault at {storage.where('')}, although {known}"
                 return Check("vault", name, False, detail, LOST)
+            if is_read_only():
+                return Check("vault", name, None, f"{where} can be read; whether it can be written was not tried")
             await storage.write(WRITTEN, written)
             if await storage.read(WRITTEN) != written:
                 raise VaultUnavailable(where, "read", "what was just written cannot be read back")

@@ -18,7 +18,7 @@ from rich.console import Console
 from standby import telemetry
 from standby.cli.options import with_home
 from standby.cli.output import Line, Output, show
-from standby.errors import GuardRefused, StandbyError
+from standby.errors import GuardRefused, ReadOnly, StandbyError, is_read_only
 from standby.text import this_user
 from standby.vault.errors import VaultUnavailable
 
@@ -128,6 +128,11 @@ def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None
             log.propagate = propagate
 
 
+CHANGING = frozenset(
+    {"replicate", "snapshot", "restore", "failover", "commit", "failback", "drill", "vault", "gateway", "bootstrap"}
+)
+"""Commands that exist to change something: read-only, they end before they look at anything."""
+
 Command = Callable[..., Coroutine[None, None, Exit]]
 
 log = logging.getLogger("standby.cli")
@@ -140,6 +145,9 @@ def runnable(command: Command) -> Callable[..., None]:
     def run(context: typer.Context, **options: object) -> None:
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
+            if context.info_name in CHANGING and is_read_only():
+                output.error(ReadOnly(f"standby {context.info_name}"))
+                raise typer.Exit(Exit.REFUSED)
             given = {name: with_home(each) for name, each in options.items()}
             work = _on_second(command, context, given) if output.second else command(context, **given)
             plan = options.get("plan")

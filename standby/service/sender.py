@@ -17,6 +17,7 @@ import httpx
 
 from standby import __version__, telemetry
 from standby.clock import Clock
+from standby.errors import must_not_be_read_only
 from standby.service import errors
 from standby.service.auth import EntraAuth, KeyAuth
 from standby.service.calls import (
@@ -173,6 +174,8 @@ class Sender:
         return place
 
     async def _attempt(self, call: Call, patience: Patience) -> Answer:
+        if call.method != "GET":
+            must_not_be_read_only(f"{call.method} to {self.name}")
         loop, answered = asyncio.get_running_loop(), False
         async with self._places:
             patience.begin(loop.time())

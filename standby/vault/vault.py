@@ -18,12 +18,13 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.config.vault import Place, Promotion, SasCredentials, VaultSettings
+from standby.errors import is_read_only, must_not_be_read_only
 from standby.text import counted, some_of, utc
 from standby.vault.errors import AccessRefused, NoSecond, VaultError, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Store, Waits
 from standby.vault.replica import Replicated, compare
-from standby.vault.role import guarded, promoted, records
+from standby.vault.role import Guarded, guarded, promoted, records
 from standby.vault.storage import Storage, checked
 
 if TYPE_CHECKING:
@@ -126,12 +127,18 @@ def _because(error: VaultError | TimeoutError) -> str:
 
 @asynccontextmanager
 async def open_place(place: Place) -> AsyncIterator[Storage]:
-    """Open one place for files, whatever it is."""
-    if place.folder is not None:
-        yield LocalFolder(place.folder)
-        return
-    async with open_object_storage(place) as storage:
-        yield storage
+    """Open one place for files, whatever it is; where Standby is read-only, each write is refused by `ReadOnly`."""
+
+    async def refuse() -> None:
+        must_not_be_read_only(f"A write to {storage.where('')}")
+
+    async with AsyncExitStack() as stack:
+        storage: Storage
+        if place.folder is not None:
+            storage = LocalFolder(place.folder)
+        else:
+            storage = await stack.enter_async_context(open_object_storage(place))
+        yield Guarded(storage, refuse) if is_read_only() else storage
 
 
 @asynccontextmanager

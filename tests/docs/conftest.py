@@ -61,6 +61,7 @@ def write_configuration(folder: Path, cloud: Cloud) -> None:
         "plans:",
         "  invoices:",
         "    pairs: [{source: east, targets: [west, north]}]",
+        "    residency: {allow: [north]}",
         "    objectives: {rpo: 24h, rto: 15m}",
         "    deadlines: {first_interval: 0.02, longest_interval: 0.1}",
         "vault: {path: ./vault, signing: {kind: hmac, key: '${VAULT_KEY}'}}",

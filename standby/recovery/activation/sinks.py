@@ -20,7 +20,7 @@ from pydantic import (
 
 from standby.concurrency import all_of
 from standby.document import Document, digest_of_json
-from standby.errors import GuardRefused, StandbyError, sentence
+from standby.errors import GuardRefused, StandbyError, must_not_be_read_only, sentence
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import FormatUnknown
 
@@ -248,6 +248,7 @@ async def publish_to_sinks(
         into: gets each outcome as it comes.
         patience: seconds that each may take; without it, those that are not required have `OPTIONAL_SECONDS`.
     """
+    must_not_be_read_only("A publication")
     outcomes = Outcomes() if into is None else into
     seconds = {it.name: patience if patience is not None or it.required else OPTIONAL_SECONDS for it in sinks}
     await all_of(_publish(sink, activation, primary, outcomes, seconds[sink.name]) for sink in sinks)
