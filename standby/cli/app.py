@@ -17,7 +17,7 @@ from standby.text import nearest
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color", "--read-only"})
 WITH_VALUE = frozenset({"-c", "--config", "--vault"})
 REMINDER = (
-    "Before or after the command: -c FILE, --json, -v, -q, --read-only, --no-color, --vault second (standby --help)."
+    "Before or after the command: -c FILE, --json, -v, -q, --no-color, --read-only, --vault second (standby --help)."
 )
 
 

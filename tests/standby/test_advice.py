@@ -22,7 +22,7 @@ from standby.cli.app import COMMANDS, FLAGS, WITH_VALUE, Commands, app
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.fencing import Assignment, ElsewhereActive, UnknownFence
-from standby.recovery.decision.input import Decision
+from standby.recovery.decision.input import Decision, FailoverRequest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -48,6 +48,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 SAMPLES: Mapping[str, Any] = {
     "ElsewhereActive": ElsewhereActive("receipts", 2, "east", Assignment(active="west")),
     "UnknownFence": UnknownFence("receipts", "fence.json", "it is damaged"),
+    "FailoverRequest": FailoverRequest("west", "east"),
     "Decision": Decision.model_validate(
         {
             "outcome": "refuse",
