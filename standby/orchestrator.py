@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.errors import StandbyError
+from standby.errors import ExtraMissing
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended
 
@@ -23,9 +24,9 @@ GROUP = "standby.orchestrators"
 M = TypeVar("M", bound=BaseModel)
 
 
-class NoOrchestrator(StandbyError):
+class NoOrchestrator(ExtraMissing):
     def __init__(self) -> None:
-        super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of Standby")
+        super().__init__("What runs by Prefect", "prefect")
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Orchestrator(Protocol):
 
 
 def load_orchestrator() -> Orchestrator:
-    """Find the installed orchestrator."""
-    for entry in entry_points(group=GROUP, name="prefect"):
+    """Find the installed orchestrator; its flows are there always, and Prefect only where it was asked for."""
+    for entry in entry_points(group=GROUP, name="prefect") if find_spec("prefect") else ():
         return cast(Orchestrator, entry.load()())
     raise NoOrchestrator
 

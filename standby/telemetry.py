@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any, Literal
 
 from standby import __version__
-from standby.errors import GuardRefused
+from standby.errors import ExtraMissing, GuardRefused, of_extra
 
 log = logging.getLogger("standby.telemetry")
 Value = str | int
@@ -213,7 +213,11 @@ def _exporter() -> _Exporter | None:
         log.warning("Nothing is measured: OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, the collector's port 4318")
         return None
     try:
-        return _Exporter()
+        with of_extra("metrics", "OpenTelemetry"):
+            return _Exporter()
+    except ExtraMissing as error:
+        log.warning("Nothing is measured: %s", error)
+        return None
     except Exception as error:
         log.warning("Nothing is measured: the OTEL_ variables cannot be used (%s)", type(error).__name__)
         return None

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from standby.text import nearest
+
+if TYPE_CHECKING:
+    from standby.errors import ExtraMissing
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color", "--read-only"})
 WITH_VALUE = frozenset({"-c", "--config", "--vault"})
@@ -51,10 +54,13 @@ class Entry:
     module: str
     summary: str
     function: str = "command"
+    extra: str = ""  # of the installation, without which it cannot be imported
 
 
 COMMANDS = {
-    "demo": Entry("standby.cli.demo", "Show a region lost and recovered, on this machine only."),
+    "demo": Entry(
+        "standby.cli.demo", "Show a region lost and recovered, on this machine only.", extra="emulator,prefect"
+    ),
     "init": Entry("standby.cli.init", "Write a first standby.yaml from what is in Azure."),
     "schema": Entry("standby.cli.init", "Print the JSON schema of standby.yaml, for editors.", "schema"),
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
@@ -74,9 +80,11 @@ COMMANDS = {
     "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
     "vault": Entry("standby.cli.vault", "Copy the vault to another place."),
     "report": Entry("standby.cli.status", "Write an HTML page about a plan: regions, readiness, timeline.", "report"),
-    "gateway": Entry("standby.cli.serve", "Receive alerts of Azure and pass them on as Prefect events.", "gateway"),
+    "gateway": Entry(
+        "standby.cli.serve", "Receive alerts of Azure and pass them on as Prefect events.", "gateway", "gateway"
+    ),
     "bootstrap": Entry("standby.cli.doctor", "Save this configuration on a Prefect server.", "bootstrap"),
-    "emulator": Entry("standby.cli.serve", "Serve emulated resources on this machine.", "emulator"),
+    "emulator": Entry("standby.cli.serve", "Serve emulated resources on this machine.", "emulator", "emulator"),
 }
 
 
@@ -100,10 +108,12 @@ class Commands(TyperGroup):
             return None
         from standby.cli.options import present_name
         from standby.cli.run import runnable
+        from standby.errors import of_extra
 
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         entry = COMMANDS[cmd_name]
-        function = getattr(import_module(entry.module), entry.function)
+        with of_extra(entry.extra, f"standby {cmd_name}"):
+            function = getattr(import_module(entry.module), entry.function)
         alone.command(cmd_name, epilog=REMINDER)(runnable(function))
         found = typer.main.get_command(alone)
         if any("--primary" in parameter.opts for parameter in found.params):
@@ -142,6 +152,7 @@ class Commands(TyperGroup):
     ) -> Any:
         """Run a command line; by default the process ends with its status."""
         given = hoist(list(sys.argv[1:] if args is None else args))
+        said = {"json": "--json" in given, "color": "--no-color" not in given}
         try:
             status = super().main(given, prog_name or "standby", complete_var, False, windows_expand_args, **extra)
         except OSError as error:
@@ -151,11 +162,19 @@ class Commands(TyperGroup):
         except typer.TyperException as error:
             asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
             cause = error.format_message().replace("Value error, ", "")
-            json, color = "--json" in given, "--no-color" not in given
-            status = _failed("WrongUsage", cause, f"See standby {asked}--help", json=json, color=color)
+            status = _failed("WrongUsage", cause, f"See standby {asked}--help", **said)
+        except _extra_missing() as error:
+            status = _failed(type(error).__name__, error.cause, error.next_action, **said)
         if standalone_mode:
             raise SystemExit(int(status or 0))
         return status
+
+
+def _extra_missing() -> "type[ExtraMissing]":
+    """Give a class of errors that --help need not import: asked for only when an error is there."""
+    from standby.errors import ExtraMissing
+
+    return ExtraMissing
 
 
 def _failed(kind: str, cause: str, next_action: str, *, json: bool = False, color: bool = True) -> int:

@@ -19,9 +19,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.concurrency import to_its_end
 from standby.config.resource import is_loopback
-from standby.emulator.config import load_emulator_config
-from standby.emulator.serve import serve as serve_emulated
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, of_extra
 from standby.gateway.app import make_app
 from standby.gateway.errors import AddressUnusable
 from standby.gateway.poster import open_poster, prefect_api
@@ -177,6 +175,9 @@ async def emulator(
     if example:
         _write_example(output, folder, port or 8740, overwrite=yes)
         return Exit.DONE
+    with of_extra("emulator", "standby emulator"):
+        from standby.emulator.config import load_emulator_config
+        from standby.emulator.serve import serve as serve_emulated
     config = load_emulator_config(EMULATOR_FILE if output.config == Output().config else output.config)
     await serve_emulated(config if port is None else config.from_port(port), announce=typer.echo)
     return Exit.DONE
