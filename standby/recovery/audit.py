@@ -1,7 +1,7 @@
 """The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it: `chain.py`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -283,18 +283,14 @@ def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None
     last = lines[-1] if lines else None
     known = context.known.log if context.known else None
     # Where a number is not that of its place, or a line is not where it should be: then all of them are read.
-    if (last and (last.sequence != len(texts) or last.plan != plan)) or (known and not _has(where, texts, known)):
+    there = read_line(where, texts[known.sequence - 1]) if known and known.sequence <= len(texts) else None
+    is_lost = known is not None and (there is None or there.mark != known)
+    if is_lost or (last and (last.sequence != len(texts) or last.plan != plan)):
         every, wrong = follow(where, texts, plan)
         wrong = wrong or (lacking(known, every) if known else "")
         if wrong:
             raise _broken(context, f"it {wrong}" if not wrong.startswith("Line") else wrong)
     return last
-
-
-def _has(where: str, texts: Sequence[bytes], mark: LogMark) -> bool:
-    """Say whether a line is where it is in a log that lost none."""
-    line = read_line(where, texts[mark.sequence - 1]) if mark.sequence <= len(texts) else None
-    return line is not None and line.mark == mark
 
 
 def _broken(context: RecoveryContext, problem: str) -> AuditBroken:

@@ -13,7 +13,7 @@ from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import may_serve
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.id_mapping import Provenance, trace
+from standby.recovery.snapshots.id_mapping import trace
 from standby.replication.errors import LedgerBusy
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, take_inventories
@@ -134,7 +134,13 @@ async def _everything(context: RecoveryContext, primary: str, source: str, targe
     names = provenance.primary_ids
     if target != primary:
         there = (await context.run.read_ledger(primary, target)).records
-        names = _names_elsewhere(context.plan, provenance, inventories[source], there)
+        # Those of its copies there, or what the plan would call them.
+        copies = {record.analyzer or name: name for name, record in there.items()}
+        fresh = TargetNames(context.plan.target_id, referenced_anywhere(inventories[source].definitions), taken=())
+        names = {
+            name: copies.get(own) or (name if name in fresh.referenced else fresh.of(own))
+            for name, own in provenance.primary_ids.items()
+        }
     originals = _originals(context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names)
     keep = (*provenance.superseded, *originals)
     return Selection(provenance.belonging, on_existing="replace", on_foreign="refuse", keep=keep, names=names)
@@ -169,16 +175,6 @@ async def _known_originals(context: RecoveryContext, source: str, target: str) -
     fresh = TargetNames(context.plan.target_id, referenced_anywhere(inventories[source].definitions), taken=())
     names = {name: fresh.of(name) for name in rebuilt}
     return tuple(_originals(context.plan, inventories, rebuilt, source, target, names))
-
-
-def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Inventory, there: Records) -> dict[str, str]:
-    """Give the ids at another standby: those of its copies, or what the plan would call them."""
-    copies = {record.analyzer or name: name for name, record in there.items()}
-    fresh = TargetNames(plan.target_id, referenced_anywhere(source.definitions), taken=())
-    return {
-        name: copies.get(at_home) or (name if name in fresh.referenced else fresh.of(at_home))
-        for name, at_home in provenance.primary_ids.items()
-    }
 
 
 async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equal: Records | None = None) -> None:

@@ -36,7 +36,6 @@ from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, p
 from standby.recovery.readiness.assess import Rebuilding, assess, what_can_be_rebuilt
 from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
-from standby.replication.needs import Severity
 from standby.service.errors import ServiceError
 from standby.vault.documents import Stored, change_document, read_document
 
@@ -209,8 +208,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
         served_until: when the resource served itself, UTC: what it has was current then.
     """
     # A failover of the primary that has not ended is no reason against ending it: another guard asks that.
-    errors = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
-    against = [reason for reason in errors if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
+    against = [reason for reason in readiness.against if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
     absent = lacked(readiness)
     whole = any(reason in against for reason in readiness.against_the_target)
     restorable = tuple(

@@ -25,7 +25,6 @@ from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import LedgerBusy, ReplicationError
 from standby.replication.inventory import is_protected
 from standby.replication.items import GOOD, Progress, Status
-from standby.replication.needs import Severity
 from standby.replication.report import Report
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
@@ -110,8 +109,7 @@ class Preparation:
 
     def _served(self, to: str, readiness: Readiness) -> dict[str, str]:
         """Give what the target can serve, and keep what is left out; `TargetNotReady` where that is not allowed."""
-        serious = [each for each in readiness.reasons if each.severity is not Severity.WARNING]
-        against = [each.text for each in serious if each.bucket not in BY_THE_FAILOVER]
+        against = [each.text for each in readiness.against if each.bucket not in BY_THE_FAILOVER]
         self.needs = readiness.needs
         out = with_parents({**self.left_out, **readiness.unusable()}, self.needs)
         whole = any(each.bucket not in BY_THE_FAILOVER for each in readiness.against_the_target)

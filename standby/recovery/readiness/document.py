@@ -153,12 +153,12 @@ class Readiness(Document):
     @property
     def against_the_target(self) -> tuple[Reason, ...]:
         """The reasons against the target, and not against single analyzers there."""
-        return tuple(each for each in self._against if not each.analyzers or each.bucket in BY_THE_FAILOVER)
+        return tuple(each for each in self.against if not each.analyzers or each.bucket in BY_THE_FAILOVER)
 
     def unusable(self, restored: Collection[str] = ()) -> dict[str, str]:
         """Say which analyzers the target could not serve, by id at the primary, and why, once some are restored."""
         out: dict[str, str] = {}
-        for reason in self._against:
+        for reason in self.against:
             if reason.bucket not in BY_THE_FAILOVER | {Bucket.CHILD}:
                 cured = restored if reason.bucket in CURED_BY_RESTORE else ()
                 out |= {name: reason.text for name in reason.analyzers if name not in cured and name not in out}
@@ -166,7 +166,8 @@ class Readiness(Document):
         return with_parents(out, self.needs, also=strangers)
 
     @property
-    def _against(self) -> tuple[Reason, ...]:
+    def against(self) -> tuple[Reason, ...]:
+        """The reasons that make it not ready, or unknown."""
         return tuple(each for each in self.reasons if each.severity is not Severity.WARNING)
 
 

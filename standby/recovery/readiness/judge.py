@@ -291,7 +291,11 @@ def judge_readiness(facts: Facts) -> Readiness:
     """Say whether the target could take over, and why not."""
     objective = facts.plan.objectives.rpo
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
-    rto = _rto(facts, is_whole=not missing)
+    unasked = Restoring(unknown="that was not asked") if missing else Restoring()
+    rto = forecast_rto(facts.plan, facts.durations, facts.restoring or unasked)
+    if facts.is_failback:
+        basis = "A failback copies first, and interrupts only while the active map is published."
+        rto = RtoForecast(low=None, high=None, basis=basis, objective=None, met=None)
     found = [
         *assignment_reasons(facts),
         *shared_reasons(facts),
@@ -358,14 +362,6 @@ def state_of(reasons: Iterable[Reason]) -> State:
     if Severity.ERROR in severities:
         return State.NOT_READY
     return State.UNKNOWN if Severity.UNKNOWN in severities else State.READY
-
-
-def _rto(facts: Facts, *, is_whole: bool) -> RtoForecast:
-    if facts.is_failback:
-        basis = "A failback copies first, and interrupts only while the active map is published."
-        return RtoForecast(low=None, high=None, basis=basis, objective=None, met=None)
-    unasked = Restoring() if is_whole else Restoring(unknown="that was not asked")
-    return forecast_rto(facts.plan, facts.durations, facts.restoring or unasked)
 
 
 def _forecast_reasons(rto: RtoForecast) -> Iterable[Reason]:

@@ -291,16 +291,6 @@ def retired(entries: Sequence[IndexEntry], policy: SnapshotPolicy, now: datetime
     return tuple(entry for entry in entries[: -policy.keep] if now - entry.taken_at > policy.keep_for)
 
 
-def unneeded(going: Iterable[StoredManifest], staying: Iterable[StoredManifest]) -> frozenset[str]:
-    """Choose the objects that only snapshots need which are removed; one that cannot be read may need any object."""
-    needed: set[str] = set()
-    for each in staying:
-        if each.manifest is None:
-            return frozenset()
-        needed |= each.manifest.digests
-    return frozenset[str]().union(*(each.manifest.digests for each in going if each.manifest)) - needed
-
-
 async def retire(
     context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], index: HeldFile
 ) -> tuple[str, ...]:
@@ -313,7 +303,11 @@ async def retire(
     marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
     kept = tuple(entry for entry in marked if not entry.retiring)
     going = tuple(entry for entry in marked if entry.retiring)
-    objects = unneeded(await catalog.manifests(going), await catalog.manifests(kept))
+    staying_manifests = [found.manifest for found in await catalog.manifests(kept)]
+    needed = {digest for manifest in staying_manifests if manifest for digest in manifest.digests}
+    had = {digest for found in await catalog.manifests(going) if found.manifest for digest in found.manifest.digests}
+    # A snapshot that cannot be read may need any object.
+    objects = set() if None in staying_manifests else had - needed
     await index.write(write_index(marked))
     ids: list[JsonValue] = [*sorted(names)]
     await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": ids, "objects": len(objects)})

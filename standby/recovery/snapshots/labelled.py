@@ -185,8 +185,20 @@ async def see_labelled(
     sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
     locations = {_location(source) for found in sources.values() for source in found}
     listed = await _list_all(sorted(locations), resource, tls) if locations else {}
-    found = {name: [(each, listed[_location(each)]) for each in some] for name, some in sources.items() if some}
-    return {name: tuple(_labelled(*each) for each in known) for name, known in found.items()}
+
+    def seen(source: JsonObject) -> LabelledData:
+        (url, prefix), there = _location(source), listed[_location(source)]
+        container, _, query = url.partition("?")
+        return LabelledData(
+            container=container,
+            prefix=prefix,
+            file_list=str(source.get("fileListPath") or ""),
+            blobs="unknown" if isinstance(there, str) else there,
+            reason=there if isinstance(there, str) else "",
+            access_cut=bool(query),
+        )
+
+    return {name: tuple(map(seen, some)) for name, some in sources.items() if some}
 
 
 def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> str:
@@ -235,19 +247,6 @@ async def _list_all(
         except TimeoutError:
             pass  # What was not listed says so.
     return listed
-
-
-def _labelled(source: JsonObject, listed: tuple[Blob, ...] | str) -> LabelledData:
-    url, prefix = _location(source)
-    container, _, query = url.partition("?")
-    return LabelledData(
-        container=container,
-        prefix=prefix,
-        file_list=str(source.get("fileListPath") or ""),
-        blobs="unknown" if isinstance(listed, str) else listed,
-        reason=listed if isinstance(listed, str) else "",
-        access_cut=bool(query),
-    )
 
 
 def _location(source: JsonObject) -> Location:
