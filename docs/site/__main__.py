@@ -24,7 +24,7 @@ from standby.document import json_text
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
-PAGES = ("*.md", "*.json", "*.css", "*.svg", "*.png")
+PAGES = ("*.md", "*.json", "*.css", "*.js", "*.svg", "*.png")
 _LEAVES = re.compile(r"\]\(((?:\.\./)+)(deploy/[^)#]+)\)")
 """A link from a page to a file of the repository outside `docs/`; the site has a copy of that file."""
 
