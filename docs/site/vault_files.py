@@ -12,6 +12,7 @@ from standby.recovery.activation.sinks import ActiveMaps
 from standby.recovery.chain import AuditHead, AuditLine
 from standby.recovery.concerns import Concerns
 from standby.recovery.decision.automation import Automation
+from standby.recovery.decision.evaluate import Approvals
 from standby.recovery.decision.record import DecisionRecord
 from standby.recovery.drill.cleanup import OpenDrills
 from standby.recovery.drill.evidence import Evidence
@@ -40,6 +41,7 @@ FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ),
     ("recovery/PLAN/sinks.json", "What each sink acknowledged last.", (SinkRecord,)),
     ("recovery/PLAN/concerns.json", "What lessens the protection now, and what people were told of it.", (Concerns,)),
+    ("recovery/PLAN/approvals.json", "Who has approved a failover that has not begun.", (Approvals,)),
     ("recovery/PLAN/evaluation.json", "The run that attends to outages of the plan.", (Evaluation,)),
     ("recovery/PLAN/failback-PRIMARY.json", "A failback that has begun and has not ended.", (FailbackProgress,)),
     ("recovery/PLAN/readiness.json", "The state of each target at the last check.", (LastStates,)),
