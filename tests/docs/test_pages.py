@@ -48,9 +48,12 @@ def test_every_verdict_is_explained() -> None:
     ]
 
 
-def test_the_readme_is_short_and_names_every_deployment() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 150
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_every_deployment_has_its_row() -> None:
+    text = (DOCS / "how-to" / "schedule-and-approve.md").read_text(encoding="utf-8")
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     for deployment in deployments:
         flow = deployment["entrypoint"].rpartition(".")[2].replace("_", "-")
