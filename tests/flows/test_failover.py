@@ -448,6 +448,26 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
     assert dict(done)["failover.approved"]["comment"] == "seen it myself"
 
 
+async def test_where_two_persons_have_to_approve_the_form_is_shown_until_two_different_ones_did(
+    stage: Stage, until: Any
+) -> None:
+    async with stage(approvals=2) as scene, proposed(scene, until) as (flow_run_id, running):
+        file = scene.configuration.activation[0]
+        assert isinstance(file, FileSink)
+        for name in ("Ada", "", "ADA@desk", "bob"):
+            assert not await asyncio.to_thread(file.path.exists)
+
+            async def taken(by: str = name) -> bool:
+                return await answer(flow_run_id, approve=True, by=by) == "ACCEPT"
+
+            assert await until(taken)
+        state = await running
+        assert (await active(scene))["resource"] == "west"
+        done = await deeds(scene)
+    assert state.name == "Activated", state.message
+    assert dict(done)["failover.approved"]["by"] == "Ada and bob"
+
+
 async def test_a_proposal_that_is_rejected_is_not_made_again_for_a_while(stage: Stage, told: Any, until: Any) -> None:
     async with stage(cool_down="1h") as scene, proposed(scene, until) as (flow_run_id, running):
         assert await answer(flow_run_id, approve=False, comment="maintenance") == "ACCEPT"
