@@ -34,11 +34,11 @@ $(AZURITE): tests/storage/package-lock.json $(READY)
 	@$(NPM) ci --silent --prefix tests/storage --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-# promtool checks the alert rules in deploy/.
+# promtool checks the alert rules in deploy/; pages of the documentation ask the emulator by curl.
 browser: ## install Debian's chromium and promtool for the tests that look at pages, where they are missing
-	@command -v chromium >/dev/null && command -v promtool >/dev/null || { \
+	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v curl >/dev/null || { \
 		as=$$(test "$$(id -u)" = 0 || echo sudo); export DEBIAN_FRONTEND=noninteractive; \
-		$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium prometheus >/dev/null; }
+		$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends chromium prometheus curl >/dev/null; }
 
 demo: setup ## watch a region being kept warm in two others, lost, and brought back (needs no Azure)
 	@$(BIN)/standby demo
