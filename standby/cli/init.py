@@ -252,6 +252,13 @@ def _checked(plan: str) -> str:
     return plan
 
 
+def _arm(endpoint: str) -> str:
+    host = urlsplit(endpoint).hostname
+    if not is_loopback(host) and not (host in ARM_HOSTS and endpoint.startswith("https://")):
+        raise typer.BadParameter(f"must be a management plane of Azure, such as {PUBLIC.arm}")
+    return endpoint.rstrip("/")
+
+
 def validate(text: str) -> None:
     """Read what is to be written as every command will, with something in place of each variable."""
     names = set(re.findall(r"\$\{(\w+)\}", text))
@@ -314,7 +321,8 @@ async def command(
         Path | None, typer.Option("--out", metavar="FILE", help="What to write; by default standby.yaml.")
     ] = None,
     arm_endpoint: Annotated[
-        str, typer.Option("--arm-endpoint", metavar="URL", help="Azure's management plane, in another cloud.")
+        str,
+        typer.Option("--arm-endpoint", metavar="URL", parser=_arm, help="Azure's management plane, in another cloud."),
     ] = PUBLIC.arm,
     yes: Yes = False,
 ) -> Exit:
@@ -327,11 +335,6 @@ async def command(
     """
     output: Output = context.obj
     _checked(plan)
-    arm_endpoint, host = arm_endpoint.rstrip("/"), urlsplit(arm_endpoint).hostname
-    if not is_loopback(host) and not (host in ARM_HOSTS and arm_endpoint.startswith("https://")):
-        raise typer.BadParameter(
-            "must be a management plane of Azure, such as " + PUBLIC.arm, param_hint="--arm-endpoint"
-        )
     file = out or output.config
     found, problems = await gather(
         output, arm_endpoint, subscription or [], list(dict.fromkeys(resource or [])), credentials
