@@ -15,8 +15,14 @@ from tests.flows.working import delete_deployments
 from tests.standby.cli.conftest import Cloud, deployments, schema
 
 MODELS = ("gpt-4.1", "text-embedding-3-large")
-REGIONS = {"east": "eastus", "west": "westus3", "north": "northeurope", "uk": "uksouth", "sweden": "swedencentral"}
-PLANS = {"invoices": ("east", "west", 80), "claims": ("east", "north", 60), "contracts": ("uk", "sweden", 60)}
+REGIONS = {
+    "east": "eastus",
+    "west": "westus3",
+    "south": "southcentralus",
+    "north": "northeurope",
+    "sweden": "swedencentral",
+}
+PLANS = {"invoices": ("east", "west", 80), "claims": ("east", "south", 60), "contracts": ("north", "sweden", 60)}
 
 
 def cloud() -> Cloud:
