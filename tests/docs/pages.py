@@ -16,7 +16,7 @@ _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[a-z]*) *(?P<r
 _TITLE = re.compile(r'title="([^"]+)"')
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 _NOTE = re.compile(r"\s+# *([^'\"]*)$")
-SERVES = "in a terminal of its own"
+SERVES = "in a second terminal"
 _INLINE = re.compile(r"(?<!`)`(standby(?: [^`]*)?)`(?!`)")
 
 
