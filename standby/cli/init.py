@@ -19,18 +19,18 @@ from pydantic import ValidationError
 
 from standby.cli.doctor import LONGEST, PATIENCE
 from standby.cli.options import DEFAULT_FILE, Yes
-from standby.cli.output import Line, Output, ask, can_ask, cause_of, must_be_writable
+from standby.cli.output import Line, Output, ask, can_ask, cause_of, must_be_writable, write_files
 from standby.cli.proposal import Found, Proposal, configuration_text, propose
 from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
 from standby.config.configuration import load_configuration
 from standby.config.errors import ConfigurationError, UnknownName, summary
-from standby.config.resource import ARM_HOSTS, PUBLIC, RESOURCE_ID, RESOURCE_NAME, Resource, is_loopback
+from standby.config.resource import ARM_HOSTS, PUBLIC, RESOURCE_ID, RESOURCE_NAME, Resource, is_loopback, plain_region
 from standby.config.schema import configuration_schema
 from standby.config.yaml_file import fill
 from standby.document import JsonObject, json_text, write_whole
-from standby.errors import GuardRefused, StandbyError, sentence
+from standby.errors import StandbyError, sentence
 from standby.replication.inventory import take_inventory
 from standby.service.calls import trusted_certificates
 from standby.service.client import ArmClient, ContentUnderstandingClient, open_arm
@@ -53,12 +53,6 @@ class NothingFound(StandbyError):
         super().__init__(cause, "Sign in with az login, or name resources: standby init --resource NAME")
 
 
-class FileIsThere(GuardRefused):
-    def __init__(self, files: Sequence[Path]) -> None:
-        cause = f"{some_of(map(str, files))} is there already and says something else; nothing was written"
-        super().__init__(cause, "Add --yes to overwrite it, or name another file with --out")
-
-
 class NotValid(StandbyError):
     def __init__(self, problems: Sequence[str]) -> None:
         cause = ["What was found makes no valid configuration, so nothing was written", *problems]
@@ -69,38 +63,48 @@ class NotValid(StandbyError):
 class Discovery:
     """What was found, and what could not be."""
 
+    arm: ArmClient
     accounts: list[ListedAccount] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # what is only named
     problems: list[str] = field(default_factory=list)
     signed_in: bool = False
 
-
-async def discover(arm: ArmClient, subscriptions: Sequence[str], named: Sequence[str]) -> Discovery:
-    """List the resources of some subscriptions, or of all that can be seen; what cannot be read costs itself only."""
-    made = Discovery()
-    ids = [each for each in named if re.match(RESOURCE_ID, each)]
-    try:
-        # What is only named may be in any of them.
-        if not subscriptions and not (ids and ids == [*named]):
-            subscriptions = [each.id for each in await arm.list_subscriptions()]
-    except ServiceError as error:
-        made.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
-
-    async def listed(place: str) -> Sequence[ListedAccount]:
+    async def look(self, subscriptions: Sequence[str], named: Sequence[str]) -> None:
+        """List the resources of some subscriptions, or of all; what cannot be read costs itself only."""
+        ids = [each for each in named if re.match(RESOURCE_ID, each)]
         try:
-            found = [await arm.find_account(place)] if place in ids else await arm.list_accounts(place)
+            # What is only named may be in any of them.
+            if not subscriptions and not (ids and ids == [*named]):
+                subscriptions = [each.id for each in await self.arm.list_subscriptions()]
+        except ServiceError as error:
+            self.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
+        places = dict.fromkeys([*subscriptions, *ids])
+        if not places and not self.problems:
+            problem = "The identity can see no subscription. Give it the role Reader on those that it is to see"
+            self.problems.append(problem)
+        lists = await do_for_each(places, self._listed, AT_ONCE)
+        self.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
+
+    async def _listed(self, place: str) -> Sequence[ListedAccount]:
+        try:
+            by_id = re.match(RESOURCE_ID, place)
+            found = [await self.arm.find_account(place)] if by_id else await self.arm.list_accounts(place)
         except ServiceError as error:
             why = str(error) if isinstance(error, NotAuthorized) and error.status else cause_of(error)
-            made.problems.append(f"What is in {place} is unknown: {why}")
+            self.problems.append(f"What is in {place} is unknown: {why}")
             return ()
-        made.signed_in = True
+        self.signed_in = True
         return found
 
-    wanted = [*subscriptions, *ids]
-    if not wanted and not made.problems:
-        made.problems.append("The identity can see no subscription. Give it the role Reader on those that it is to see")
-    lists = await do_for_each(dict.fromkeys(wanted), listed, AT_ONCE)
-    made.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
-    return made
+    def choose(self, named: Sequence[str]) -> None:
+        """Keep what is named; what Azure does not know, though it could be asked, is a problem."""
+        meant = {each: [it for it in self.accounts if is_meant(it, each)] for each in named}
+        self.accounts = [*{it.id: it for found in meant.values() for it in found}.values()]
+        self.unknown = [each for each, found in meant.items() if not found]
+        if self.unknown and self.signed_in:
+            called = f"is called {some_of(self.unknown, 10)} in the subscriptions that were read"
+            self.problems.append(f"No resource of kind {KIND} {called}")
+            self.unknown = []
 
 
 def called(wanted: str) -> str:
@@ -116,31 +120,33 @@ def is_meant(account: ListedAccount, wanted: str) -> bool:
 
 def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: bool) -> Found:
     """Read what Azure says of a resource."""
-    urls = [account.endpoints.get("AI Foundry API", ""), account.endpoints.get("Content Understanding", "")]
-    urls = [each.rstrip("/") for each in (*urls, account.endpoint) if each]
-    region = account.location.replace(" ", "").lower()
-    settings: JsonObject = {"endpoint": urls[0] if urls else "", "region": region, "resource_id": account.id}
+    urls = [account.endpoints.get("AI Foundry API"), account.endpoints.get("Content Understanding"), account.endpoint]
+    region = plain_region(account.location)
     notes = []
     if by_key and account.keys_disabled:
         by_key = False
         notes.append("keys are switched off in Azure, so it is called by an Entra identity")
-    settings["credentials"] = access(name, by_key=by_key)
     if account.public_access.lower() == "disabled" or account.others_may.lower() == "deny":
         notes.append("(!) it is closed to public networks: run Standby where it can be reached")
+    settings: JsonObject = {
+        "endpoint": next((each.rstrip("/") for each in urls if each), ""),
+        "region": region,
+        "resource_id": account.id,
+        "credentials": access(name, by_key=by_key),
+    }
     if arm_endpoint != PUBLIC.arm:
         settings["arm_endpoint"] = arm_endpoint
-    found = Found(name, settings, region, tuple(notes))
+    left_out = ""
     if not account.subdomain:
         group, there = account.id.split("/")[4] if re.match(RESOURCE_ID, account.id) else "GROUP", account.name
         more = f"az cognitiveservices account update -g {group} -n {there} --custom-domain {there}"
-        return replace(
-            found, left_out=f"it has no custom subdomain, without which it takes no copies. Give it one: {more}"
-        )
-    try:
-        Resource.model_validate({"name": name, **settings})
-    except ValidationError as error:
-        return replace(found, left_out=f"it cannot be used as Azure shows it: {summary(error)}")
-    return found
+        left_out = f"it has no custom subdomain, without which it takes no copies. Give it one: {more}"
+    else:
+        try:
+            Resource.model_validate({"name": name, **settings})
+        except ValidationError as error:
+            left_out = f"it cannot be used as Azure shows it: {summary(error)}"
+    return Found(name, settings, region, tuple(notes), left_out)
 
 
 def from_name(wanted: str, name: str, *, by_key: bool) -> Found:
@@ -203,25 +209,18 @@ async def gather(
     """Find the resources and read them; give what could not be found out, too."""
     output.say("Asking Azure which resources there are.")
     async with open_arm(arm_endpoint, PATIENCE) as arm:
-        discovery = await discover(arm, subscriptions, named)
+        discovery = Discovery(arm)
+        await discovery.look(subscriptions, named)
     if not discovery.signed_in and not named and can_ask(output):
         for problem in discovery.problems:
             output.say(problem)
         named = (await ask(output, "Names, ids or endpoints of the resources, with spaces between them:")).split()
-    accounts = discovery.accounts
-    unknown: list[str] = []
     if named:
-        by_name = {each: [it for it in accounts if is_meant(it, each)] for each in named}
-        accounts = list({it.id: it for found in by_name.values() for it in found}.values())
-        unknown = [each for each, found in by_name.items() if not found]
-    if unknown and discovery.signed_in:
-        problem = f"No resource of kind {KIND} is called {some_of(unknown, 10)} in the subscriptions that were read"
-        discovery.problems.append(problem)
-        unknown = []
-    names = names_of([(it.name, it.location) for it in accounts] + [(called(each), "") for each in unknown])
-    left = iter(names)
-    found = [from_azure(it, next(left), arm_endpoint, by_key=credentials == "key") for it in accounts]
-    found += [from_name(it, next(left), by_key=credentials != "entra") for it in unknown]
+        discovery.choose(named)
+    accounts, unknown = discovery.accounts, discovery.unknown
+    names = iter(names_of([(it.name, it.location) for it in accounts] + [(called(each), "") for each in unknown]))
+    found = [from_azure(it, next(names), arm_endpoint, by_key=credentials == "key") for it in accounts]
+    found += [from_name(it, next(names), by_key=credentials != "entra") for it in unknown]
     if all(each.left_out for each in found):
         raise NothingFound([*discovery.problems, *(f"{each.name}: {each.left_out}" for each in found)])
     output.say(f"Reading the analyzers of {counted(len(found), 'resource')}.")
@@ -289,41 +288,33 @@ def exports(text: str, found: Sequence[Found]) -> list[str]:
     return [f"export {name}={commands.get(name, '…')}" for name in wanted if name not in os.environ]
 
 
-def write(files: dict[Path, str], *, yes: bool) -> None:
-    """Write the files, each whole; what somebody else wrote is overwritten only if that was asked for."""
-    for path in files:
-        must_be_writable(path, FileUnwritable)
-    there = [path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()]
-    if there and not yes:
-        raise FileIsThere(there)
-    for path, text in files.items():
-        write_whole(path, text)
+Subscriptions = Annotated[
+    list[str] | None,
+    typer.Option("--subscription", metavar="ID", help="Only resources of this subscription; can be repeated."),
+]
+Named = Annotated[
+    list[str] | None,
+    typer.Option("--resource", metavar="NAME", help="Only this resource, by name, id or endpoint; can be repeated."),
+]
+By = Annotated[
+    Literal["entra", "key"] | None,
+    typer.Option("--credentials", help="How resources are called; by default entra where Azure could be asked."),
+]
+Endpoint = Annotated[
+    str, typer.Option("--arm-endpoint", metavar="URL", parser=_arm, help="Azure's management plane, in another cloud.")
+]
 
 
 async def command(
     context: typer.Context,
-    subscription: Annotated[
-        list[str] | None,
-        typer.Option("--subscription", metavar="ID", help="Only resources of this subscription; can be repeated."),
-    ] = None,
-    resource: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--resource", metavar="NAME", help="Only this resource, by name, id or endpoint; can be repeated."
-        ),
-    ] = None,
+    subscription: Subscriptions = None,
+    resource: Named = None,
     plan: Annotated[str, typer.Option("--plan", metavar="NAME", help="Name of the plan, or its beginning.")] = "",
-    credentials: Annotated[
-        Literal["entra", "key"] | None,
-        typer.Option("--credentials", help="How resources are called; by default entra where Azure could be asked."),
-    ] = None,
+    credentials: By = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="What to write; by default standby.yaml.")
     ] = None,
-    arm_endpoint: Annotated[
-        str,
-        typer.Option("--arm-endpoint", metavar="URL", parser=_arm, help="Azure's management plane, in another cloud."),
-    ] = PUBLIC.arm,
+    arm_endpoint: Endpoint = PUBLIC.arm,
     yes: Yes = False,
 ) -> Exit:
     """Write a first standby.yaml: resources that Azure shows, plans that fit them, and the reasons as comments.
@@ -336,9 +327,8 @@ async def command(
     output: Output = context.obj
     _checked(plan)
     file = out or output.config
-    found, problems = await gather(
-        output, arm_endpoint, subscription or [], list(dict.fromkeys(resource or [])), credentials
-    )
+    named = list(dict.fromkeys(resource or []))
+    found, problems = await gather(output, arm_endpoint, subscription or [], named, credentials)
     if can_ask(output) and not yes and not resource:
         found, plans = await choose(output, found, plan)
     else:
@@ -346,42 +336,23 @@ async def command(
     schema_file = file.with_name(f"{file.stem}.schema.json")
     text = configuration_text(found, plans, problems, schema_file.name, f"{SystemClock().now():%Y-%m-%d}")
     validate(text)
-    files = {schema_file: schema_text(), file: text}
     if not yes and file.exists() and can_ask(output):
         yes = (await ask(output, f"{file} is there already. Overwrite it? [y/N]")).lower() in {"y", "yes"}
-    await asyncio.to_thread(write, files, yes=yes)
-    steps = [
-        *exports(text, found),
-        "standby doctor" if file == Path(DEFAULT_FILE) else f"standby doctor -c {quote(str(file))}",
-    ]
+    for path in (schema_file, file):
+        must_be_writable(path, FileUnwritable)
+    write_files({schema_file: schema_text(), file: text}, "file with --out", overwrite=yes)
+    doctor = "standby doctor" if file == Path(DEFAULT_FILE) else f"standby doctor -c {quote(str(file))}"
+    steps = [*exports(text, found), doctor]
     wrong = [*problems, *(f"{each.name}: {each.problem}" for each in found if each.problem)]
-    ready = [plan for plan in plans if plan.targets]
+    ready = [each for each in plans if each.targets]
     output.result(f"Written: {file}, with {counted(len(found), 'resource')} and {counted(len(ready), 'plan')}")
-    output.results(Line(plan.summary, 2) for plan in ready)
+    output.results(Line(each.summary, 2) for each in ready)
     output.results(Line(sentence(problem), 2, "!", "yellow", wrong=True) for problem in wrong)
     output.result("Read it, then:")
     output.results(Line(step, 2) for step in steps)
-    output.document({"file": str(file), **documents(found, ready), "problems": [*problems], "next": [*steps]})
+    made: JsonObject = {"resources": [each.to_json() for each in found], "plans": [each.to_json() for each in ready]}
+    output.document({"file": str(file), **made, "problems": [*problems], "next": [*steps]})
     return Exit.PARTIAL if wrong else Exit.DONE
-
-
-def documents(found: Sequence[Found], plans: Sequence[Proposal]) -> JsonObject:
-    """Say what was written of resources and plans."""
-    return {
-        "resources": [
-            {
-                "name": it.name,
-                "region": it.region,
-                "problem": it.problem,
-                "analyzers": None if it.problem else len(it.own),
-            }
-            for it in found
-        ],
-        "plans": [
-            {"name": it.name, "source": it.source.name, "targets": [*it.target_names], "analyzers": len(it.analyzers)}
-            for it in plans
-        ],
-    }
 
 
 def schema_text() -> str:

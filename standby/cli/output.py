@@ -22,7 +22,7 @@ from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
-from standby.document import JsonValue, json_text
+from standby.document import JsonValue, json_text, write_whole
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD
 from standby.text import alike, clean, counted, some_of
@@ -312,6 +312,26 @@ def must_be_writable(path: Path, unwritable: Callable[[str, str], StandbyError])
     except OSError as error:
         reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
         raise unwritable(str(path), reason or type(error).__name__) from None
+
+
+class FileIsThere(GuardRefused):
+    def __init__(self, files: Iterable[Path], other: str) -> None:
+        cause = f"{some_of(map(str, files))} is there already and says something else; nothing was written"
+        super().__init__(cause, f"Add --yes to overwrite it, or name another {other}")
+
+
+def write_files(files: Mapping[Path, str], other: str, *, overwrite: bool) -> None:
+    """Write files, each whole; what somebody else wrote is overwritten only if that was asked for.
+
+    Args:
+        other: what else can be named, and by which option, as `FileIsThere` says it.
+    """
+    there = [path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()]
+    if there and not overwrite:
+        raise FileIsThere(there, other)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
 
 
 class NotConfirmed(GuardRefused):

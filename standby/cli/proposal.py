@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from standby.config.plan import RecoveryPlan
-from standby.config.resource import DeploymentOverrides, Resource, geography_of, zone_of
+from standby.config.resource import DeploymentOverrides, geography_of, zone_of
 from standby.config.schema import configuration_schema
 from standby.document import JsonObject, JsonValue
 from standby.replication.inventory import DRILL_TAG, Inventory
-from standby.replication.needs import Serving, Severity, check_models, default_to_add
+from standby.replication.needs import Severity, check_models, default_to_add
 from standby.replication.trained import is_side_copy
 from standby.text import clean, counted, sentence, some_of
 
@@ -44,19 +44,29 @@ class Found:
         return self.left_out or self.unread
 
     @property
-    def serving(self) -> Serving:
-        assert self.inventory is not None  # noqa: S101 - asked only of sources and targets that were read
-        return self.inventory.serving
+    def remarks(self) -> list[str]:
+        """What stands beside it in the file."""
+        about = [f"(!) left out: {self.left_out}"] if self.left_out else []
+        if self.unread and not self.left_out:
+            about = [f"(!) {self.unread}"]
+        if self.inventory:
+            about = [f"{self.region}, {counted(len(self.own), 'analyzer')} of its own", *about]
+            about += [f"(!) {self.inventory.unlisted}"] if self.inventory.unlisted else []
+        return [*about, *self.notes]
+
+    def to_json(self) -> JsonObject:
+        analyzers = None if self.problem else len(self.own)
+        return {"name": self.name, "region": self.region, "problem": self.problem, "analyzers": analyzers}
 
     @cached_property
     def own(self) -> Mapping[str, str]:
         """Give the analyzers that a plan would protect, with what each means."""
-        listed = self.inventory.analyzers.items() if self.inventory else ()
+        if self.inventory is None:
+            return {}
         return {
             name: self.inventory.meaning(name, ()).fingerprint
-            for name, each in listed
-            if self.inventory
-            and not each.is_nameless
+            for name, each in self.inventory.analyzers.items()
+            if not each.is_nameless
             and not is_side_copy(name)
             and not name.startswith(STUDIO)
             and DRILL_TAG not in each.tags
@@ -69,55 +79,68 @@ class Proposal:
 
     name: str
     source: Found
-    targets: list[Found]
     analyzers: frozenset[str]
+    targets: list[Found] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     keys: dict[str, JsonValue] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)  # for a key, what stands behind it
 
     @property
-    def target_names(self) -> list[str]:
-        return [target.name for target in self.targets]
-
-    @property
-    def resources(self) -> set[str]:
-        return {self.source.name, *self.target_names}
+    def resources(self) -> list[str]:
+        return [self.source.name, *(target.name for target in self.targets)]
 
     @property
     def summary(self) -> str:
         count = counted(len(self.analyzers), "analyzer")
-        return f"{self.name}: {count} from {self.source.name} to {some_of(self.target_names)}"
+        return f"{self.name}: {count} from {self.source.name} to {some_of(self.resources[1:])}"
+
+    def set(self, key: str, value: JsonValue, why: str) -> None:
+        self.keys[key], self.why[key] = value, why
+
+    def to_json(self) -> JsonObject:
+        source, *targets = self.resources
+        return {"name": self.name, "source": source, "targets": [*targets], "analyzers": len(self.analyzers)}
 
 
 def propose(found: Sequence[Found], name: str = "") -> list[Proposal]:
     """Propose a plan for each resource with analyzers of its own; without any, for the first that may have some."""
     usable = [each for each in found if not each.left_out]
     by_size = sorted(usable, key=lambda each: (-len(each.own), bool(each.inventory)))
-    sources: dict[str, frozenset[str]] = {}
+    plans: list[Proposal] = []
+    held: set[tuple[str, str]] = set()
     for each in by_size:
         # What means the same at a larger source is a copy of that.
-        held = {item for source in usable if source.name in sources for item in source.own.items()}
-        if own := frozenset(analyzer for analyzer, meaning in each.own.items() if (analyzer, meaning) not in held):
-            sources[each.name] = own
-    if not sources and by_size:
-        sources[by_size[0].name] = frozenset()
-    chosen = [each for each in by_size if each.name in sources]
-    plans = [Proposal(each.name, each, [], sources[each.name]) for each in chosen]
+        own = frozenset(analyzer for analyzer, meaning in each.own.items() if (analyzer, meaning) not in held)
+        if own:
+            plans.append(Proposal(each.name, each, own))
+            held |= each.own.items()
+    plans = plans or [Proposal(each.name, each, frozenset()) for each in by_size[:1]]
+    sources = [plan.source for plan in plans]
     for plan in plans:
         _choose_targets(plan, usable, sources)
     for plan in plans:
         if name:
             plan.name = name if len(plans) == 1 else f"{name}-{plan.source.name}"
         _choose_analyzers(plan, [other for other in plans if other is not plan and plan.targets and other.targets])
-        plan.keys["exclude"], plan.why["exclude"] = [f"{STUDIO}*"], "what the studio makes for itself"
+        plan.set("exclude", [f"{STUDIO}*"], "what the studio makes for itself")
         _choose_deployments(plan)
+        plan.set("objectives", {"rpo": "24h", "rto": "15m"}, "how much may be lost, and how long a recovery may take")
+        plan.set("failover", {"automatic": False}, "an outage is proposed, and waits for approval")
+        if not plan.targets:
+            plan.remarks.append("(!) no plan can be proposed: it needs a target in another region. Complete this one")
     return plans
 
 
-def _choose_targets(plan: Proposal, usable: Sequence[Found], sources: Collection[str]) -> None:
+def _choose_targets(plan: Proposal, usable: Sequence[Found], sources: Sequence[Found]) -> None:
     """Take resources of other regions between which data may move; say of each other one why not."""
-    source, fitting = plan.source, list[Found]()
-    here, beside = zone_of(source.region), list[str]()
+    source, here = plan.source, zone_of(plan.source.region)
+    said = f"{source.name} is the source: it has {counted(len(plan.analyzers), 'analyzer')} of its own"
+    if not plan.analyzers:
+        why = source.unread or "no resource has any yet"
+        said = f"(!) {source.name} counts as the source, but no analyzer was seen there: {why}"
+    plan.remarks.append(said)
+    fitting: list[Found] = []
+    beside: list[str] = []
     elsewhere: dict[str, list[str]] = {}
     for other in (each for each in usable if each is not source):
         there = zone_of(other.region)
@@ -128,14 +151,11 @@ def _choose_targets(plan: Proposal, usable: Sequence[Found], sources: Collection
         else:
             fitting.append(other)
     fitting.sort(key=lambda each: geography_of(each.region) != geography_of(source.region))
-    idle = [each for each in fitting if each.name not in sources]
-    plan.targets = idle or fitting
+    plan.targets = [each for each in fitting if each not in sources] or fitting
+    plan.keys["pairs"] = [{"source": source.name, "targets": [*plan.resources[1:]] or ["TARGET"]}]
     for other in plan.targets:
-        of = (
-            f"in another region ({other.region}) of the same {here}"
-            if other.region and here
-            else "its region is unknown"
-        )
+        known = other.region and here
+        of = f"in another region ({other.region}) of the same {here}" if known else "its region is unknown"
         plan.remarks.append(f"{other.name} is a target: {of}")
     if more := [each.name for each in fitting if each not in plan.targets]:
         plan.remarks.append(f"also possible as targets, but with analyzers of their own: {', '.join(more)}")
@@ -150,9 +170,9 @@ def _choose_targets(plan: Proposal, usable: Sequence[Found], sources: Collection
 
 def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
     """Name the analyzers by few globs, which no other plan has that writes to the same resources."""
-    near = [other for other in others if other.resources & plan.resources]
+    near = [other for other in others if {*other.resources} & {*plan.resources}]
     if not near:
-        plan.keys["include"], plan.why["include"] = ["*"], "those that are made later are protected too"
+        plan.set("include", ["*"], "those that are made later are protected too")
         return
     foreign = {name for other in near for name in other.analyzers} | {*plan.source.own}.difference(plan.analyzers)
     earlier = {
@@ -167,49 +187,42 @@ def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
             f"overwrite each other; a plan of their own with target_id: '{{id}}-{plan.source.name}' protects them"
         )
     kept, apart = plan.analyzers - earlier, foreign | earlier
-    globs = [*covering(kept, apart)] or [f"{plan.source.name}-*"]
+    globs = covering(kept, apart) or [f"{plan.source.name}-*"]
     if len(globs) > MOST_GLOBS:
-        globs = min(globs, [*covering(kept, apart, ".")], key=len)
-    plan.keys["include"] = [*globs]
+        globs = min(globs, covering(kept, apart, "."), key=len)
     beside = ", ".join(other.name for other in near)
-    plan.why["include"] = f"the same resources are in: {beside}. Add here what is made later"
+    plan.set("include", [*globs], f"the same resources are in: {beside}. Add here what is made later")
 
 
-def covering(wanted: Collection[str], others: Collection[str], ends: str = r"[-_.]") -> Iterator[str]:
+def covering(wanted: Collection[str], others: Collection[str], ends: str = r"[-_.]") -> list[str]:
     """Give globs that match all of some names and none of others: a beginning that several have, else the name.
 
     Args:
         ends: matches what such a beginning may end with.
     """
-    names, apart = sorted(wanted), sorted(others)
-    place = 0
-    while place < len(names):
-        name = names[place]
-        begins = (name[: found.end()] for found in re.finditer(ends, name))
-        begin = next((each for each in begins if _begun(names, each) - place > 1 and not _has(apart, each)), "")
-        yield f"{begin}*" if begin else name
-        place = _begun(names, begin) if begin else place + 1
 
+    def beginnings(names: Iterable[str]) -> Iterator[str]:
+        return (name[: found.end()] for name in names for found in re.finditer(ends, name))
 
-def _has(names: Sequence[str], begin: str) -> bool:
-    place = bisect_left(names, begin)
-    return place < len(names) and names[place].startswith(begin)
+    def glob(name: str) -> str:
+        begin = next((each for each in beginnings([name]) if shared[each] > 1 and each not in apart), "")
+        return f"{begin}*" if begin else name
 
-
-def _begun(names: Sequence[str], begin: str) -> int:
-    """Give the place behind the names that begin so, which stand together."""
-    return bisect_right(names, begin, key=lambda name: name[: len(begin)])
+    shared, apart = Counter(beginnings(wanted)), {*beginnings(others)}
+    return [*dict.fromkeys(map(glob, sorted(wanted)))]
 
 
 def _choose_deployments(plan: Proposal) -> None:
     """Name the deployments of a target that are called otherwise than at the source, and what it lacks."""
     if plan.source.inventory is None:
         return
-    source, named = plan.source.inventory, plan.source.serving
+    source, named = plan.source.inventory, plan.source.inventory.serving
     models = {model for name in plan.analyzers for model in source.meaning(name, ()).models}
     chosen: dict[str, JsonValue] = {}
-    for target in (each for each in plan.targets if each.inventory):
-        there, none = target.serving, DeploymentOverrides()
+    for target in plan.targets:
+        if target.inventory is None:
+            continue
+        there, none = target.inventory.serving, DeploymentOverrides()
         missing = {(role, name) for role, name in models if name not in (there.defaults or {})}
         added = {(role, name): default_to_add(role, name, named, there, none) for role, name in missing}
         overrides: JsonObject = {}
@@ -221,116 +234,48 @@ def _choose_deployments(plan: Proposal) -> None:
         if overrides:
             chosen[target.name] = overrides
         if any(added.values()):
-            plan.keys["missing_defaults"] = "sync"
-            plan.why["missing_defaults"] = "a run adds to a target's defaults what these analyzers need"
+            plan.set("missing_defaults", "sync", "a run adds to a target's defaults what these analyzers need")
         lacking = [each for each in check_models(models, named, there, none) if each.severity is Severity.ERROR]
         plan.remarks += [
             f"(!) {each.cause}. {each.next_action}" for each in lacking if not added.get((each.role, each.model))
         ]
     if chosen:
-        plan.keys["deployments"], plan.why["deployments"] = chosen, "they have other names there"
-
-
-VAULT = """
-# Where Standby keeps snapshots, the log and who serves. In production: object storage outside of both regions.
-vault:
-  path: ./vault
-  # url: az://CONTAINER/FOLDER          # instead of path; with endpoint: https://ACCOUNT.blob.core.windows.net
-  # credentials: {kind: entra}          # needs the role Storage Blob Data Contributor on the container
-  # second: {path: ./replica}           # a replica of all of it, best in another region
-  signing: {kind: hmac, key: '${VAULT_KEY}'} # keep this key where you keep other secrets: it proves what is kept here
-
-# Where applications learn which resource serves.
-activation:
-  - {kind: file, path: ./active.json}
-  # - {kind: webhook, url: 'https://HOST/PATH', secret: '${HOOK_KEY}', required: false}
-"""
+        plan.set("deployments", chosen, "they have other names there")
 
 
 def configuration_text(
-    found: Sequence[Found], plans: Sequence[Proposal], problems: Iterable[str], schema: str, written: str
+    found: Sequence[Found], plans: Sequence[Proposal], problems: Iterable[str], schema_file: str, written: str
 ) -> str:
-    """Write the file."""
-    lines = [
-        f"# yaml-language-server: $schema=./{schema}",
-        f"# Written by standby init, {written}. Read it, correct what is marked (!), then run standby doctor.",
-        "# No secret belongs into it: write ${NAME}, ${file:PATH} or ${keyvault:VAULT/NAME}. Who runs standby with",
-        "# credentials of kind entra needs the role Cognitive Services User on each of these resources.",
-    ]
-    if problems := [*problems]:
-        lines += ["#", "# Not found out:", *_remarks(problems, "# ")]
-    lines += ["", "resources:"]
-    first = True
-    for each in found:
-        lines += [*_resource(each, options=first and not each.left_out), ""]
-        first = first and bool(each.left_out)
-    ready = [plan for plan in plans if plan.targets]
-    lines += ["plans:" if ready else "plans: {}"]
-    for number, plan in enumerate(plans):
-        lines += [*_plan(plan, options=number == 0), ""]
-    return "\n".join(lines).rstrip() + "\n" + VAULT
+    """Write the file, by the template beside this."""
+    environment = Environment(
+        loader=PackageLoader("standby.cli"),
+        autoescape=select_autoescape(),  # of pages, which this is none
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"flow": flow, "sentence": sentence, "wrapped": wrapped}
+    return environment.get_template("standby.yaml.j2").render(
+        found=found,
+        plans=plans,
+        problems=[*problems],
+        schema=configuration_schema(),
+        schema_file=schema_file,
+        width=WIDTH,
+        written=written,
+    )
 
 
-def _resource(found: Found, *, options: bool) -> Iterator[str]:
-    mark = "  # " if found.left_out else "  "
-    about = [f"{found.region}, {counted(len(found.own), 'analyzer')} of its own"] if found.inventory else []
-    about += [f"(!) left out: {found.left_out}"] if found.left_out else []
-    about += [f"(!) {found.unread}"] if found.unread and not found.left_out else []
-    about += [f"(!) {found.inventory.unlisted}"] if found.inventory and found.inventory.unlisted else []
-    yield f"{mark}{found.name}:"
-    yield from _remarks([*about, *found.notes], "    # ")
-    for key, value in found.settings.items():
-        yield f"{mark}  {key}: {flow(value)}"
-    if options:
-        yield from _options(Resource, found.settings, "    # ")
-
-
-def _plan(plan: Proposal, *, options: bool) -> Iterator[str]:
-    ready = bool(plan.targets)
-    mark = "  " if ready else "  # "
-    said = f"{plan.source.name} is the source: it has {counted(len(plan.analyzers), 'analyzer')} of its own"
-    if not plan.analyzers:
-        why = plan.source.unread or "no resource has any yet"
-        said = f"(!) {plan.source.name} counts as the source, but no analyzer was seen there: {why}"
-    if not ready:
-        plan.remarks.append("(!) no plan can be proposed: it needs a target in another region. Complete this one")
-    yield f"{mark}{plan.name}:"
-    yield from _remarks([said, *plan.remarks], "    # ")
-    targets = plan.target_names or ["TARGET"]
-    keys: dict[str, JsonValue] = {
-        "pairs": [{"source": plan.source.name, "targets": [*targets]}],
-        **plan.keys,
-        "objectives": {"rpo": "24h", "rto": "15m"},
-        "failover": {"automatic": False},
-    }
-    reasons = {
-        "objectives": "how much may be lost, and how long a recovery may take",
-        "failover": "an outage is proposed, and waits for approval",
-        **plan.why,
-    }
-    for key, value in keys.items():
-        text = flow(value)
-        if "\n" in text:
-            yield f"{mark}  # {sentence(reasons[key])}" if key in reasons else f"{mark}  # {key}"
-            yield f"{mark}  {key}:"
-            yield textwrap.indent(text, f"{mark}    ")
-        else:
-            yield f"{mark}  {key}: {text}" + (f"  # {reasons[key]}" if key in reasons else "")
-    if options:
-        yield from _options(RecoveryPlan, keys, "    # ")
-
-
-def _remarks(texts: Iterable[str], mark: str) -> Iterator[str]:
-    for text in texts:
-        first, *more = textwrap.wrap(sentence(clean(text)), WIDTH, break_long_words=False, break_on_hyphens=False)
-        yield from (f"{mark}- {first}", *(f"{mark}  {line}" for line in more))
-
-
-def _options(model: type[Resource | RecoveryPlan], given: Collection[str], mark: str) -> Iterator[str]:
-    """List the keys that were not given, with their defaults: such a line counts without its mark."""
-    for key, about in configuration_schema()["$defs"][model.__name__]["properties"].items():
-        if key not in given and "default" in about and len(text := flow(about["default"])) < WIDTH:
-            yield f"{mark}{key}: {text}  # {about['description']}"
+def wrapped(text: str, mark: str) -> str:
+    """Make an item of a list in a comment."""
+    return textwrap.fill(
+        sentence(clean(text)),
+        WIDTH + len(mark) + 2,
+        initial_indent=f"{mark}- ",
+        subsequent_indent=f"{mark}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def flow(value: JsonValue) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -15,16 +15,15 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from standby.cli.output import Line, Output
+from standby.cli.output import Line, Output, write_files
 from standby.cli.run import Exit
 from standby.concurrency import to_its_end
 from standby.config.resource import is_loopback
-from standby.errors import GuardRefused, of_extra
+from standby.errors import of_extra
 from standby.gateway.app import make_app
 from standby.gateway.errors import AddressUnusable
 from standby.gateway.poster import open_poster, prefect_api
 from standby.service.calls import trusted_certificates
-from standby.text import some_of
 from standby.vault.vault import open_vault
 
 CONNECTIONS = 200  # Connections at once; more are answered 503
@@ -138,14 +137,6 @@ EXAMPLE_COMMANDS = (
 )
 
 
-class ExampleDiffers(GuardRefused):
-    """Files of the example's names are there, and say something else."""
-
-    def __init__(self, differ: Sequence[Path]) -> None:
-        cause = f"{some_of([str(file) for file in differ])} would be overwritten; nothing was written"
-        super().__init__(cause, "Name another folder with --folder, or add --yes if that is intended")
-
-
 Example = Annotated[
     bool,
     typer.Option("--example", help="Write an emulator.yaml, its standby.yaml and emulator.env, and serve nothing."),
@@ -188,12 +179,7 @@ def _write_example(output: Output, folder: Path, first: int, *, overwrite: bool)
     for name in EXAMPLE:
         text = (files("standby.emulator") / "example" / name).read_text(encoding="utf-8")
         texts[folder / name] = re.sub(EXAMPLE_PORT, lambda found: str(first + int(found[1])), text)
-    differ = [file for file, text in texts.items() if file.exists() and file.read_text(encoding="utf-8") != text]
-    if differ and not overwrite:
-        raise ExampleDiffers(differ)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        file.write_text(text, encoding="utf-8")
+    write_files(texts, "folder with --folder", overwrite=overwrite)
     output.result(
         f"{folder.resolve()} has {', '.join(EXAMPLE)}: two emulated regions, six analyzers, the plan invoices."
     )
