@@ -8,10 +8,12 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
+from typing import TypeGuard
 
 import standby
 from docs.site.markdown import as_sentence, cell, code, summary, table
@@ -110,7 +112,8 @@ def _through(error: type, owners: list[type], known: dict[str, str]) -> tuple[st
     (made,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
     assert isinstance(made, ast.ClassDef)
     init = next(node for node in made.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    reader = _Reader(error, known, _assigned(init))
+    reader = _Reader(error, known, _assigned(init), vars(import_module(owner.__module__)))
+    own_action = reader.words(reader.assigned["next_action"]) if "next_action" in reader.assigned else ""
     above = owners[owners.index(owner) + 1 :]
     for node in ast.walk(init):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__":
@@ -118,15 +121,16 @@ def _through(error: type, owners: list[type], known: dict[str, str]) -> tuple[st
             names = [*inspect.signature(following).parameters]
             handed = dict(zip(names, map(reader.words, node.args), strict=False))
             handed |= {each.arg: reader.words(each.value) for each in node.keywords if each.arg}
-            return _through(error, above, handed)
+            cause, action = _through(error, above, handed)
+            return cause, own_action or action
     return "", ""
 
 
 def _assigned(function: ast.AST) -> dict[str, ast.expr]:
     return {
-        node.targets[0].id: node.value
+        target.id if isinstance(target, ast.Name) else target.attr: node.value
         for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name | ast.Attribute)
     }
 
 
@@ -134,7 +138,10 @@ def _assigned(function: ast.AST) -> dict[str, ast.expr]:
 def _raised() -> dict[str, list[dict[int | str, str]]]:
     """Find each place where something is made, with the texts that are given to it there, by position or name."""
     found: dict[str, list[dict[int | str, str]]] = {}
-    for path in sorted(Path(standby.__file__).parent.glob("**/*.py")):
+    # `**` goes through no symbolic link, and the flows, blocks and emulator are behind one.
+    for path in sorted(
+        each for part in Path(standby.__file__).parent.glob("*/") for each in part.resolve().rglob("*.py")
+    ):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = {
             node.targets[0].id: node.value
@@ -160,11 +167,16 @@ class _Reader:
         error: whose own texts `self` has.
         known: texts of names.
         assigned: expressions of names.
+        around: what the module of the error has.
     """
 
     error: type | None
     known: Mapping[str, str]
     assigned: Mapping[str, ast.expr]
+    around: Mapping[str, object] = field(default_factory=dict)
+
+    def _is_beside(self, made: object) -> TypeGuard[FunctionType]:
+        return inspect.isfunction(made) and made.__module__ == self.around["__name__"]
 
     def words(self, node: ast.expr, depth: int = 0) -> str:
         """Write it, with names in braces where it depends on something."""
@@ -184,6 +196,13 @@ class _Reader:
                 return self.known[name]
             case ast.Name(id=name) if name in self.assigned:
                 return below(self.assigned[name])
+            case ast.Name(id=name) if isinstance(text := self.around.get(name), str):
+                return text
+            case ast.Call(func=ast.Name(id=name)) if self._is_beside(made := self.around.get(name)):
+                said = [
+                    each.value for each in ast.walk(ast.parse(inspect.getsource(made))) if isinstance(each, ast.Return)
+                ]
+                return below(said[0]) if len(said) == 1 and said[0] else "…"
             case ast.Attribute(value=ast.Name(id="self"), attr=name) if isinstance(
                 getattr(self.error, name, None), str
             ):

@@ -56,15 +56,15 @@ class Folder:
         text = command.text.replace("emulator --example", f"emulator --example --port {self.first_port}")
         return replace(command, text=moved(text), expected=tuple(map(moved, command.expected)))
 
-    def run(self, command: Command) -> None:
-        """Run a command, and hold its status and what it prints against the page."""
+    def run(self, command: Command) -> str:
+        """Run a command, hold its status and what it prints against the page, and give what it printed."""
         if command.serves:
             self._serve(command)
-            return
+            return ""
         if command.text.startswith("control "):
             _, path, order = command.text.split(" ", 2)
             httpx.post(f"{self.environment['CONTROL']}/{path}", json=json.loads(order)).raise_for_status()
-            return
+            return ""
         if command.text.startswith("standby ") and not _OF_A_SHELL.search(command.text):
             status, printed = self.standby(shlex.split(command.text)[1:])
         else:
@@ -73,6 +73,7 @@ class Folder:
         assert missing(command.expected, printed) is None, (
             f"$ {command.text}\n{printed}\nthe page expects: {missing(command.expected, printed)}"
         )
+        return printed
 
     def standby(self, arguments: list[str]) -> tuple[int, str]:
         """Run our command in this process, which spares it the start of one."""

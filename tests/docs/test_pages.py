@@ -12,7 +12,7 @@ from standby.config.plan import OnExisting
 from standby.recovery.readiness.document import Bucket
 from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict, decide
-from tests.docs.pages import CONTRIBUTING, DOCS, README, ROOT, rows
+from tests.docs.pages import CONTRIBUTING, DOCS, PAGES, README, ROOT, rows
 
 DECISIONS = DOCS / "explanation" / "how-replication-decides.md"
 
@@ -76,3 +76,13 @@ def test_every_reason_of_readiness_is_explained_with_its_weight() -> None:
     told = rows(DOCS / "reference" / "readiness.md", "| reason | weight | meaning |")
     assert [row[0] for row in told] == [bucket.value for bucket in Bucket]
     assert {row[1] for row in told} <= {severity.value for severity in Severity}
+
+
+def test_every_page_is_linked_from_where_somebody_reads() -> None:
+    linked = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text(encoding="utf-8"))
+        if (page.parent / target).resolve() != page
+    }
+    assert [str(page) for page in PAGES if page.is_relative_to(DOCS) and page not in linked] == []

@@ -121,8 +121,10 @@ def test_every_error_has_a_cause_and_something_to_do() -> None:
     for error in leaves():
         rows = re.findall(rf"^\| `{error.__name__}` \| (.*) \| (.*) \| [14] \|$", page, flags=re.MULTILINE)
         assert rows, f"{error.__name__} is not there"
-        for cause, _ in rows:
+        for cause, action in rows:
             assert re.search(r"\w{3}", cause), f"{error.__name__} says nothing: give it a docstring"
+            said = re.sub(r"\{[^}]*\}", "", action)
+            assert re.search(r"\w{3}", said), f"{error.__name__}: what to do?"
 
 
 def test_every_metric_event_and_block_says_what_it_means() -> None:

@@ -32,8 +32,9 @@ class AutomationUnreadable(StandbyError):
 
 class AutomationNotRecorded(StandbyError):
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
-        text = f"Automation is {'on' if on else 'off'} now, but that could not be recorded in the audit log: {cause}"
-        super().__init__(text, next_action)
+        position = "on" if on else "off"
+        text = f"Automation is {position} now, but that could not be recorded in the audit log: {cause}"
+        super().__init__(text, f"{next_action}. Then run standby automation {position} again, which records it")
 
 
 class Automation(Stored):
