@@ -19,6 +19,7 @@ class StandbyError(Exception):
     def __init__(self, cause: str | Sequence[str], next_action: str = "") -> None:
         self.cause = "\n".join(map(clean, [cause] if isinstance(cause, str) else cause))
         self.next_action = clean(next_action)
+        self.facts: dict[str, Any] = {}  # what programs get besides
         super().__init__(self.cause, self.next_action)
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from docs.site.markdown import as_sentence, meanings, summary, table, type_words
 from standby.document import JsonObject, JsonValue
 from standby.recovery.activation.seen import SinkView
 from standby.recovery.concerns import Concern
+from standby.recovery.decision.input import Approval
 from standby.recovery.decision.record import Explanation
 from standby.recovery.drill.cleanup import CleanUpReport
 from standby.recovery.drill.findings import DrillReport
@@ -230,6 +231,7 @@ class StatusDocument(_Shape):
     sinks: list[SinkView] = Field(description="What the applications of each sink see.")
     told: dict[str, Told] = Field(description="What people were told of outages that are not settled, by resource.")
     concerns: list[Concern] = Field(description="What lessens the protection and cannot be seen by this command.")
+    approvals: list[Approval] = Field(description="Approvals of a failover that wait for another person's.")
     replica: ReplicaState | None = Field(description="How far the replica of the vault is; null where there is none.")
 
 
@@ -369,6 +371,9 @@ class ErrorCause(_Shape):
     kind: str = Field(description="Name of the error, as in [Errors](errors.md).")
     cause: str = Field(description="What happened.")
     next_action: str = Field(description="What to do.")
+    approvals: list[Approval] = Field(
+        default=[], description="Only where a failover waits for another person: who approves it, and until when."
+    )
 
 
 class ErrorDocument(_Shape):

@@ -192,7 +192,8 @@ async def _decided(
                 facts: JsonObject = {"home": asked.primary, "from": asked.active, "to": asked.to}
                 question = f"Approve that plan {recovery.plan.name} fails over from {asked.active} to {asked.to}?"
                 await ask(output, recovery, question, "failover", facts, [] if output.shows_results else lines)
-            await approve(recovery, asked, int(asked.epoch or 0), comment=asked.reason)
+            given = await approve(recovery, asked, int(asked.epoch or 0), comment=asked.reason)
+            refused.facts["approvals"] = [each.model_dump(mode="json") for each in given]
         raise
     reasons = list(decision_lines(record.decision, record.id)) if record is not None else []
     output.results(reasons)

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
-from standby.document import JsonValue, json_text, write_whole
+from standby.document import JsonObject, JsonValue, json_text, write_whole
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD
 from standby.text import alike, clean, counted, some_of
@@ -212,9 +212,9 @@ class Output:
 
     def error(self, error: StandbyError) -> None:
         """Say what went wrong, for people and for programs."""
-        self.problem(type(error).__name__, cause_of(error), error.next_action)
+        self.problem(type(error).__name__, cause_of(error), error.next_action, error.facts)
 
-    def problem(self, kind: str, cause: str, next_action: str) -> None:
+    def problem(self, kind: str, cause: str, next_action: str, facts: JsonObject | None = None) -> None:
         """Say what is wrong and what to do about it."""
         first, *more = sentence(cause).split("\n")
         show(self.stderr, Line(first, mark="error:", style="red"))
@@ -222,7 +222,7 @@ class Output:
             show(self.stderr, Line(line.strip(), indent=7))
         if next_action:
             show(self.stderr, Line(sentence(next_action), indent=2, mark="→"))
-        self.document({"error": {"kind": kind, "cause": cause, "next_action": next_action}})
+        self.document({"error": {"kind": kind, "cause": cause, "next_action": next_action, **(facts or {})}})
 
 
 PLAIN = {"→": "->", "←": "<-", "–": "-", "—": "-", "…": "...", "✓": "ok", "✗": "X", "×": "x", "·": "-", "»": ">>"}

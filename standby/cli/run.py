@@ -128,10 +128,10 @@ def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None
             log.propagate = propagate
 
 
-CHANGING = frozenset(
-    {"replicate", "snapshot", "restore", "failover", "commit", "failback", "drill", "vault", "gateway", "bootstrap"}
+LOOKING = frozenset(
+    {"schema", "doctor", "plan", "check", "status", "snapshots", "explain", "audit", "report", "automation"}
 )
-"""Commands that exist to change something: read-only, they end before they look at anything."""
+"""Commands that read-only may run; all others end before they look at anything, but where an option only looks."""
 
 Command = Callable[..., Coroutine[None, None, Exit]]
 
@@ -145,7 +145,8 @@ def runnable(command: Command) -> Callable[..., None]:
     def run(context: typer.Context, **options: object) -> None:
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
-            if context.info_name in CHANGING and is_read_only():
+            only_looks = context.info_name in LOOKING or options.get("dry_run") or options.get("verify")
+            if is_read_only() and not only_looks:
                 output.error(ReadOnly(f"standby {context.info_name}"))
                 raise typer.Exit(Exit.REFUSED)
             given = {name: with_home(each) for name, each in options.items()}

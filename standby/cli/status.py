@@ -19,6 +19,8 @@ from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.concerns import Concerns, Kind
 from standby.recovery.context import open_recovery
+from standby.recovery.decision.evaluate import waiting_approvals
+from standby.recovery.decision.input import Approval
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import PageContent, gather_content, render_page
@@ -108,10 +110,12 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         fence = finding.evidence.fence
         told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
         known = (await Concerns.read(recovery.vault, plan)).open
+        approvals = await waiting_approvals(recovery, fence.epoch if fence else 0)
     concerns = [each for each in known if each.is_told and each.concern.kind in UNSEEN_HERE]
     shown = status_lines(plan, found, replica, verbose=output.verbose)
     words = [Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
     words += [Line(each.words, 0, "!", "yellow", wrong=True) for each in concerns]
+    words += [Line(_waiting_words(plan, each), 0, "!", "yellow", wrong=True) for each in approvals]
     output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])
     output.document(
         {
@@ -121,6 +125,7 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
             "sinks": [view.model_dump(mode="json") for view in sinks],
             "told": {name: each.model_dump(mode="json") for name, each in told.items()},
             "concerns": [each.concern.model_dump(mode="json") for each in concerns],
+            "approvals": [each.model_dump(mode="json") for each in approvals],
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
@@ -131,6 +136,11 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         and not any(view.is_wrong and view.required for view in sinks)
     )
     return Exit.DONE if ready else Exit.DIFFERENCES
+
+
+def _waiting_words(plan: str, approval: Approval) -> str:
+    until = f"until {utc(approval.until)} for another person, who runs {approval.command(plan)}"
+    return f"{approval.by} approved a failover of {approval.primary} to {approval.to}. It waits {until}"
 
 
 PLANS_AT_ONCE = 4  # Each asks all of its resources side by side

@@ -63,7 +63,8 @@ def _read_file(path: Path) -> str:
     if len(content) > LARGEST_FILE:
         raise Unresolved(f"{what} is larger than {LARGEST_FILE // 1024} KB: keep each secret in a file of its own")
     try:
-        return _whole(content.decode(), what)
+        # The line end that echo writes, and that secrets of Docker and Kubernetes often have, is no part of the value.
+        return _whole(re.sub(r"\r?\n\Z", "", content.decode()), what)
     except UnicodeDecodeError:
         # The codec's error holds the bytes.
         raise Unresolved(f"{what} is not UTF-8 text") from None
@@ -75,8 +76,7 @@ def _whole(value: str, what: str) -> str:
         raise Unresolved(f"{what} is empty")
     if value.strip() != value or not value.isprintable():
         raise Unresolved(
-            f"{what} has white space around its value, or a line end or control character in it: "
-            "write the value alone, as printf %s does"
+            f"{what} has white space around its value, or a line end or control character in it: write the value alone"
         )
     return value
 

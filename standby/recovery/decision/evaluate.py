@@ -83,12 +83,18 @@ async def approvals_of(context: RecoveryContext, request: FailoverRequest, epoch
     """Give who approves a failover, each person once: who did so before, and whoever orders it now."""
     if context.plan.failover.approvals == 1:
         return ()
-    path = approvals_path(context.plan.name)
-    stored = await read_document(context.vault, path, Approvals, ApprovalsUnreadable) or Approvals()
     own = [_approval(context, request, epoch, context.actor)] if request.requested_by == "operator" else []
-    now = context.clock.now()
-    valid = [each for each in (*stored.approvals, *own) if each.is_of(request, epoch, now) and each.person]
-    return tuple({each.person: each for each in reversed(valid)}.values())[::-1]
+    known = [*await waiting_approvals(context, epoch), *(each for each in own if each.person)]
+    return tuple({each.person: each for each in reversed(known) if each.is_of(request)}.values())[::-1]
+
+
+async def waiting_approvals(context: RecoveryContext, epoch: int) -> tuple[Approval, ...]:
+    """Give the approvals that count now, of whatever failover, and wait for another person's."""
+    if context.plan.failover.approvals == 1:
+        return ()
+    path, now = approvals_path(context.plan.name), context.clock.now()
+    stored = await read_document(context.vault, path, Approvals, ApprovalsUnreadable) or Approvals()
+    return tuple(each for each in stored.approvals if each.counts(epoch, now))
 
 
 async def approve(

@@ -191,7 +191,7 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
             "reason": request.reason or found.reason,
             "decision_id": request.decision_id or found.decision_id,
             "withheld": request.left_out or found.withheld,
-            "forced": tuple(sorted(request.forced)),
+            "forced": tuple(sorted({*request.forced, *({Guard.RESIDENCY} & {*found.forced})})),
             # A run that resumes it later sees the same outage, and perhaps less of how it began.
             **{moment: getattr(found, moment) or getattr(request, moment) for moment in _MOMENTS},
             # What another run found ready may have changed since, unless that resource serves already. A rollback

@@ -103,8 +103,8 @@ class ApprovalNeeded(FailoverRefused):
     def __init__(self, plan: str, request: FailoverRequest, decision_id: str, decision: Decision, within: str) -> None:
         super().__init__(plan, request.to, decision_id, decision)
         self.next_action = (
-            f"Another person has to run the same command within {within}; in an emergency, one goes on with "
-            "--force approvals, which the audit log keeps"
+            f"Another person has to run the same command within {within}, or to start failover/manual with the same "
+            "values and Your name; in an emergency, one goes on with --force approvals, which the audit log keeps"
         )
         self.request = request
 
@@ -119,7 +119,8 @@ class NotApproved(GuardRefused):
 
 
 def _way_out(plan: str, against: Sequence[GuardResult]) -> str:
-    guards = [result.guard for result in against]
+    # Another person can still approve it: nobody is led past that.
+    guards = [result.guard for result in against if result.guard is not Guard.APPROVALS]
     if Guard.SOURCE_ANSWERS in guards:
         return "If it is lost, use --unplanned"
     if Guard.ONE_AT_A_TIME in guards:

@@ -80,8 +80,6 @@ async def fail_over(
         StandbyError: something else stands in its way, as that error says; nothing was done.
     """
     report: FailoverReport | None = None
-    if Guard.RESIDENCY in request.forced:
-        context = allowing(context, request.to)
     try:
         async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
             if request.action == "roll back":
@@ -95,6 +93,8 @@ async def fail_over(
             phases = Phases(stages, context.clock, request.forced)
             name = f"fence {context.plan.name}"
             file, record = await phases.run(Stage.FENCE, name, lambda: begin(context, held, request))
+            if Guard.RESIDENCY in record.forced:
+                context = allowing(context, record.to)
             preparation = Preparation(context, phases, sync, held.fence, naming)
             run = FailoverRun(context, held, file, record, preparation, phases)
             await run.run()

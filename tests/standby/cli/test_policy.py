@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -61,6 +62,25 @@ def test_a_failover_that_leaves_the_geography_is_refused_and_can_be_forced(works
     assert '"forced": ["residency"]' in json.dumps(log)
 
 
+def test_what_was_forced_once_is_resumed_without_force_and_leads_home_again(
+    workspace: Workspace, cloud: Cloud, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    workspace.edit("    residency: {allow: [north]}\n", "    include: [invoice]\n")
+    assert workspace.run("snapshot", "invoices").status == 0
+    cloud.fault("put", "hang", resource="north")
+    asked = ("failover", "invoices", "--to", "north", "--unplanned", "--yes")
+    killed = workspace.start(*asked, "--force", "residency")
+    until(lambda: "put" in cloud.stats("north")["calls"])
+    killed.kill()
+    killed.wait()
+    resumed = workspace.run(*asked, "--json")
+    assert resumed.status == 0, resumed.out + resumed.err
+    assert resumed.document["restored"]["created"] == ["invoice"]
+    assert workspace.run("commit", "invoices", "--yes").status == 0
+    home = workspace.run("failback", "invoices", "--yes")
+    assert home.status == 0, home.out + home.err
+
+
 def test_two_persons_fail_over_by_the_same_command(workspace: Workspace, cloud: Cloud) -> None:
     workspace.edit("    residency: {allow: [north]}\n", "    failover: {approvals: 2}\n    include: [invoice]\n")
     workspace.edit("targets: [west, north]", "targets: [west]")
@@ -73,8 +93,16 @@ def test_two_persons_fail_over_by_the_same_command(workspace: Workspace, cloud: 
         assert "2 different persons have to approve it, and so far ada@" in " ".join(ran.out.split())
         assert "Another person has to run the same command within 30m" in " ".join(ran.err.split())
         assert "--force approvals" in ran.err
+    # Programs get who approves, and anybody sees what waits and what the other person runs.
+    facts = workspace.run(*asked, "--json").document["error"]["approvals"]
+    assert [(each["by"].partition("@")[0], each["to"], each["planned"]) for each in facts] == [("ada", "west", False)]
+    told = " ".join(workspace.run("status", "invoices").out.split())
+    command = "standby failover invoices --primary east --to west --unplanned"
+    assert f"{facts[0]['by']} approved a failover of east to west. It waits until " in told
+    assert f"for another person, who runs {command}" in told
+    assert workspace.run("status", "invoices", "--json").document["approvals"][0]["by"] == facts[0]["by"]
     workspace.environment["LOGNAME"] = "bob"
-    done = workspace.run(*asked, "--json")
+    done = workspace.run(*command.split()[1:], "--yes", "--json")
     assert done.status == 0, done.out + done.err
     explained = workspace.run("explain", done.document["decision_id"])
     assert "approvals approved by ada@" in " ".join(explained.out.split())
@@ -88,3 +116,18 @@ def test_automatic_failover_by_two_persons_is_an_error_that_says_so(workspace: W
     ran = workspace.run("plan", "invoices")
     assert ran.status == 1
     assert "nobody approves what is automatic: set automatic: false" in " ".join(ran.err.split())
+
+
+def test_nobody_is_led_past_the_other_person_where_something_else_refuses_as_well(
+    workspace: Workspace, cloud: Cloud
+) -> None:
+    assert workspace.run("replicate", "invoices", "--analyzer", "invoice").status == 0
+    workspace.edit("    residency: {allow: [north]}\n", "    failover: {approvals: 2}\n    include: [invoice]\n")
+    asked = ("failover", "invoices", "--to", "north", "--unplanned", "--yes")
+    refused = workspace.run(*asked)
+    assert refused.status == 4
+    assert "fail over anyway with --force residency." in " ".join(refused.err.split())
+    for person, status in (("ada", 4), ("bob", 0)):
+        workspace.environment["LOGNAME"] = person
+        ran = workspace.run(*asked, "--force", "residency")
+        assert ran.status == status, ran.out + ran.err

@@ -69,10 +69,28 @@ def test_a_secret_comes_from_a_file_beside_the_configuration_or_anywhere(tmp_pat
     assert VALUE not in repr(load(tmp_path, "${file:keys/east}"))
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_one_line_end_after_a_value_in_a_file_is_no_part_of_it(tmp_path: Path, end: str) -> None:
+    # A secret of Kubernetes is a symbolic link, to a folder that is exchanged as a whole.
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / "east").write_bytes(f"{VALUE}{end}".encode())
+    (tmp_path / "east").symlink_to("..data/east")
+    assert key_of(load(tmp_path, "${file:east}")) == VALUE
+    filled = fill({"endpoint": "https://${file:east}.example.com"}, {}, folder=tmp_path)
+    assert filled.data == {"endpoint": f"https://{VALUE}.example.com"}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (f"{VALUE}\n".encode(), "has white space around its value"),
+        (f"{VALUE}\n\n".encode(), "has white space around its value"),
+        (f"{VALUE}\r".encode(), "has white space around its value"),
+        (f"{VALUE}\n\r".encode(), "has white space around its value"),
+        (f"{VALUE} \n".encode(), "has white space around its value"),
+        (f"\n{VALUE}".encode(), "has white space around its value"),
+        (b"\n", "is empty"),
+        (b"\r\n", "is empty"),
+        (f"\ufeff{VALUE}".encode(), "a line end or control character in it"),
         (f" {VALUE}".encode(), "has white space around its value"),
         (f"{VALUE}\n{VALUE}".encode(), "a line end or control character in it"),
         (b"", "is empty"),

@@ -59,6 +59,27 @@ async def test_one_person_never_counts_twice_and_a_second_one_completes_it() -> 
     assert site.named == {"west"}
 
 
+@pytest.mark.parametrize("minutes", [-29, -2, 0, 29])
+async def test_persons_whose_clocks_differ_approve_together(minutes: int) -> None:
+    site = await Site.made(**TWO)
+    with pytest.raises(NotApproved):
+        await order(site, "ada@desk")
+    site.world.service.clock.seconds += 60 * minutes  # as the clock of the other machine has it
+    await order(site, "bob@desk")
+    assert site.named == {"west"}
+
+
+@pytest.mark.parametrize("minutes", [-30, 30])
+async def test_an_approval_counts_no_longer_than_its_time_whichever_clock_is_wrong(minutes: int) -> None:
+    site = await Site.made(**TWO)
+    with pytest.raises(NotApproved):
+        await order(site, "ada@desk")
+    site.world.service.clock.seconds += 60 * minutes
+    with pytest.raises(NotApproved):
+        await order(site, "bob@desk")
+    assert site.named == {"east"}
+
+
 async def test_both_persons_are_in_the_audit_log() -> None:
     site = await Site.made(**TWO)
     with pytest.raises(NotApproved):
