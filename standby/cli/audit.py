@@ -16,7 +16,7 @@ from standby.recovery.context import open_recovery
 from standby.recovery.witnesses import verify_by_witnesses
 from standby.text import counted
 from standby.vault.replica import replica_state
-from standby.vault.signing import signer_for
+from standby.vault.signing import PUT_IT_BACK, signer_for
 from standby.vault.vault import open_vault
 
 
@@ -29,10 +29,16 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
                 text = f"Lines before {line.sequence} are lost: {line.actor} continued without them, which it records."
                 yield Line(text, 2, "!", "yellow", wrong=True)
             continue
-        yield Line(f"{plan}: {check.where} is damaged or was changed.", mark="✗", style="red", wrong=True)
+        yield Line(f"{plan}: {check.where} {check.ending}.", mark="✗", style="red", wrong=True)
         for problem in check.problems:
             yield Line(sentence(problem), 2, wrong=True)
-        yield Line("Do not change it. Compare it with another copy of the vault.", 2, "→", wrong=True)
+        todo = "Do not change it. Compare it with another copy of the vault"
+        if check.other_key:
+            todo = (
+                f"{PUT_IT_BACK}. If it was replaced on purpose, begin a new log: move this one and its head out of the "
+            )
+            todo += f'vault, keep both, and run standby commit {plan} --force fence --reason "..."'
+        yield Line(sentence(todo), 2, "→", wrong=True)
         if check.breaks:
             yield Line(sentence(HOW_TO_GO_ON), 2, "→", wrong=True)
 

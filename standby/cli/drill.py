@@ -22,7 +22,7 @@ from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport, facts
 from standby.recovery.loss import settle
-from standby.vault.signing import signer_for
+from standby.vault.signing import OTHER_KEY, PUT_IT_BACK, signer_for
 from standby.vault.vault import open_vault
 
 OF_A_DRILL = "drill, nothing is switched: "
@@ -59,9 +59,13 @@ def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
 def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
     """Show whether evidence is genuine, and what it is evidence of."""
     if check.problems:
-        yield Line(f"{check.where} cannot be trusted.", mark="✗", style="red", wrong=True)
+        other_key = all(OTHER_KEY in problem for problem in check.problems)
+        ending = "checked" if other_key else "trusted"
+        yield Line(f"{check.where} cannot be {ending}.", mark="✗", style="red", wrong=True)
         for problem in check.problems:
             yield Line(sentence(problem), 2, wrong=True)
+        if other_key:
+            yield Line(sentence(PUT_IT_BACK), 2, "→", wrong=True)
         return
     signed = f", signed with key {check.signed_with}" if check.signed_with else ""
     yield Line(f"{check.where} is unchanged since it was written{signed}.", mark="✓", style="green")

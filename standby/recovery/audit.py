@@ -62,6 +62,7 @@ class AuditAction(StrEnum):
     DRILL_ENDED = "drill.ended"
     AUTOMATION_SWITCHED = "automation.switched"
     FENCE_FORCED = FORCED
+    FORCED_IN_VAIN = "fence.not_lost"
     DECLINED = "order.declined"
 
 
@@ -92,11 +93,17 @@ class AuditCheck:
     lines: tuple[AuditLine, ...]  # those that were read, oldest first, up to the first that does not fit
     breaks: tuple[str, ...] = ()  # why it is not the log that was written, a sentence each
     doubts: tuple[str, ...] = ()  # what is wrong with signatures, a sentence each
+    other_key: bool = False  # nothing is wrong but that an earlier key, or a later one, signed lines
     head: AuditHead | None = None  # `None` where there is none, or it cannot be read
 
     @property
     def problems(self) -> tuple[str, ...]:
         return (*self.breaks, *self.doubts)
+
+    @property
+    def ending(self) -> str:
+        """What is true of a log that has problems, without a full stop."""
+        return "is signed with another key" if self.other_key else "is damaged or was changed"
 
     @property
     def epoch(self) -> int | None:
@@ -211,12 +218,14 @@ def _checked(
 ) -> AuditCheck:
     where, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
     lines, wrong = follow(where, log.content.splitlines() if log else [], plan)
-    doubtful = [(line.sequence, doubt) for line in lines if (doubt := unsigned(line, signer))]
+    doubtful = [(line, doubt) for line in lines if (doubt := unsigned(line, signer))]
+    other_key = bool(doubtful) and all(signer and line.key_id not in {None, signer.key_id} for line, _ in doubtful)
     breaks = [wrong] if wrong else []
     content = head.content if head else None
     if not wrong and (problem := head_problem(head_at, content, lines, signer)):
         breaks.append(f"{head_at} {problem}")
-    return AuditCheck(where, lines, tuple(breaks), tuple(_grouped(doubtful)), parse_head(head_at, content))
+    doubts = tuple(_grouped((line.sequence, doubt) for line, doubt in doubtful))
+    return AuditCheck(where, lines, tuple(breaks), doubts, other_key and not breaks, parse_head(head_at, content))
 
 
 def audit_path(plan: str) -> str:
@@ -375,6 +384,7 @@ _WORDS = {
     "automation.switched true": "Automatic failover was switched on",
     "automation.switched": "Automatic failover was switched off",
     "fence.forced": "An operator continued by force although records were lost",
+    "fence.not_lost": "An operator forced the fence, although no records were lost",
     "order.declined": "An operator was asked to confirm a {order} and declined",
 }
 """By action, and where there are several ways to tell it by its deciding fact; without the full stop."""

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from standby.document import JsonValue, digest_of_json
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
-from standby.vault.signing import LogMark, Signer
+from standby.vault.signing import OTHER_KEY, LogMark, Signer
 from standby.vault.storage import Storage, Version
 
 FIRST = "0" * 64  # The first line has this instead of a digest of the line before
@@ -133,7 +133,7 @@ def unsigned(line: AuditLine, signer: Signer | None) -> str:
     if line.signature is None:
         return "not signed"
     if line.key_id != signer.key_id:
-        return f"signed with key {line.key_id}, and vault.signing has key {signer.key_id}"
+        return f"signed with key {line.key_id}, {OTHER_KEY} {signer.key_id}"
     return "" if signer.verifies(line.digest.encode(), line.signature) else "its signature is wrong"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from standby.document import JsonValue
 from standby.errors import GuardRefused, sentence
 from standby.fencing import Assignment, Fence, fence_of_plan, fence_path, hold_fence
-from standby.recovery.audit import HOW_TO_GO_ON, record_forced
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, record_action, record_forced
 from standby.recovery.chain import plain_text
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.witnesses import Finding, look, serving_of, with_finding, with_known
@@ -41,7 +41,10 @@ async def settle(context: RecoveryContext, forced: Collection[str] = (), reason:
     """
     finding = await look(context)
     if not finding.problem:
-        return with_finding(context, finding)
+        found = with_finding(context, finding)
+        if FENCE in forced:
+            await record_action(found, AuditAction.FORCED_IN_VAIN, {"reason": reason})
+        return found
     if FENCE not in forced:
         raise RecordsLost(context.plan.name, sentence(finding.problem).removesuffix("."))
     if not reason.strip():

@@ -172,6 +172,11 @@ class LogMark(Document):
     digest: str
 
 
+OTHER_KEY = "but the configured key is"
+"""Stands in what is said of a signature that this key cannot check, which proves nothing wrong."""
+PUT_IT_BACK = "Put that key back under vault.signing to check it"
+
+
 class Seal(Document):
     """A signature and the key it is of."""
 
@@ -220,7 +225,7 @@ def wrong_with(content: bytes, seal: Seal | None, signer: Signer | None) -> str:
     if not _is_plain(seal.signature):
         return "was changed after it was written"
     if seal.key_id != signer.key_id:
-        return f"was made with key {seal.key_id[:12]}, but the configured key is {signer.key_id}"
+        return f"was made with key {seal.key_id[:12]}, {OTHER_KEY} {signer.key_id}"
     return "" if signer.verifies(content, seal.signature) else "belongs to other content"
 
 

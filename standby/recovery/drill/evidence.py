@@ -138,5 +138,5 @@ async def _against_audit_log(objects: Storage, plan: str, signer: Signer | None,
     elif digest not in recorded:
         problems.append("It was changed after it was written: the audit log has another digest of it")
     if check.problems:
-        problems.append(f"The audit log is damaged or was changed: {check.problems[0]}")
+        problems.append(f"The audit log {check.ending}: {check.problems[0]}")
     return problems

@@ -13,6 +13,7 @@ from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differin
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot, SnapshotError
 from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, StoredFile, index_path, read_object, stores_of
 from standby.text import counted, utc
+from standby.vault.signing import OTHER_KEY, PUT_IT_BACK
 
 log = logging.getLogger("standby.recovery")
 
@@ -41,7 +42,11 @@ class NewestSnapshotLost(SnapshotError, GuardRefused):
 class SnapshotTampered(SnapshotError):
     def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
         cause = f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}"
-        super().__init__(cause, "Restore from another one with --as-of, and find out who changed this one")
+        action = "Restore from another one with --as-of, and find out who changed this one"
+        if all(OTHER_KEY in each for each in problems):
+            cause = cause.replace("trusted", "checked", 1)
+            action = f"{PUT_IT_BACK}; if it was replaced on purpose, take a new one with standby snapshot"
+        super().__init__(cause, action)
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,7 @@ async def test_a_new_key_says_once_which_lines_it_cannot_check_and_does_not_stop
 
     assert await found(files, KEY) == (
         "2 lines from 1 on: not signed",
-        f"3 lines from 3 on: signed with key {OTHER_KEY.key_id}, and vault.signing has key {KEY.key_id}",
+        f"3 lines from 3 on: signed with key {OTHER_KEY.key_id}, but the configured key is {KEY.key_id}",
     )
     assert await found(files) == ()
 
