@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.standby.cli.conftest import Cloud, Ran, Workspace
 
 ORDERS = {
@@ -70,11 +73,17 @@ class Terminal:
     ours: int
     theirs: int
     shown: str = field(default="", init=False)
+    process: subprocess.Popen[str] = field(init=False)
 
     def until_asked(self) -> str:
-        """Read until a question stands there."""
+        """Read until a question stands there; a command that ends without one, or says nothing more, fails."""
+        end = time.monotonic() + PATIENCE
         while "[y/N]" not in self.shown:
-            self.shown += os.read(self.ours, 4096).decode()
+            if select.select([self.ours], [], [], 0.1)[0]:
+                self.shown += os.read(self.ours, 4096).decode()
+            else:
+                going = self.process.poll() is None and time.monotonic() < end
+                assert going, f"it did not ask (its status: {self.process.poll()}): {self.shown!r}"
         return self.shown
 
     def answer(self, text: str) -> None:
@@ -91,7 +100,8 @@ def terminal() -> Iterator[Terminal]:
 
 def started(site: Workspace, terminal: Terminal, *args: str, **streams: Any) -> subprocess.Popen[str]:
     at_it = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.theirs)
-    return site.start(*args, **{**at_it, **streams})
+    terminal.process = site.start(*args, **{**at_it, **streams})
+    return terminal.process
 
 
 @pytest.mark.parametrize("via", [(), ("--via", "prefect")], ids=["direct", "prefect"])
@@ -142,7 +152,7 @@ def test_at_a_terminal_the_present_state_stands_above_the_question(
     process = started(prepared(site, order), terminal, *ORDERS[order])
     shown = terminal.until_asked()
     terminal.answer("y\n")
-    status = process.wait(60)
+    status = process.wait(PATIENCE)
 
     assert status == 0
     serves = "Now west serves for east since 20" if order in AFTER_A_FAILOVER else "Now east serves"
@@ -167,7 +177,7 @@ def test_any_other_answer_changes_nothing_and_is_in_the_audit_log(
     terminal.until_asked()
     terminal.answer(answer)
 
-    assert process.wait(60) == 4
+    assert process.wait(PATIENCE) == 4
     assert active(site) == "east"
     assert "failover.fenced" not in [line["deed"] for line in audited(site)]
     assert audited(site)[-1]["deed"] == "order.declined"
@@ -191,7 +201,7 @@ def test_by_prefect_it_is_asked_in_the_same_way(site: Workspace, terminal: Termi
     shown = terminal.until_asked()
     terminal.answer("n\n")
 
-    assert process.wait(60) == 4
+    assert process.wait(PATIENCE) == 4
     assert "serves" in shown
     assert (audited(site)[-1]["deed"], audited(site)[-1]["via"]) == ("order.declined", "prefect")
 
@@ -202,7 +212,7 @@ def test_every_order_that_is_declined_is_in_the_audit_log(site: Workspace, termi
     terminal.until_asked()
     terminal.answer("n\n")
 
-    assert process.wait(60) == 4
+    assert process.wait(PATIENCE) == 4
     assert active(site) == "west"
     assert (audited(site)[-1]["deed"], audited(site)[-1]["facts"]["order"]) == ("order.declined", order)
     assert site.run(*ORDERS[order], "--yes").status == 0
@@ -213,7 +223,7 @@ def test_ctrl_c_at_the_question_declines_it(site: Workspace, terminal: Terminal)
     terminal.until_asked()
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE) == 130
     assert active(site) == "east"
     assert audited(site)[-1]["deed"] == "order.declined"
 
@@ -242,7 +252,7 @@ def test_a_rollback_says_what_it_leaves_behind(site: Workspace, cloud: Cloud, te
     shown = " ".join(terminal.until_asked().split())
     terminal.answer("n\n")
 
-    assert process.wait(60) == 4
+    assert process.wait(PATIENCE) == 4
     assert "only west has what was edited there, invoice" in shown
     assert "standby failback invoices instead" in shown
 
@@ -256,7 +266,7 @@ def test_going_on_past_lost_records_is_asked_about_before_they_are_written(site:
     shown = terminal.until_asked()
     terminal.answer("n\n")
 
-    assert process.wait(60) == 4
+    assert process.wait(PATIENCE) == 4
     assert "with the records that are left?" in shown
     assert not fence.exists()
 
