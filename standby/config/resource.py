@@ -148,6 +148,10 @@ class DeploymentOverrides(Strict):
 
     model_config = ConfigDict(populate_by_name=True)
 
+    def of(self, role: str) -> str | None:
+        """Give the deployment for the models of a role."""
+        return {"completion": self.chat_completion, "embedding": self.embedding}.get(role)
+
 
 def plain_region(written: str) -> str:
     """Give the name of a region as Azure's APIs have it, eastus, where its portal writes East US."""

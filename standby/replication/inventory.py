@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from standby.clock import Clock, SystemClock
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of, side_by_side
 from standby.config.durations import moment_of
 from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
@@ -153,9 +153,8 @@ def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:
-    async with side_by_side() as group:
-        taken = {client.resource.name: group.create_task(take_inventory(client)) for client in clients}
-    return {name: task.result() for name, task in taken.items()}
+    taken = await all_of(take_inventory(client) for client in clients)
+    return {inventory.serving.resource.name: inventory for inventory in taken}
 
 
 async def look_at(

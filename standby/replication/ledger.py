@@ -26,7 +26,7 @@ from standby.replication.items import Records
 from standby.replication.pacing import Took
 from standby.replication.verdict import CopyRecord, Sighting, is_later
 from standby.service.models import Analyzer
-from standby.vault.documents import Stored, change_document, hold_file, parse_stored, read_document, set_aside
+from standby.vault.documents import Remembered, Stored, hold_file, parse_stored, set_aside
 from standby.vault.errors import VaultError
 from standby.vault.storage import HeldFile, Storage
 
@@ -280,13 +280,19 @@ class Rebuilt(Document):
 RebuiltThere = Mapping[str, Rebuilt]  # What was rebuilt at a resource, by its id there
 
 
-class _RebuiltList(Stored):
+class _RebuiltList(Remembered):
+    place = "rebuilt/{resource}.json"
+
     rebuilt: tuple[Rebuilt, ...] = ()
+
+    @property
+    def by_id(self) -> dict[str, Rebuilt]:
+        return {entry.analyzer: entry for entry in self.rebuilt}
 
 
 async def read_rebuilt(storage: Storage, resource: str) -> RebuiltThere:
     """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none."""
-    return _by_id(await read_document(storage, _rebuilt_path(resource), _RebuiltList))
+    return (await _RebuiltList.read(storage, resource)).by_id
 
 
 async def add_rebuilt(
@@ -294,17 +300,9 @@ async def add_rebuilt(
 ) -> None:
     """Add to what was rebuilt at a resource, less what is gone; an id has one incarnation, so its last entry counts."""
 
-    def add(found: _RebuiltList | None) -> _RebuiltList:
-        entries = {name: entry for name, entry in _by_id(found).items() if entry not in gone}
+    def add(found: _RebuiltList) -> _RebuiltList:
+        entries = {name: entry for name, entry in found.by_id.items() if entry not in gone}
         entries |= {entry.analyzer: entry for entry in added}
         return _RebuiltList(rebuilt=tuple(entries.values()))
 
-    await change_document(storage, _rebuilt_path(resource), _RebuiltList, add)
-
-
-def _by_id(found: _RebuiltList | None) -> dict[str, Rebuilt]:
-    return {entry.analyzer: entry for entry in found.rebuilt} if found else {}
-
-
-def _rebuilt_path(resource: str) -> str:
-    return f"rebuilt/{resource}.json"
+    await _RebuiltList.change(storage, resource, add)

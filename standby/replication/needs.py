@@ -186,7 +186,7 @@ def default_to_add(
     """Choose the deployment that a model name missing from a target's defaults should lead to."""
     # The plan's override comes first, then a deployment of the same model, the one that is called as at the source
     # before others; then the one that is only called so. `None` where there is nothing to choose.
-    override = _override(overrides, role)
+    override = overrides.of(role)
     if override is not None:
         return override
     deployments = target.deployments or {}
@@ -199,7 +199,7 @@ def default_to_add(
 
 
 def _check(role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides) -> Iterator[Finding]:
-    override = _override(overrides, role)
+    override = overrides.of(role)
     # In the `2025-05-01-preview` protocol analyzers name deployments and the copy can override them; on the
     # released one they name models, and only the target's defaults say which deployment serves one.
     by_deployment = target.resource.api_version == PREVIEW_2025
@@ -284,10 +284,6 @@ def _create_deployment(resource: Resource, deployment: str, name: str, source: S
         f"--model-name {model} --model-format OpenAI --model-version {version} "
         "--sku-name GlobalStandard --sku-capacity 1"
     )
-
-
-def _override(overrides: DeploymentOverrides, role: str) -> str | None:
-    return {"completion": overrides.chat_completion, "embedding": overrides.embedding}.get(role)
 
 
 @dataclass(frozen=True)

@@ -269,12 +269,7 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
     analyzer = found if item.action is not Action.REPLACE else None
     if analyzer is None or not _is_as_planned(context, item, analyzer):
         analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
-    if analyzer.status == "creating":
-        raise errors.TargetAnalyzerNotReady(item.target_analyzer, item.target)
-    if analyzer.wrong:
-        raise errors.TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
-    if analyzer.status != "ready":
-        raise errors.TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
+    must_be_ready(analyzer, item.target)
     target = sight_as_it_is(analyzer, meaning_of(analyzer, ignore))
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
@@ -292,6 +287,16 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
             raise errors.CopyDiffers(item.target_analyzer, item.target, places)
         warnings = (f"{item.target} filled in {places} by itself, which {item.source} does not have.",)
     return Verified(source, target, warnings)
+
+
+def must_be_ready(made: Analyzer, target: str) -> None:
+    """Refuse what was made at a target and cannot be used there."""
+    if made.status == "creating":
+        raise errors.TargetAnalyzerNotReady(made.analyzer_id, target)
+    if made.wrong:
+        raise errors.TargetUnreadable(made.analyzer_id, target, made.wrong)
+    if made.status != "ready":
+        raise errors.TargetAnalyzerFailed(made.analyzer_id, target, made.status)
 
 
 async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | None:

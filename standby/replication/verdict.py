@@ -180,10 +180,7 @@ def with_overrides(there: Definition, overrides: DeploymentOverrides, own: Defin
     """Put overridden deployments into the models of a copy where it shows the `own` ones of its analyzer, or none."""
     shown = there.get("models")
     models = dict(shown) if isinstance(shown, dict) else {}
-    chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
-    models |= {
-        role: name for role, name in chosen.items() if name and role in own and models.get(role, own[role]) == own[role]
-    }
+    models |= {role: to for role in own if (to := overrides.of(role)) and models.get(role, own[role]) == own[role]}
     return {**there, "models": models}
 
 

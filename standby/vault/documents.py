@@ -175,19 +175,19 @@ async def change_document(storage: Storage, path: str, model: type[M], change: C
 
 
 class Remembered(Stored):
-    """A file of a plan with what can be found out again: one that cannot be read is warned of, and says nothing."""
+    """A file of a plan, or of a resource, that says nothing before it is there; most can be found out again."""
 
-    place: ClassVar[str]  # its path, in which `{plan}` stands for the plan's name
-
-    @classmethod
-    async def read(cls, storage: Storage, plan: str, unreadable: Unreadable | None = None) -> Self:
-        """Read what is remembered for a plan, as `read_document` does; nothing where there is no file yet."""
-        return await read_document(storage, cls.place.format(plan=plan), cls, unreadable) or cls()
+    place: ClassVar[str]  # its path, in which `{plan}` or `{resource}` stands for the name of that
 
     @classmethod
-    async def change(cls, storage: Storage, plan: str, change: Callable[[Self], Self]) -> Self:
+    async def read(cls, storage: Storage, of: str, unreadable: Unreadable | None = None) -> Self:
+        """Read what is remembered, as `read_document` does; nothing where there is no file yet."""
+        return await read_document(storage, cls.place.format(plan=of, resource=of), cls, unreadable) or cls()
+
+    @classmethod
+    async def change(cls, storage: Storage, of: str, change: Callable[[Self], Self]) -> Self:
         """Change it as it is now, as `change_document` does."""
-        path = cls.place.format(plan=plan)
+        path = cls.place.format(plan=of, resource=of)
         return await change_document(storage, path, cls, lambda known: change(known or cls()))
 
 

@@ -146,23 +146,15 @@ class ActivationSink(Protocol):
     """One place that applications read, or that calls them."""
 
     @property
-    def name(self) -> str:
-        """What reports call it; it holds no secret."""
-
+    def name(self) -> str: ...  # what reports call it; it holds no secret
     @property
-    def id(self) -> str:
-        """What records call it: another receiver under the same name has another one.
-
-        It is empty where nothing is recorded, since everybody can ask it.
-        """
-
+    def required(self) -> bool: ...  # whether a failover waits for it
     @property
-    def required(self) -> bool:
-        """Whether a failover waits for it."""
-
+    def readable(self) -> bool: ...  # whether it can say what it holds
+    # What records call it: another receiver under the same name has another one. It is empty where nothing is
+    # recorded, since everybody can ask it.
     @property
-    def readable(self) -> bool:
-        """Whether it can say what it holds."""
+    def id(self) -> str: ...
 
     async def publish(self, activation: Activation) -> None:
         """Publish the map; the same map again changes nothing."""

@@ -37,7 +37,7 @@ from standby.recovery.readiness.assess import Rebuilding, assess, what_can_be_re
 from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.service.errors import ServiceError
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Remembered
 
 PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
 
@@ -69,14 +69,12 @@ class ApprovalsUnreadable(StandbyError):
         super().__init__(f"{where}, with the approvals of failovers, cannot be read: {reason}", f"Remove {where}")
 
 
-class Approvals(Stored):
+class Approvals(Remembered):
     """Who has approved a failover of a plan that has not begun."""
 
+    place = "recovery/{plan}/approvals.json"
+
     approvals: tuple[Approval, ...] = ()
-
-
-def approvals_path(plan: str) -> str:
-    return f"recovery/{plan}/approvals.json"
 
 
 async def approvals_of(context: RecoveryContext, request: FailoverRequest, epoch: int) -> tuple[Approval, ...]:
@@ -92,8 +90,7 @@ async def waiting_approvals(context: RecoveryContext, epoch: int) -> tuple[Appro
     """Give the approvals that count now, of whatever failover, and wait for another person's."""
     if context.plan.failover.approvals == 1:
         return ()
-    path, now = approvals_path(context.plan.name), context.clock.now()
-    stored = await read_document(context.vault, path, Approvals, ApprovalsUnreadable) or Approvals()
+    stored, now = await Approvals.read(context.vault, context.plan.name, ApprovalsUnreadable), context.clock.now()
     return tuple(each for each in stored.approvals if each.counts(epoch, now))
 
 
@@ -106,17 +103,17 @@ async def approve(
     # The log has it first: no approval counts that it does not know.
     await record_action(context, AuditAction.APPROVED, facts, epoch=epoch)
 
-    def add(known: Approvals | None) -> Approvals:
-        others = [each for each in (known or Approvals()).approvals if each.until > one.at and each.by != one.by]
+    def add(known: Approvals) -> Approvals:
+        others = [each for each in known.approvals if each.until > one.at and each.by != one.by]
         return Approvals(approvals=(*others, one))
 
-    await change_document(context.vault, approvals_path(context.plan.name), Approvals, add)
+    await Approvals.change(context.vault, context.plan.name, add)
     return await approvals_of(context, request, epoch)
 
 
 async def withdraw_approvals(context: RecoveryContext) -> None:
     """Let no approval of a plan count any more, because somebody rejected a failover."""
-    await change_document(context.vault, approvals_path(context.plan.name), Approvals, lambda _: Approvals())
+    await Approvals.change(context.vault, context.plan.name, lambda _: Approvals())
 
 
 def _approval(context: RecoveryContext, request: FailoverRequest, epoch: int, by: str) -> Approval:

@@ -79,12 +79,13 @@ def weigh(
     fresh = now - policy.probe_every
     by_observer = {look.observer: look for look in known}
     healthy = max((look.ended for look in known if look.healthy), default=None)
+    alerts = {look.observer: look for look in believed if look.alert and (healthy is None or look.at > healthy)}
     # However long before the outage: nothing is known of the time between.
     before = [look.at for look in known if streak and look.healthy and look.at <= streak[0].at]
     return OutageEvidence(
         streak=tuple(streak),
         counted=_apart(streak, policy.probe_every * same),
-        alerts=_alarmed([look for look in believed if look.alert and (healthy is None or look.at > healthy)]),
+        alerts=tuple(sorted(name for name, last in alerts.items() if not last.healthy)),
         newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
         clocks=clocks,
@@ -213,9 +214,3 @@ def _apart(streak: Sequence[Observation], same: timedelta) -> tuple[Observation,
             counted.append(look)
             last[look.observer] = look.at
     return tuple(counted)
-
-
-def _alarmed(alerts: Sequence[Observation]) -> tuple[str, ...]:
-    """Name those whose newest alert reports an outage."""
-    by_observer = {alert.observer: alert for alert in alerts}
-    return tuple(sorted(name for name, last in by_observer.items() if not last.healthy))

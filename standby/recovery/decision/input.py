@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -101,13 +101,9 @@ class Decision(Document):
     def is_same_as(self, other: Decision) -> bool:
         """Say whether another decision is the same, by the same guards."""
         # Versions may word their reasons differently, and tell the beginning of an outage more or less exactly.
-        return self._by_its_guards() == other._by_its_guards()
-
-    def _by_its_guards(self) -> Decision:
-        reasons = tuple(result.model_copy(update={"text": ""}) for result in self.reasons)
-        left_out = dict.fromkeys(self.left_out, "")
-        unsaid = {"unhealthy_since": None, "healthy_until": None}
-        return self.model_copy(update={"reasons": reasons, "left_out": left_out, **unsaid})
+        worded: dict[str, Any] = {"unhealthy_since": True, "healthy_until": True, "reasons": {"__all__": {"text"}}}
+        own, others = (each.model_dump(exclude=worded) for each in (self, other))
+        return own | {"left_out": self.left_out.keys()} == others | {"left_out": other.left_out.keys()}
 
 
 Requester = Literal["outage", "operator"]

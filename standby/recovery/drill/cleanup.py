@@ -14,7 +14,7 @@ from functools import partial
 from pydantic import AwareDatetime, Field
 
 from standby.clock import Clock
-from standby.concurrency import all_of, to_its_end
+from standby.concurrency import do_for_each, to_its_end
 from standby.config.errors import UnknownName
 from standby.document import Document, JsonObject
 from standby.errors import GuardRefused, StandbyError
@@ -271,16 +271,14 @@ async def _until_empty(
 
 
 async def _delete(client: ContentUnderstandingClient, progress: _Progress) -> None:
-    gate = asyncio.Semaphore(client.resource.max_concurrent_copies)
     progress.failures = {}
 
     async def delete(analyzer: str) -> None:
-        async with gate:
-            try:
-                await client.delete_analyzer(analyzer)
-            except AnalyzerNotFound:
-                return
-            except ServiceError as error:
-                progress.failures[analyzer] = str(error)
+        try:
+            await client.delete_analyzer(analyzer)
+        except AnalyzerNotFound:
+            return
+        except ServiceError as error:
+            progress.failures[analyzer] = str(error)
 
-    await all_of(delete(analyzer) for analyzer in sorted(progress.here))
+    await do_for_each(sorted(progress.here), delete, client.resource.max_concurrent_copies)

@@ -98,11 +98,6 @@ class DivergenceItem(Document):
     forced: bool = Field(False, exclude_if=lambda forced: not forced)
 
     @property
-    def needs_force(self) -> bool:
-        """Whether a training at the primary would be lost, and nobody decided to keep it or ordered that."""
-        return self.costs_training and not self.forced and self.keep != "home"
-
-    @property
     def name(self) -> str:
         """Its id at the primary, and that at the standby where it is another one."""
         renamed = self.standby_analyzer not in (None, self.analyzer)
@@ -134,8 +129,9 @@ class DivergenceReport(Document):
 
     @property
     def unforced(self) -> tuple[str, ...]:
-        """Ids at the primary of what was trained there, and would be replaced by what was not."""
-        return tuple(item.analyzer for item in self.items if item.needs_force)
+        """Ids at the primary of what was trained there, and would be replaced by what was not, which nobody ordered."""
+        costly = (item for item in self.items if item.costs_training and not item.forced)
+        return tuple(item.analyzer for item in costly if item.keep != "home")
 
     @property
     def is_settled(self) -> bool:

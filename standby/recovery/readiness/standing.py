@@ -275,7 +275,5 @@ def retirements(
 
 def _deployment(plan: RecoveryPlan, there: Serving, role: str, name: str) -> str:
     if there.resource.api_version == PREVIEW_2025:
-        overrides = plan.overrides(there.resource.name)
-        chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
-        return chosen.get(role) or name
+        return plan.overrides(there.resource.name).of(role) or name
     return (there.defaults or {}).get(name, "")

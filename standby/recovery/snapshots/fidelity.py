@@ -166,13 +166,6 @@ def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
     return Fidelity.UNFAITHFUL if entry.labelled and changed else Fidelity.EQUIVALENT
 
 
-def doubt_of(rebuilt: Rebuilt) -> str:
-    """Say why a rebuilt analyzer may give other results than its original; nothing where it should not."""
-    if rebuilt.fidelity == Fidelity.UNFAITHFUL:
-        return "When it was rebuilt, its labelled data was not proven to be unchanged"
-    return ""
-
-
 def action(held: Holding) -> RestoreAction:
     """Say what a restore does; it overwrites only what failed, and so holds nothing."""
     if held in ABSENT:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from standby.concurrency import all_of
+from standby.concurrency import do_for_each
 from standby.config.resource import EntraCredentials, Resource, cloud_of, is_loopback
 from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.manifest import Blob, LabelledData, SnapshotError
@@ -219,31 +219,29 @@ async def _list_all(
     locations: Sequence[Location], resource: Resource, tls: Tls
 ) -> dict[Location, tuple[Blob, ...] | str]:
     listed: dict[Location, tuple[Blob, ...] | str] = dict.fromkeys(locations, "There was no time left to list it")
-    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
     silent: dict[str, str] = {}
 
     async with open_blobs(resource, tls) as reader:
 
         async def inspect(location: Location) -> None:
             host = location[0].partition("?")[0].rpartition("/")[0]
-            async with gate:
-                if host in silent:
-                    listed[location] = silent[host]
-                    return
-                try:
-                    async with asyncio.timeout(LISTING_SECONDS):
-                        listed[location] = await reader.list(*location)
-                except StorageSilent as error:
-                    # Its other containers would keep the whole snapshot waiting for the same.
-                    listed[location] = silent[host] = error.cause
-                except BlobsUnknown as error:
-                    listed[location] = error.cause
-                except TimeoutError:
-                    listed[location] = f"The storage did not list it within {LISTING_SECONDS:.0f} s"
+            if host in silent:
+                listed[location] = silent[host]
+                return
+            try:
+                async with asyncio.timeout(LISTING_SECONDS):
+                    listed[location] = await reader.list(*location)
+            except StorageSilent as error:
+                # Its other containers would keep the whole snapshot waiting for the same.
+                listed[location] = silent[host] = error.cause
+            except BlobsUnknown as error:
+                listed[location] = error.cause
+            except TimeoutError:
+                listed[location] = f"The storage did not list it within {LISTING_SECONDS:.0f} s"
 
         try:
             async with asyncio.timeout(ALL_SECONDS):
-                await all_of(inspect(location) for location in locations)
+                await do_for_each(locations, inspect, LISTINGS_AT_ONCE)
         except TimeoutError:
             pass  # What was not listed says so.
     return listed

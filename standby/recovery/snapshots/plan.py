@@ -26,7 +26,6 @@ from standby.recovery.snapshots.fidelity import (
     RestoreItem,
     RestorePlan,
     action,
-    doubt_of,
     explain,
     fidelity,
     holding,
@@ -311,8 +310,9 @@ class ResourcePlan:
         entry = self.stored.analyzers[analyzer]
         target_analyzer, held = self._counterparts[analyzer]
         there = self.target.analyzers.get(target_analyzer)
-        if held is Holding.REBUILT and not changed and entry.labelled:
-            changed = doubt_of(self.rebuilt[target_analyzer])
+        doubtful = held is Holding.REBUILT and self.rebuilt[target_analyzer].fidelity == Fidelity.UNFAITHFUL
+        if doubtful and not changed and entry.labelled:
+            changed = "When it was rebuilt, its labelled data was not proven to be unchanged"
         item = RestoreItem(
             primary=self.stored.primary,
             resource=self.name,

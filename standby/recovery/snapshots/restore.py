@@ -19,13 +19,7 @@ from standby.recovery.context import RecoveryContext, RunReport
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication.engine import Attempt, Engine, Receipt, is_transient, try_again
-from standby.replication.errors import (
-    CopyDiffers,
-    CopyNotStarted,
-    TargetAnalyzerFailed,
-    TargetAnalyzerNotReady,
-    TargetUnreadable,
-)
+from standby.replication.errors import CopyDiffers, CopyNotStarted
 from standby.replication.fingerprint import differences, fingerprint, is_filled_in
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
@@ -37,6 +31,7 @@ from standby.replication.steps import (
     copy_again,
     find,
     make_room,
+    must_be_ready,
     must_find,
     settle,
     wait_for,
@@ -162,12 +157,7 @@ class BuildSteps:
     async def _verify(self, item: RestoreItem) -> Analyzer:
         there_is = self.context.run, self.to, item.target_analyzer
         analyzer = await must_find(*there_is, lambda there: there.status != "creating")
-        if analyzer.status == "creating":
-            raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
-        if analyzer.wrong:
-            raise TargetUnreadable(item.target_analyzer, self.to, analyzer.wrong)
-        if analyzer.status != "ready":
-            raise TargetAnalyzerFailed(item.target_analyzer, self.to, analyzer.status)
+        must_be_ready(analyzer, self.to)
         if not self._is_as_sent(item, analyzer):
             sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
             paths = [each.path for each in differences(sent, analyzer.definition(), ignore)]
