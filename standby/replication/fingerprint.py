@@ -143,16 +143,9 @@ class Comparison:
         return _only_fills_in(self.source, self.target, "", BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS)
 
 
-def differences(source: Definition, target: Definition, ignore: Sequence[str] = ()) -> tuple[Difference, ...]:
-    """List where two definitions differ in meaning, by JSON path, in order of path."""
-    return Comparison(writable(source, ignore), writable(target, ignore)).differences()
-
-
-def is_filled_in(
-    source: Definition, target: Definition, ignore: Sequence[str] = (), *, as_copied: bool = False
-) -> bool:
-    """Say of two definitions what `Comparison.is_filled_in` says of what they mean."""
-    return Comparison(writable(source, ignore), writable(target, ignore)).is_filled_in(as_copied=as_copied)
+def comparison(source: Definition, target: Definition, ignore: Sequence[str] = ()) -> Comparison:
+    """Put side by side what two definitions mean."""
+    return Comparison(writable(source, ignore), writable(target, ignore))
 
 
 def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: frozenset[str]) -> bool:

@@ -16,7 +16,7 @@ from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
 from standby.replication import errors
 from standby.replication.engine import Receipt, WorthIt, is_transient, try_again
-from standby.replication.fingerprint import differences, fingerprint, is_filled_in, same_meaning, without_access
+from standby.replication.fingerprint import comparison, fingerprint, same_meaning, without_access
 from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
@@ -281,9 +281,9 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
     source = replace(sight(edited, definition, ignore), rebuilt=item.expected.rebuilt)
     warnings = ("It was edited at the source during the run; the edit was copied.",)
     if not same_meaning(target.fingerprint, source.fingerprint):
-        there = analyzer.definition()
-        places = some_of((each.path for each in differences(definition, there, ignore)), 5)
-        if not is_filled_in(definition, there, ignore, as_copied=True):
+        compared = comparison(definition, analyzer.definition(), ignore)
+        places = some_of((each.path for each in compared.differences()), 5)
+        if not compared.is_filled_in(as_copied=True):
             raise errors.CopyDiffers(item.target_analyzer, item.target, places)
         warnings = (f"{item.target} filled in {places} by itself, which {item.source} does not have.",)
     return Verified(source, target, warnings)

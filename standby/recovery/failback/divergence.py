@@ -23,7 +23,7 @@ from standby.recovery.failback.report import (
 )
 from standby.recovery.snapshots.id_mapping import Provenance, trace
 from standby.recovery.sync import newer_records, reversed_records
-from standby.replication.fingerprint import differences, fingerprint, same_meaning
+from standby.replication.fingerprint import comparison, fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere
@@ -212,7 +212,8 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
             found = _rebuilt_at_standby(found, built, at_primary, at_standby, known, is_own=is_own)
         paths: tuple[str, ...] = ()
         if there is not None and original is not None:
-            paths = tuple(each.path for each in differences(original, standby.definitions[there], plan.ignore))
+            places = comparison(original, standby.definitions[there], plan.ignore).differences()
+            paths = tuple(each.path for each in places)
         costs_training = _costs_training(at_primary, at_standby) and found is not Divergence.IN_SYNC
         is_copied = found in COPIED_TO_PRIMARY
         is_open = found in CONFLICTS or (is_copied and costs_training)

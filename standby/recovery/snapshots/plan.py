@@ -34,7 +34,7 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot, SnapshotError
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.replication.fingerprint import fingerprint, is_filled_in, sendable
+from standby.replication.fingerprint import comparison, fingerprint, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.items import versions
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
@@ -299,7 +299,7 @@ class ResourcePlan:
         ignore, expected = self.recovery_plan.ignore, self._expected[analyzer]
         if found is not None:
             wanted = self._as_there(analyzer, found.definition)
-            if is_filled_in(wanted, found.definition, ignore, as_copied=found.is_as_built):
+            if comparison(wanted, found.definition, ignore).is_filled_in(as_copied=found.is_as_built):
                 expected = fingerprint(found.definition, ignore)
         return holding(self.stored.analyzers[analyzer], expected, found, ignore)
 

@@ -20,7 +20,7 @@ from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication.engine import Attempt, Engine, Receipt, is_transient, try_again
 from standby.replication.errors import CopyDiffers, CopyNotStarted
-from standby.replication.fingerprint import differences, fingerprint, is_filled_in
+from standby.replication.fingerprint import Comparison, comparison, fingerprint
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.pacing import Kind as Paced
@@ -158,19 +158,17 @@ class BuildSteps:
         there_is = self.context.run, self.to, item.target_analyzer
         analyzer = await must_find(*there_is, lambda there: there.status != "creating")
         must_be_ready(analyzer, self.to)
-        if not self._is_as_sent(item, analyzer):
-            sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
-            paths = [each.path for each in differences(sent, analyzer.definition(), ignore)]
-            raise CopyDiffers(item.target_analyzer, self.to, some_of(paths, 5))
+        compared = self._compared(item, analyzer)
+        if not compared.is_filled_in(as_copied=True):
+            raise CopyDiffers(item.target_analyzer, self.to, some_of((it.path for it in compared.differences()), 5))
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
         """Say whether what the target holds may be this build; the verification decides."""
-        return there.status == "creating" or self._is_as_sent(item, there)
+        return there.status == "creating" or self._compared(item, there).is_filled_in(as_copied=True)
 
-    def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
-        sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
-        return is_filled_in(sent, there.definition(), ignore, as_copied=True)
+    def _compared(self, item: RestoreItem, there: Analyzer) -> Comparison:
+        return comparison(self.definitions[item.target_analyzer], there.definition(), self.context.plan.ignore)
 
 
 class RebuiltLog:

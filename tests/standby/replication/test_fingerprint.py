@@ -17,9 +17,8 @@ from standby.document import as_text, digest_of_json
 from standby.replication.fingerprint import (
     FILLED_IN,
     SERVICE_DEFAULTS,
-    differences,
+    comparison,
     fingerprint,
-    is_filled_in,
     present_fingerprint,
     same_meaning,
     sendable,
@@ -134,7 +133,7 @@ def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(definition: dict
         assert path[0] in SERVICE_DEFAULTS
         return
     assert (fingerprint(changed) == fingerprint(definition)) == same
-    assert bool(differences(definition, changed)) != same
+    assert bool(comparison(definition, changed).differences()) != same
 
 
 @given(ANALYZERS, st.data())
@@ -143,7 +142,7 @@ def test_a_field_that_is_taken_away_is_seen(definition: dict[str, Any], data: An
     name = data.draw(st.sampled_from(sorted(fields)))
     fewer = _put(definition, ("fieldSchema", "fields"), {key: value for key, value in fields.items() if key != name})
     assert fingerprint(fewer) != fingerprint(definition)
-    assert f"$.fieldSchema.fields.{name}" in {found.path for found in differences(definition, fewer)}
+    assert f"$.fieldSchema.fields.{name}" in {found.path for found in comparison(definition, fewer).differences()}
 
 
 @given(ANALYZERS, st.data())
@@ -160,7 +159,7 @@ def test_what_means_nothing_is_not_seen(definition: dict[str, Any], data: Any) -
     noisy["knowledgeSources"] = []
     noisy = _shuffled(noisy, data.draw)
     assert fingerprint(noisy) == fingerprint(definition)
-    assert differences(definition, noisy) == ()
+    assert comparison(definition, noisy).differences() == ()
 
 
 @given(ANALYZERS)
@@ -238,7 +237,7 @@ def test_a_name_that_begins_with_an_underscore_is_kept_where_people_choose_names
     definition = OF_PEOPLE[place]
     assert sendable(definition) == definition
     assert not same_meaning(fingerprint(definition), fingerprint(_without_mark(definition)))
-    assert differences(definition, _without_mark(definition))
+    assert comparison(definition, _without_mark(definition)).differences()
 
 
 @pytest.mark.parametrize("place", OF_THE_SERVICE)
@@ -246,7 +245,7 @@ def test_a_mark_of_the_service_is_neither_sent_nor_compared(place: str) -> None:
     definition = OF_THE_SERVICE[place]
     assert sendable(definition) == _without_mark(definition)
     assert same_meaning(fingerprint(definition), fingerprint(_without_mark(definition)))
-    assert differences(definition, _without_mark(definition)) == ()
+    assert comparison(definition, _without_mark(definition)).differences() == ()
 
 
 @pytest.mark.parametrize("base", ["mine", "prebuilt-audio", "prebuilt-documentSearch", None])
@@ -307,7 +306,7 @@ def test_a_signature_is_no_difference_and_another_container_is_one() -> None:
     signed, bare = learns_from(SIGNED), learns_from(SIGNED.partition("?")[0])
     assert same_meaning(fingerprint(signed), fingerprint(bare))
     assert same_meaning(fingerprint(signed), fingerprint(learns_from(SIGNED.replace("sig=x", "sig=y"))))
-    assert differences(signed, bare) == ()
+    assert comparison(signed, bare).differences() == ()
     assert not same_meaning(fingerprint(signed), fingerprint(learns_from(SIGNED.replace("/c?", "/d?"))))
     assert sendable(signed) == signed
     assert without_access(signed) == bare
@@ -461,10 +460,10 @@ def test_an_ignore_rule_covers_exactly_the_paths_it_matches(rule: str, same: boo
 
 
 def test_differences_name_paths_and_both_values() -> None:
-    found = differences(
+    found = comparison(
         {"description": "a", "fieldSchema": {"fields": {"x": {"enum": ["a", "b"]}}}},
         {"fieldSchema": {"fields": {"x": {"enum": ["a", "c"]}}}},
-    )
+    ).differences()
     assert [(f.path, f.source, f.target) for f in found] == [
         ("$.description", "a", None),
         ("$.fieldSchema.fields.x.enum[1]", "b", "c"),
@@ -490,11 +489,11 @@ def test_differences_name_paths_and_both_values() -> None:
 )
 def test_values_that_are_alike_for_python_and_not_for_the_service_differ(one: Any, other: Any) -> None:
     left, right = ({"fieldSchema": {"examples": value}} for value in (one, other))
-    assert differences(left, right)
-    assert differences(left, left) == ()
+    assert comparison(left, right).differences()
+    assert comparison(left, left).differences() == ()
     assert not same_meaning(fingerprint(left), fingerprint(right))
-    assert not is_filled_in(left, right, as_copied=True)
-    assert is_filled_in(left, copy.deepcopy(left))
+    assert not comparison(left, right).is_filled_in(as_copied=True)
+    assert comparison(left, copy.deepcopy(left)).is_filled_in()
 
 
 FILLED: dict[str, Any] = {
@@ -529,10 +528,10 @@ def test_what_a_service_filled_in_is_told_from_what_people_set(
     place: tuple[Any, ...], name: str, value: Any, by_itself: bool, as_copied: bool
 ) -> None:
     more = _put(FILLED, (*place, name), value)
-    assert is_filled_in(FILLED, more) is by_itself
-    assert is_filled_in(FILLED, more, as_copied=True) is as_copied
-    assert is_filled_in(more, FILLED, as_copied=True) is False
-    assert is_filled_in(more, FILLED, [".".join(map(str, (*place, name)))])
+    assert comparison(FILLED, more).is_filled_in() is by_itself
+    assert comparison(FILLED, more).is_filled_in(as_copied=True) is as_copied
+    assert comparison(more, FILLED).is_filled_in(as_copied=True) is False
+    assert comparison(more, FILLED, [".".join(map(str, (*place, name)))]).is_filled_in()
 
 
 def test_a_recorded_copy_has_the_fingerprint_of_its_recorded_source() -> None:
