@@ -90,7 +90,8 @@ async def waiting_approvals(context: RecoveryContext, epoch: int) -> tuple[Appro
     """Give the approvals that count now, of whatever failover, and wait for another person's."""
     if context.plan.failover.approvals == 1:
         return ()
-    stored, now = await Approvals.read(context.vault, context.plan.name, ApprovalsUnreadable), context.clock.now()
+    now = context.clock.now()
+    stored = await Approvals.read(context.vault, context.plan.name, ApprovalsUnreadable)
     return tuple(each for each in stored.approvals if each.counts(epoch, now))
 
 
