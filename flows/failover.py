@@ -83,7 +83,8 @@ async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[
         decided, record = await decide_request(context, request)
     except FailoverRefused as error:
         if isinstance(error, ApprovalNeeded):
-            await approve(context, error.request, int(error.request.epoch or 0), comment=error.request.reason)
+            given = await approve(context, error.request, int(error.request.epoch or 0), comment=error.request.reason)
+            error.facts["approvals"] = [each.model_dump(mode="json") for each in given]
         refusal, _ = await read_record(context.vault, error.decision_id)
         await leave_decision(refusal)
         raise

@@ -211,8 +211,9 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
     Args:
         served_until: when the resource served itself, UTC: what it has was current then.
     """
-    # A failover of the primary that has not ended is no reason against ending it: another guard asks that.
-    against = [reason for reason in readiness.against if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
+    # A failover of the primary that has not ended is no reason against ending it: other guards ask that.
+    of_others = {Bucket.SWITCH_UNDER_WAY, Bucket.RESIDENCY}
+    against = [reason for reason in readiness.against if reason.bucket not in of_others]
     absent = lacked(readiness)
     whole = any(reason in against for reason in readiness.against_the_target)
     restorable = tuple(

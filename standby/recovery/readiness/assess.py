@@ -370,6 +370,7 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         run_id=context.run_id,
         records_lost=context.known.problem if context.known else "",
         now=context.clock.now(),
+        outside=context.plan.leaving(*map(context.configuration.resource, pair)),
         can_replace=context.run.api_version(target) != PREVIEW_2025,
         source_asked=ask_source and assignment.active == primary and target != primary,
     )

@@ -34,6 +34,7 @@ class Bucket(StrEnum):
     RECORDS_LOST = "records_lost"
     SWITCH_UNDER_WAY = "switch_under_way"
     FENCED = "fenced"
+    RESIDENCY = "residency"
     REPLICA = "replica_of_the_vault"
     PERMISSION = "permission"
     UNREACHABLE = "unreachable"
@@ -221,6 +222,7 @@ class Facts:
     others: OtherPlans | None = None  # what serves for other plans; `None` where that was not asked
     can_replace: bool = True  # whether the protocol of the pair can copy over what the target has
     records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
+    outside: str = ""  # why data of the primary must not be kept at the target, and what allows it; empty where it may
 
     @property
     def switched(self) -> bool:

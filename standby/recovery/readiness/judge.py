@@ -166,6 +166,9 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if facts.records_lost:
         yield _reason(Bucket.RECORDS_LOST, facts.records_lost, HOW_TO_GO_ON, severity=Severity.ERROR)
+    if facts.outside and not facts.is_failback:
+        text, _, action = facts.outside.partition(". ")
+        yield _reason(Bucket.RESIDENCY, text, action, severity=Severity.ERROR)
     if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
         to = assignment.target or facts.target
         what = f"failover from {assignment.active} to" if to != assignment.active else "rollback to"

@@ -50,9 +50,14 @@ def test_a_failover_that_leaves_the_geography_is_refused_and_can_be_forced(works
     assert workspace.run("replicate", "invoices", "--analyzer", "invoice").status == 0
     workspace.edit("    residency: {allow: [north]}\n", "    include: [invoice]\n")
     asked = ("failover", "invoices", "--to", "north", "--unplanned", "--yes")
+    told = workspace.run("status", "invoices")
+    assert told.status == 2
+    assert "! north is in Europe (EU data zone), and data of east stays in" in told.out
+    assert "If it may leave that, add residency: {allow: [north]} to plan invoices." in told.out
     ran = workspace.run(*asked)
     assert ran.status == 4
     assert "NO residency: north is in Europe" in ran.out
+    assert "ok readiness" in ran.out
     assert "--force residency" in ran.err
     forced = workspace.run(*asked, "--force", "residency", "--reason", "an emergency")
     assert forced.status == 0, forced.out + forced.err
