@@ -27,7 +27,7 @@ from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
 from standby.replication.verdict import Action
 from standby.tasks.stage import tried
-from standby.text import alike, clean, counted, some_of, totals
+from standby.text import alike, clean, counted, lasting, some_of, totals
 
 P = ParamSpec("P")
 Body = Callable[P, Coroutine[Any, Any, State[Any]]]
@@ -191,7 +191,7 @@ async def finish_replication(
 
 def report_table(report: Report) -> TableArtifact:
     """Make the table of a replication; what needs somebody's attention comes first."""
-    description = f"Plan **{report.plan}**: {totals(report.totals)} in {report.seconds:.0f} s."
+    description = f"Plan **{report.plan}**: {totals(report.totals)} in {lasting(report.seconds)}."
     columns = ("analyzer", "from", "to", "status", "reason", "verdict", "action", "as", "seconds", "warnings")
     items = sorted(report.items, key=lambda item: item.status in GOOD)
     return item_table("replication-report", description, items, columns)
@@ -290,10 +290,7 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def seconds(value: float | None) -> str:
-    if value is None:
-        return "not known"
-    minutes, rest = divmod(value, 60)
-    return f"{minutes:.0f} min {rest:.0f} s" if value >= 100 else f"{value:.1f} s"
+    return "not known" if value is None else lasting(value)
 
 
 def _table_row(cells: Iterable[object]) -> str:

@@ -75,6 +75,14 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def lasting(seconds: float) -> str:
+    """Write how long something takes, as precisely as that helps people."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60) if seconds < 600 else (round(seconds / 60), 0)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
 def utc(moment: datetime) -> str:
     """Say when something was, to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

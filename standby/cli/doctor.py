@@ -401,7 +401,7 @@ async def _place(name: str, place: Place, known: str) -> Check:
     return Check("vault", name, True, f"{where} can be written")
 
 
-class NoServer(StandbyError):
+class BootstrapNeedsServer(StandbyError):
     def __init__(self, found: str, next_action: str) -> None:
         cause = f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}"
         super().__init__(cause, f"{next_action}, and run this again")
@@ -419,7 +419,7 @@ async def bootstrap(context: typer.Context, remove: Remove = False, yes: Yes = F
     orchestrator = load_orchestrator()
     health = await orchestrator.health()
     if not health.well:
-        raise NoServer(health.detail, health.next_action)
+        raise BootstrapNeedsServer(health.detail, health.next_action)
     if remove:
         ours = await orchestrator.removable(configuration)
         if ours and not yes:

@@ -22,6 +22,7 @@ from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport, facts
 from standby.recovery.loss import settle
+from standby.text import lasting
 from standby.vault.signing import OTHER_KEY, PUT_IT_BACK, signer_for
 from standby.vault.vault import open_vault
 
@@ -33,7 +34,7 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
     for phase in report.phases:
         failed = phase.outcome != "done"
         if verbose or failed:
-            yield Line(f"{phase.name}: {phase.outcome} ({phase.seconds:.1f} s)", 2, wrong=failed)
+            yield Line(f"{phase.name}: {phase.outcome} ({lasting(phase.seconds)})", 2, wrong=failed)
     for fact in facts(report):
         yield Line(f"{fact.label}: {fact.text}.", 2, wrong=fact.is_wrong)
     yield from problem_lines(report.reasons)

@@ -34,7 +34,7 @@ from standby.recovery.failover.report import CommitReport, FailoverReport, commi
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.loss import FENCE, settle
 from standby.recovery.witnesses import look
-from standby.text import some_of, utc
+from standby.text import lasting, some_of, utc
 
 _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO", "red")}
 
@@ -56,7 +56,7 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
     """Show how a failover ended, what each sink has, and what to do next."""
     if verbose:
         for phase in report.phases:
-            yield Line(f"{phase.name}: {phase.outcome} ({phase.seconds:.1f} s)", 2)
+            yield Line(f"{phase.name}: {phase.outcome} ({lasting(phase.seconds)})", 2)
     if report.restored is not None:
         restored = report.restored
         snapshot = f"snapshot {restored.snapshot_id} of {utc(restored.taken_at)}"

@@ -24,7 +24,7 @@ from standby.replication.report import Ended, Report, ReportItem, run_to_report,
 from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action
-from standby.text import totals
+from standby.text import lasting, totals
 from standby.vault.signing import signer_for
 
 
@@ -46,7 +46,7 @@ def _done_line(item: ReportItem) -> Line:
     if item.status is Status.SKIPPED:
         return Line(f"{named(item)}: was in sync.", 2, *MARKS[Action.SKIP])
     done = {Action.REPLACE: "replaced", Action.ADOPT: "its copy was under way"}.get(item.action, "copied")
-    return Line(f"{named(item)}: {done}, {item.seconds:.1f} s.", 2, *MARKS[item.action])
+    return Line(f"{named(item)}: {done}, {lasting(item.seconds)}.", 2, *MARKS[item.action])
 
 
 async def command(

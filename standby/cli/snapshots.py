@@ -36,7 +36,7 @@ from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, o
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.recovery.witnesses import look
 from standby.replication.items import GOOD, Status
-from standby.text import counted, some_of, totals, utc
+from standby.text import counted, lasting, some_of, totals, utc
 
 
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
@@ -145,7 +145,7 @@ def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[
     """Show what a restore did: whatever did not succeed by name, the rest as a count."""
     for item in report.items:
         if verbose and item.status in GOOD:
-            done = f"built, {item.seconds:.1f} s" if item.status is Status.SUCCEEDED else "was there"
+            done = f"built, {lasting(item.seconds)}" if item.status is Status.SUCCEEDED else "was there"
             yield Line(f"{named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
     yield from failure_lines(report.items, verbose=verbose)
     yield from problem_lines(report.problems)

@@ -15,7 +15,7 @@ from standby.replication.engine import Attempt
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import GOOD, Key, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
-from standby.text import totals
+from standby.text import lasting, totals
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Report(Document):
 
     @property
     def summary(self) -> str:
-        return f"Plan {self.plan}: {totals(self.totals)} in {self.seconds:.1f} s."
+        return f"Plan {self.plan}: {totals(self.totals)} in {lasting(self.seconds)}."
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,11 @@ def test_every_error_has_a_cause_and_something_to_do() -> None:
             assert re.search(r"\w{3}", said), f"{error.__name__}: what to do?"
 
 
+def test_the_name_of_an_error_is_that_of_one_only() -> None:
+    names = [error.__name__ for error in leaves()]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_every_metric_event_and_block_says_what_it_means() -> None:
     assert all(metric.description for metric in METRICS)
     assert all(every_event().values()), every_event()

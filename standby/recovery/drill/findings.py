@@ -20,7 +20,7 @@ from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.needs import Severity, check_models, models_of
 from standby.service.models import Analyzer
-from standby.text import some_of, utc
+from standby.text import lasting, some_of, utc
 
 MOST_REASONS = 20  # Analyzers whose failure is named one by one
 
@@ -82,7 +82,7 @@ class DrillReport(RunReport):
 
     @property
     def ending(self) -> str:
-        return f"passed in {self.seconds:.1f} s" if self.passed else f"did not pass, after {self.seconds:.1f} s"
+        return f"passed in {lasting(self.seconds)}" if self.passed else f"did not pass, after {lasting(self.seconds)}"
 
     @property
     def next_action(self) -> str:
@@ -106,9 +106,9 @@ def facts(report: DrillReport) -> Iterator[Fact]:
     if report.recovery_seconds is None:
         yield Fact("recovery", "not completed", is_wrong=True)
     else:
-        limit = "" if report.rto_seconds is None else f" the RTO of {report.rto_seconds:.0f} s"
+        limit = "" if report.rto_seconds is None else f" the RTO of {lasting(report.rto_seconds)}"
         kept = limit and f", {'within' if report.rto_met else 'longer than'}{limit}"
-        yield Fact("recovery", f"{report.recovery_seconds:.1f} s{kept}")
+        yield Fact("recovery", f"{lasting(report.recovery_seconds)}{kept}")
     yield Fact("clean-up", report.cleanup.outcome, is_wrong=not report.cleanup.proven)
     signed = f"signed with key {report.key_id}" if report.key_id else "not signed: vault.signing has no key"
     yield Fact("evidence", f"{report.evidence or 'not written'} ({signed})")
@@ -171,7 +171,7 @@ def _against_failover(plan: RecoveryPlan, manifest: DrillManifest, found: Findin
     if objective is not None and report.recovery_seconds is not None:
         allowed = objective.total_seconds()
         if report.recovery_seconds > allowed:
-            yield f"The recovery took {report.recovery_seconds:.1f} s, and the RTO is {allowed:.0f} s."
+            yield f"The recovery took {lasting(report.recovery_seconds)}, and the RTO is {lasting(allowed)}."
 
 
 async def inspect_analyzers(

@@ -15,6 +15,7 @@ from standby.recovery.context import RunReport
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.replication.items import Status, count
 from standby.replication.report import Report
+from standby.text import lasting
 
 Choice = Literal["home", "standby"]
 """Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
@@ -180,7 +181,7 @@ class FailbackReport(RunReport):
         about = f"plan {self.plan}, epoch {self.epoch}"
         match self.state:
             case "failed_back":
-                return f"{self.primary} serves again, and that is committed ({about}), after {self.seconds:.1f} s."
+                return f"{self.primary} serves again, and that is committed ({about}), after {lasting(self.seconds)}."
             case "at_home":
                 return f"{self.primary} serves already; there is nothing to fail back ({about})."
             case "refused" | "incomplete":

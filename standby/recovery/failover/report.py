@@ -17,7 +17,7 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import RunReport, Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
 from standby.recovery.readiness.wording import missing_words
-from standby.text import some_of
+from standby.text import lasting, some_of
 from standby.vault.replica import ReplicaState
 
 Mode = Literal["planned", "unplanned", "rollback"]
@@ -148,13 +148,13 @@ def times(report: FailoverReport) -> str:
     if detected := detection_words(report):
         parts.append(f"detected after {detected}")
     if report.approval_seconds is not None:
-        parts.append(f"approved after {_seconds(report.approval_seconds)}")
+        parts.append(f"approved after {lasting(report.approval_seconds)}")
     if report.recovery_seconds is not None:
-        parts.append(f"failed over in {_seconds(report.recovery_seconds)}")
+        parts.append(f"failed over in {lasting(report.recovery_seconds)}")
     if outage := outage_words(report):
         parts.append(f"serving again {outage}")
     if report.rto_at_least_seconds is not None and report.rto_objective_seconds is not None:
-        parts.append(f"{_kept(report)} the RTO of {_seconds(report.rto_objective_seconds)}")
+        parts.append(f"{_kept(report)} the RTO of {lasting(report.rto_objective_seconds)}")
     text = ", ".join(parts)
     return sentence(f"{text[:1].upper()}{text[1:]}") if parts else ""
 
@@ -171,8 +171,8 @@ def detection_words(report: FailoverReport) -> str:
     """Say how long it took from the beginning of the outage until the failover was decided; empty for an order."""
     least, most = report.detection_at_least_seconds, report.detection_seconds
     if most is None:
-        return "" if least is None else f"at least {_seconds(least)}"
-    return _seconds(most) if least is None else _range(least, most, "to")
+        return "" if least is None else f"at least {lasting(least)}"
+    return lasting(most) if least is None else _range(least, most, "to")
 
 
 def outage_words(report: FailoverReport) -> str:
@@ -181,8 +181,8 @@ def outage_words(report: FailoverReport) -> str:
     if report.unhealthy_since is None or least is None:
         return ""
     if most is None:
-        return f"at least {_seconds(least)} after the outage began (no healthy look before it is known)"
-    between = "" if _range(least, most, "and") == _seconds(most) else "between "
+        return f"at least {lasting(least)} after the outage began (no healthy look before it is known)"
+    between = "" if _range(least, most, "and") == lasting(most) else "between "
     return f"{between}{_range(least, most, 'and')} after the outage began"
 
 
@@ -232,14 +232,10 @@ def commit_summary(report: CommitReport) -> str:
     return " ".join(sentence(part) for part in parts if part)
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
-
-
 def _range(least: float, most: float, word: str) -> str:
     """Write a range that is never narrower than it is."""
     if most - least < 0.1:
-        return _seconds(most)
+        return lasting(most)
     if most < 10:
         return f"{math.floor(least * 10) / 10:.1f} {word} {math.ceil(most * 10) / 10:.1f} s"
     if most < 600:

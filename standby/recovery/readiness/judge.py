@@ -29,7 +29,7 @@ from standby.service.errors import (
     TokenUnavailable,
     Unreachable,
 )
-from standby.text import some_of
+from standby.text import lasting, some_of
 from standby.vault.replica import ReplicaState
 
 
@@ -371,7 +371,7 @@ def _forecast_reasons(rto: RtoForecast) -> Iterable[Reason]:
     if rto.met is False and rto.high is not None and rto.objective is not None:
         yield _reason(
             Bucket.RTO_AT_RISK,
-            f"A failover may take {rto.high:.0f} s, and the plan allows {rto.objective:.0f} s",
+            f"A failover may take {lasting(rto.high)}, and the plan allows {lasting(rto.objective)}",
             "Probe more often (failover.probe_every), or replicate more often so that less has to be restored; "
             "standby status shows how long each part takes",
         )

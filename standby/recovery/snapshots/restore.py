@@ -39,7 +39,7 @@ from standby.replication.steps import (
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
-from standby.text import some_of, totals
+from standby.text import lasting, some_of, totals
 from standby.vault.errors import VaultError
 
 
@@ -72,7 +72,7 @@ class RestoreReport(RunReport):
         usable = Counter(item.fidelity for item in self.items if item.status in GOOD)
         faithful = totals({fidelity: usable[fidelity] for fidelity in Fidelity}, none="")
         return (
-            f"Plan {self.plan} → {self.to}: {totals(self.totals)} in {self.seconds:.1f} s"
+            f"Plan {self.plan} → {self.to}: {totals(self.totals)} in {lasting(self.seconds)}"
             f"{f' ({faithful})' if faithful else ''}."
             f"{' Back in the active map: ' + ', '.join(self.added) + '.' if self.added else ''}"
         )

@@ -34,7 +34,7 @@ def test_passes_and_says_so(site: Workspace, cloud: Cloud) -> None:
     ran = site.run("drill", "invoices", "--to", "west")
     assert ran.status == 0, ran.out + ran.err
     assert "  analyzers: 5 of 5 could serve, 5 equivalent.\n" in ran.out
-    assert ", within the RTO of 900 s.\n" in ran.out
+    assert ", within the RTO of 15 min.\n" in ran.out
     assert "  clean-up: 5 of 5 deleted, proven complete.\n" in ran.out
     assert "signed with key " in ran.out
     assert ran.out.splitlines()[-1].startswith("✓ Drill ")

@@ -96,7 +96,7 @@ def test_says_what_was_proved() -> None:
     for told in (
         "Drill run1 of plan invoices, east → west: passed in 5.0 s.",
         "east is lost, and west serves for it",
-        "3.1 s, within the RTO of 900 s",
+        "3.1 s, within the RTO of 15 min",
         "2 of 2 could serve, 2 equivalent",
         "1 of 1 deleted, proven complete",
         "drill-invoice",
