@@ -74,12 +74,11 @@ class FailbackState:
 
 def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
     assignment = fence.assignments[primary]
-    if assignment.phase is Phase.SWITCHING:
-        if assignment.active == primary or assignment.target != primary:
-            raise FailoverUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
-        return FailbackState(primary, assignment.active, is_back=False, is_switching=True)
+    is_switching = assignment.phase is Phase.SWITCHING
+    if is_switching and (assignment.active == primary or assignment.target != primary):
+        raise FailoverUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
     if assignment.active != primary:
-        return FailbackState(primary, assignment.active, is_back=False, is_switching=False)
+        return FailbackState(primary, assignment.active, is_back=False, is_switching=is_switching)
     return FailbackState(primary, unfinished or assignment.previous, is_back=True, is_switching=False)
 
 
