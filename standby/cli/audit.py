@@ -8,7 +8,6 @@ import typer
 from standby.cli.options import PLANS
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
-from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line, words_of_line
 from standby.recovery.chain import AuditLine
@@ -56,21 +55,20 @@ def show_lines(check: AuditCheck, newest: int, *, verbose: bool = False) -> Iter
             yield Line(f"{line.action}: {facts}", 4)
 
 
-def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, JsonValue]:
+def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, object]:
     """Give what was found as JSON, with the newest lines where some are asked for."""
-    document: dict[str, JsonValue] = {
+    document = {
         "plan": plan,
         "log": check.where,
         "whole": not check.problems,
-        "problems": list(check.problems),
+        "problems": check.problems,
         "length": len(check.lines),
         "gaps": [line.sequence for line in check.gaps],
         "signed": sum(line.signature is not None for line in check.lines),
         "epoch": check.epoch,
         "newest_digest": check.lines[-1].digest if check.lines else None,
     }
-    lines = [line.model_dump(mode="json") for line in check.lines[-shown:]]
-    return document | {"lines": [*lines]} if shown else document
+    return document | {"lines": check.lines[-shown:]} if shown else document
 
 
 def _whole(check: AuditCheck, key_id: str) -> str:
@@ -127,8 +125,7 @@ async def command(
         output.result(Line(refused.words, mark="✗", style="red", wrong=True))
         output.result(Line(sentence(refused.next_action), 2, "→", wrong=True))
     shown = newest if asked == "show" else 0
-    plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
-    problems: list[JsonValue] = [] if refused is None else [refused.words]
-    key_id = signer.key_id if signer else None
+    plans = [check_document(name, check, shown) for name, check in checks.items()]
+    problems, key_id = [refused.words] if refused else [], signer.key_id if signer else None
     output.document({"whole": whole, "key_id": key_id, "problems": problems, "plans": plans})
     return Exit.DONE if whole else Exit.ERROR

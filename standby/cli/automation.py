@@ -69,8 +69,7 @@ async def command(
             automation = await read_automation(vault)
         where = vault.where(AUTOMATION_PATH)
     output.results(_lines(automation, configuration))
-    named = sorted(configuration.plans.items())
-    shown: JsonObject = {name: {"automatic": plan.failover.automatic} for name, plan in named}
+    shown = {name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())}
     output.document({**automation.model_dump(mode="json"), "where": where, "plans": shown})
     return Exit.DONE
 

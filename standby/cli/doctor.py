@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -188,7 +188,7 @@ async def command(
         workers = await asyncio.to_thread(_workers, configuration)
     checks = [check for found in [*resources, vault, records, prefect, *told] for check in found.result()] + workers
     output.results(_lines(checks))
-    output.document({"checks": [asdict(check) for check in checks]})
+    output.document({"checks": checks})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
 
 
@@ -430,5 +430,5 @@ async def bootstrap(context: typer.Context, remove: Remove = False, yes: Yes = F
         changes, nothing = await orchestrator.bootstrap(configuration), "Nothing to change: the server has everything."
     for change in changes or [nothing]:
         output.result(change)
-    output.document({"changes": list(changes)})
+    output.document({"changes": changes})
     return Exit.DONE

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import RESOURCES, PastLoss, PlanName, Primary, Reason, Via, with_home
+from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, resource_option, with_home
 from standby.cli.output import Line, Output, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
-from standby.document import JsonObject, JsonValue
+from standby.document import JsonObject
 from standby.errors import sentence
 from standby.fencing import read_fence
 from standby.orchestrator import run_flow
@@ -77,34 +77,26 @@ def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
         yield Line(f"{report.title}: {report.ending}, on {report.ended_at:%Y-%m-%d %H:%M} UTC.", 2)
 
 
-def evidence_document(check: EvidenceCheck) -> dict[str, JsonValue]:
+def evidence_document(check: EvidenceCheck) -> dict[str, object]:
     """Give what a verification found as JSON."""
     return {
         "where": check.where,
         "sha256": check.digest,
         "genuine": not check.problems,
         "signed_with": check.signed_with or None,
-        "problems": list(check.problems),
-        "notes": list(check.notes),
-        "report": check.evidence.report.model_dump(mode="json") if check.evidence else None,
+        "problems": check.problems,
+        "notes": check.notes,
+        "report": check.evidence.report if check.evidence else None,
     }
 
 
 async def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[
-        str, typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="Resource that is to serve.")
-    ] = "",
+    to: Annotated[str, resource_option("--to", "Resource that is to serve.")] = "",
     primary: Primary = "",
     scratch: Annotated[
-        str,
-        typer.Option(
-            "--scratch",
-            metavar="RESOURCE",
-            autocompletion=RESOURCES,
-            help="Run at this resource, which no plan uses, under the real ids.",
-        ),
+        str, resource_option("--scratch", "Run at this resource, which no plan uses, under the real ids.")
     ] = "",
     clean: Annotated[
         bool, typer.Option("--clean-up", help="Only remove what unfinished drills left, and check that it is gone.")

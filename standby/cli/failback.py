@@ -176,7 +176,7 @@ def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit
         output.result(f"Every primary of plan {plan} serves; there is nothing to compare.")
         output.document(None)
         return Exit.DONE
-    output.document(found.model_dump(mode="json"))
+    output.document(found)
     return Exit.DONE if found.is_settled else Exit.REFUSED
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, assert_never
 import typer
 
 from standby.cli.explain import GUARD_MARKS
-from standby.cli.options import RESOURCES, PastLoss, PlanName, Primary, Reason, Via, Yes
+from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes, resource_option
 from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
@@ -102,9 +102,7 @@ GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER}))
 async def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[
-        str, typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="The resource that is to serve.")
-    ],
+    to: Annotated[str, resource_option("--to", "The resource that is to serve.")],
     primary: Primary = "",
     planned: Annotated[
         bool | None,

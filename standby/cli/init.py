@@ -350,8 +350,8 @@ async def command(
     output.results(Line(sentence(problem), 2, "!", "yellow", wrong=True) for problem in wrong)
     output.result("Read it, then:")
     output.results(Line(step, 2) for step in steps)
-    made: JsonObject = {"resources": [each.to_json() for each in found], "plans": [each.to_json() for each in ready]}
-    output.document({"file": str(file), **made, "problems": [*problems], "next": [*steps]})
+    made = {"resources": [each.to_json() for each in found], "plans": [each.to_json() for each in ready]}
+    output.document({"file": file, **made, "problems": problems, "next": steps})
     return Exit.PARTIAL if wrong else Exit.DONE
 
 

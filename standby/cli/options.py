@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -38,15 +38,14 @@ Via = Annotated[
     typer.Option("--via", help="direct: run here, without Prefect; prefect: as a Prefect flow run."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
-Primary = Annotated[
-    str,
-    typer.Option(
-        "--primary",
-        metavar="RESOURCE",
-        autocompletion=RESOURCES,
-        help="Which primary, if the plan has several.",
-    ),
-]
+
+
+def resource_option(name: str, about: str) -> Any:
+    """Make an option whose value is a resource of the configuration."""
+    return typer.Option(name, metavar="RESOURCE", autocompletion=RESOURCES, help=about)
+
+
+Primary = Annotated[str, resource_option("--primary", "Which primary, if the plan has several.")]
 
 
 def _seconds(given: str | float) -> float:
@@ -66,10 +65,7 @@ Wait = Annotated[
 Analyzers = Annotated[
     list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated.")
 ]
-Targets = Annotated[
-    list[str] | None,
-    typer.Option("--target", metavar="RESOURCE", autocompletion=RESOURCES, help="Only this target; can be repeated."),
-]
+Targets = Annotated[list[str] | None, resource_option("--target", "Only this target; can be repeated.")]
 Existing = Annotated[
     OnExisting | None, typer.Option("--on-existing", help="What to do with older or different analyzers at a target.")
 ]

@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
@@ -194,12 +195,13 @@ class Output:
 
     def report(self, lines: Iterable[Line], document: BaseModel) -> None:
         self.results(lines)
-        self.document(document.model_dump(mode="json"))
+        self.document(document)
 
-    def document(self, document: JsonValue) -> None:
-        """Print the one JSON document, where one was asked for; the first is the one."""
+    def document(self, of: object) -> None:
+        """Print the one JSON document, where one was asked for, of values and models; the first is the one."""
         if self.json and not self._documented:
             self._documented = True
+            document: JsonValue = to_jsonable_python(of)
             if self._warnings and isinstance(document, dict):
                 known = document.get("warnings")
                 document = {**document, "warnings": [*(known if isinstance(known, list) else []), *self._warnings]}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from standby.cli.options import RESOURCES, Analyzers, PastLoss, PlanName, Reason, Via
+from standby.cli.options import Analyzers, PastLoss, PlanName, Reason, Via, resource_option
 from standby.cli.output import (
     Line,
     Output,
@@ -23,7 +23,7 @@ from standby.cli.output import (
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
-from standby.document import JsonObject, JsonValue
+from standby.document import JsonObject
 from standby.orchestrator import run_flow
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.durations import Durations, Part, forecast_restores
@@ -99,9 +99,7 @@ async def show(
     output.results([*loss_lines(finding), *entry_lines(plan, entries, problems=found is None)])
     if found is not None:
         output.results([*problem_lines(found.problems), Line(found.summary, wrong=not found.whole)])
-    verification = None if found is None else found.model_dump(mode="json")
-    listed: list[JsonValue] = [entry.model_dump(mode="json") for entry in entries]
-    output.document({"plan": plan, "snapshots": listed, "fence": finding.to_json(), "verification": verification})
+    output.document({"plan": plan, "snapshots": entries, "fence": finding.to_json(), "verification": found})
     problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
     return exit_of(complete=not (problems or finding.problem or finding.snapshots))
 
@@ -171,10 +169,7 @@ AsOf = Annotated[
 async def rebuild(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[
-        str,
-        typer.Option("--to", metavar="RESOURCE", autocompletion=RESOURCES, help="Resource at which they are rebuilt."),
-    ],
+    to: Annotated[str, resource_option("--to", "Resource at which they are rebuilt.")],
     as_of: AsOf = None,
     analyzer: Analyzers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,

@@ -13,7 +13,7 @@ from standby.cli.output import Line, Output, loss_lines, must_be_writable
 from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
-from standby.document import JsonObject, JsonValue, write_whole
+from standby.document import write_whole
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
@@ -121,12 +121,12 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         {
             "plan": plan,
             "fence": finding.to_json(),
-            "pairs": [readiness.model_dump(mode="json") for readiness in found],
-            "sinks": [view.model_dump(mode="json") for view in sinks],
-            "told": {name: each.model_dump(mode="json") for name, each in told.items()},
-            "concerns": [each.concern.model_dump(mode="json") for each in concerns],
-            "approvals": [each.model_dump(mode="json") for each in approvals],
-            "replica": None if replica is None else replica.model_dump(mode="json"),
+            "pairs": found,
+            "sinks": sinks,
+            "told": told,
+            "concerns": [each.concern for each in concerns],
+            "approvals": approvals,
+            "replica": replica,
         }
     )
     ready = (
@@ -191,13 +191,13 @@ async def report(
     if plan is not None:
         output.document({"file": str(html), **_document(found[0])})
     else:
-        errors: JsonObject = {name: {"cause": it.cause, "next_action": it.next_action} for name, it in unread.items()}
+        errors = {name: {"cause": it.cause, "next_action": it.next_action} for name, it in unread.items()}
         output.document({"file": str(html), "plans": [_document(each) for each in found], "unread": errors})
     return Exit.DONE
 
 
-def _document(of: PageContent) -> JsonObject:
-    pairs: list[JsonValue] = [{"home": it.primary, "target": it.target, "state": it.state.value} for it in of.readiness]
+def _document(of: PageContent) -> dict[str, object]:
+    pairs = [{"home": it.primary, "target": it.target, "state": it.state} for it in of.readiness]
     whole = of.audit is not None and not of.audit.problems
     return {"plan": of.plan.name, "pairs": pairs, "fence": of.finding.to_json(), "audit_whole": whole}
 

@@ -128,13 +128,13 @@ class Story:
     output: Output
     configuration: Configuration
 
-    async def play(self) -> JsonValue:
+    async def play(self) -> dict[str, object]:
         self.output.result(f"The Prefect UI is at {self.stage.ui} until the demo ends.")
         analyzers = len((await self._survey()).items) // 2
         runs = await self._replication(analyzers)
-        outage = await self._before_the_outage() | await self._outage() | await self._failback()
+        outage = {**await self._before_the_outage(), **await self._outage(), **await self._failback()}
         await self._end(analyzers)
-        return {"runs": [report.model_dump(mode="json") for report in runs], "outage": outage}
+        return {"runs": runs, "outage": outage}
 
     async def _replication(self, analyzers: int) -> list[Report]:
         copies = 2 * analyzers - BLOCKED
@@ -162,16 +162,16 @@ class Story:
         _must(fourth, succeeded=copies, blocked=BLOCKED)
         return [first, second, third, fourth]
 
-    async def _before_the_outage(self) -> dict[str, JsonValue]:
+    async def _before_the_outage(self) -> Mapping[str, BaseModel]:
         self._scene("6. While everything works: a signed snapshot, and a failover drill with temporary ids")
         taken = await self._flow(SnapshotTaken, "snapshot")
         self.output.results(taken_lines(taken))
         drilled = await self._flow(DrillReport, "drill", to="west")
         self.output.results(drill_lines(drilled))
         _expect(drilled.passed, "the drill did not pass")
-        return {"snapshot": taken.model_dump(mode="json"), "drill": drilled.model_dump(mode="json")}
+        return {"snapshot": taken, "drill": drilled}
 
-    async def _outage(self) -> dict[str, JsonValue]:
+    async def _outage(self) -> Mapping[str, BaseModel]:
         self._scene("7. At night the east fails, while nobody is at work")
         await self._set_outage("unavailable")
         active = await self._watch_until_switched()
@@ -184,9 +184,9 @@ class Story:
             self.output.result(f"The next hourly replication is refused: {error}")
         else:
             raise DemoFailed("a replication from the failed region was not refused")
-        return {"active": active.model_dump(mode="json")}
+        return {"active": active}
 
-    async def _failback(self) -> dict[str, JsonValue]:
+    async def _failback(self) -> Mapping[str, BaseModel]:
         self._scene(f"8. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
         committed = await self._flow(CommitReport, "commit")
         await self._edit("west", EDITED_AWAY, "Tip", "number", "Tip that was paid")
@@ -201,7 +201,7 @@ class Story:
         after = await self._replicate(Selection(targets=("west",)))
         _expect(after.complete and not after.totals[Status.SUCCEEDED], "something was left to copy after the failback")
         await self._show_audit()
-        return {"commit": committed.model_dump(mode="json"), "failback": back.model_dump(mode="json")}
+        return {"commit": committed, "failback": back}
 
     async def _end(self, analyzers: int) -> None:
         self._scene("Copies that the regions counted")
