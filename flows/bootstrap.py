@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from prefect import Flow, get_client
@@ -18,6 +19,7 @@ from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import construct_schedule
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 from prefect.flows import load_flow_from_entrypoint
@@ -39,6 +41,7 @@ log = logging.getLogger("standby.flows")
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"  # At the top of the repository, and in what is installed
 TAG = "standby"  # Tag of every deployment of Standby
+ENTRYPOINTS = ("standby.flows.", "flows/")  # What those of this and of earlier versions begin with
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
@@ -157,55 +160,51 @@ RECOVERY_POOL = "standby-recovery"
 DEPLOY_SECONDS = 180.0  # How long `prefect deploy` may take
 
 
-async def save_what_runs_need(configuration: Configuration) -> list[str]:
-    """Save blocks and concurrency limits; give a line for each that changed."""
-    return [change async for change in saving_what_runs_need(configuration)]
-
-
-async def saving_what_runs_need(configuration: Configuration) -> AsyncIterator[str]:
-    """Do so, and tell each change as soon as it is made."""
+async def save_what_runs_need(configuration: Configuration, changes: list[str] | None = None) -> list[str]:
+    """Save blocks and concurrency limits; give a line for each change, in `changes` as soon as it is made."""
+    changes = [] if changes is None else changes
     async for slug, outcome in saving_blocks(configuration):
-        yield f"block {slug} {outcome}"
+        changes.append(f"block {slug} {outcome}")
     async with get_client() as client:
         for target in sorted({target for plan in configuration.plans.values() for target in plan.targets}):
-            for name in await ensure_limits(client, [limit_name(target)]):
-                yield f"concurrency limit {name} created"
+            made = await ensure_limits(client, [limit_name(target)])
+            changes += [f"concurrency limit {name} created" for name in made]
+    return changes
 
 
-async def save_what_starts_runs(configuration: Configuration) -> list[str]:
-    """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
+async def save_what_starts_runs(configuration: Configuration, changes: list[str] | None = None) -> list[str]:
+    """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change, likewise."""
+    changes = [] if changes is None else changes
     wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
-    return [change async for change in saving_what_starts_runs(configuration, wanted)]
-
-
-async def saving_what_starts_runs(configuration: Configuration, wanted: dict[str, Any]) -> AsyncIterator[str]:
-    """Do so, and tell each change as soon as it is made."""
+    entries = wanted["deployments"]
     async with get_client() as client:
         for pool in (WORK_POOL, RECOVERY_POOL):
             if await _is_new_pool(client, pool):
-                yield f"work pool {pool} created"
-        entries = wanted["deployments"]
+                changes.append(f"work pool {pool} created")
         stale = [each for each in entries if getattr(await _read(client, each), "version", None) != each["version"]]
         failure = await _deploy({**wanted, "deployments": stale}) if stale else None
         saved = [(entry, there) for entry in entries if (there := await _read(client, entry))]
-        for entry, there in saved:
-            if entry in stale and there.version == entry["version"]:
-                yield f"deployment {full_name(entry)} saved"
+        changes += [
+            f"deployment {full_name(entry)} saved"
+            for entry, there in saved
+            if entry in stale and there.version == entry["version"]
+        ]
         if failure:
             raise failure
         async for entry in _saving_forms(client, configuration, saved):
             if entry not in stale:
-                yield f"form of {full_name(entry)} saved"
+                changes.append(f"form of {full_name(entry)} saved")
         async for change in _removing_schedules(client, saved):
-            yield change
+            changes.append(change)
         async for change in _retiring(client, wanted):
-            yield change
+            changes.append(change)
+    return changes
 
 
 async def pause_schedules() -> None:
     """Let nothing start by the clock: a demonstration, or a test, has a clock of its own."""
     async with get_client() as client:
-        for deployment in await client.read_deployments():
+        for deployment in await read_deployments(client):
             if deployment.schedules:
                 await client.pause_deployment(deployment.id)
 
@@ -275,15 +274,32 @@ async def _removing_schedules(client: PrefectClient, saved: Saved) -> AsyncItera
 
 async def _retiring(client: PrefectClient, wanted: dict[str, Any]) -> AsyncIterator[str]:
     """Delete the deployments that were made for plans which are no longer configured."""
-    names = {full_name(deployment) for deployment in wanted["deployments"]}
-    per_plan = {full_name(entry) for entry in wanted["deployments"] if _starts_by_itself(entry)}
-    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-    for deployment in await client.read_deployments(deployment_filter=ours):
-        flow = await client.read_flow(deployment.flow_id)
-        name = f"{flow.name}/{deployment.name}"
-        if name not in names and any(name.startswith(f"{base}-") for base in per_plan):
-            await client.delete_deployment(deployment.id)
+    names = {full_name(entry) for entry in wanted["deployments"]}
+    per_plan = tuple(f"{full_name(entry)}-" for entry in wanted["deployments"] if _starts_by_itself(entry))
+    for name, deployment in (await deployed_by_us(client, wanted)).items():
+        if name not in names and name.startswith(per_plan):
+            await client.delete_deployment(deployment)
             yield f"deployment {name} removed"
+
+
+async def deployed_by_us(client: PrefectClient, wanted: dict[str, Any]) -> dict[str, UUID]:
+    """Find by tag, entrypoint and name what was deployed of a `prefect.yaml`, for whichever plans; give their ids."""
+    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+    names = tuple(f"{full_name(entry)}-" for entry in wanted["deployments"])
+    found = {
+        f"{flow_of(each.entrypoint)}/{each.name}": each.id
+        for each in await read_deployments(client, deployment_filter=ours)
+        if (each.entrypoint or "").startswith(ENTRYPOINTS)
+    }
+    return {name: it for name, it in found.items() if f"{name}-".startswith(names)}
+
+
+async def read_deployments(client: PrefectClient, **filters: Any) -> list[DeploymentResponse]:
+    """Read all deployments that fit; Prefect gives 200 at a time."""
+    found: list[DeploymentResponse] = []
+    while page := await client.read_deployments(**filters, sort=DeploymentSort.NAME_ASC, offset=len(found)):
+        found += page
+    return found
 
 
 async def _deploy(wanted: dict[str, Any]) -> DeployFailed | None:

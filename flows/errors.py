@@ -23,8 +23,11 @@ class DeployFailed(StandbyError):
 class BootstrapUnfinished(StandbyError):
     def __init__(self, saved: Sequence[str], error: Exception) -> None:
         if not isinstance(error, StandbyError):
-            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-            error = StandbyError(f"Prefect did not save what it was given ({reason})", "Check that its server works")
+            # Never in its own words: Prefect's repeat what was sent, and that may be a key.
+            answer = getattr(error, "response", None)
+            asked = answer and f"{answer.request.method} {answer.request.url.path}: HTTP {answer.status_code}"
+            reason = f"Prefect did not save what it was given ({asked or type(error).__name__})"
+            error = StandbyError(reason, "Check that its server works; its log says more")
         done = f"Before that: {some_of(saved, most=6)}" if saved else "Nothing was saved"
         super().__init__(
             [*error.cause.split("\n"), done], f"{error.next_action}. Then run this again: it saves what is missing"

@@ -45,30 +45,29 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
     return [*made, *(each for plan in plans for each in _of_silence(plan, list(blocks.values())))]
 
 
-async def save_automations(wanted: list[AutomationCore]) -> list[str]:
-    """Create, change and remove automations that notify of failovers; give a line for each change.
+async def save_automations(wanted: list[AutomationCore], changes: list[str] | None = None) -> list[str]:
+    """Create, change and remove what tells people; give a line for each change, in `changes` as soon as it is made.
 
     One that was disabled by hand stays disabled.
     """
-    return [change async for change in saving_automations(wanted)]
-
-
-async def saving_automations(wanted: list[AutomationCore]) -> AsyncIterator[str]:
-    """Do so, and tell each change as soon as it is made."""
+    changes = [] if changes is None else changes
     async with get_client() as client:
         found = {automation.name: automation async for automation in read_automations(client)}
         for automation in wanted:
             there = found.pop(automation.name, None)
             if there is None:
                 await client.create_automation(automation)
-                yield f"automation {automation.name} created"
+                changes.append(f"automation {automation.name} created")
             elif any(getattr(there, field) != getattr(automation, field) for field in COMPARED):
-                kept = automation.model_copy(update={"enabled": there.enabled})
-                await client.update_automation(there.id, kept)
-                yield f"automation {automation.name} changed"
+                # Whole: Prefect's client leaves out what was never set, without which the server refuses a trigger.
+                kept = there.model_dump(mode="json", include={"name", "enabled", "tags"})
+                kept |= automation.model_dump(mode="json", include={*COMPARED})
+                await client.update_automation(there.id, AutomationCore.model_validate(kept))
+                changes.append(f"automation {automation.name} changed")
         for name, left in found.items():
             await client.delete_automation(left.id)
-            yield f"automation {name} removed"
+            changes.append(f"automation {name} removed")
+    return changes
 
 
 def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:

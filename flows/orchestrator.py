@@ -84,16 +84,15 @@ class Prefect:
         on_progress: Callable[[Progress], None],
         past_loss: str | None = None,
     ) -> Ended:
-        """Save what the plan needs on the server, run the flow here and give its report."""
-        force = [*selection.force, *([] if past_loss is None else [FENCE])]
-        parameters: dict[str, object] = {
+        asked = {
+            "plan": plan,
             "analyzers": list(selection.analyzers),
             "targets": list(selection.targets),
-            "force": force,
+            "force": [*selection.force, *([] if past_loss is None else [FENCE])],
+            "on_existing": selection.on_existing,
+            "reason": past_loss or "",
+            "apply": None if apply is None else str(apply),
         }
-        parameters |= {"on_existing": selection.on_existing, "reason": past_loss or ""}
-        parameters["apply"] = None if apply is None else str(apply)
-        asked = {**parameters, "plan": plan}
         report, interrupted = await _run_here(configuration.only(plan), "replicate", asked, on_progress)
         return Ended(cast(Report, report), interrupted)
 
@@ -120,7 +119,6 @@ class Prefect:
 
     @asynccontextmanager
     async def own_workers(self, folder: Path) -> AsyncIterator[None]:
-        """Run a worker of each work pool against the server that this process uses."""
         settings = _settings().to_environment_variables(exclude_unset=True)
         from standby.flows.bootstrap import RECOVERY_POOL, WORK_POOL
 
@@ -130,28 +128,23 @@ class Prefect:
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
-        """Save everything a configuration needs on a server; give a line for each thing that changed."""
         must_not_be_read_only("A bootstrap")
         await _must_be_there()
         from prefect.exceptions import PrefectException
 
         from standby.blocks import register_types
-        from standby.flows.bootstrap import saving_what_runs_need, saving_what_starts_runs, wanted_deployments
+        from standby.flows.bootstrap import save_what_runs_need, save_what_starts_runs, wanted_deployments
         from standby.flows.health import end_of_the_dead
-        from standby.flows.notifications import saving_automations, wanted_automations
+        from standby.flows.notifications import save_automations, wanted_automations
 
         # Whatever can be wrong is found before the first thing is saved.
-        wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
+        wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
         automations = [*await wanted_automations(configuration), end_of_the_dead()]
         saved: list[str] = []
         try:
-            for part in (
-                saving_what_runs_need(configuration),
-                saving_what_starts_runs(configuration, wanted),
-                saving_automations(automations),
-            ):
-                async for change in part:
-                    saved.append(change)
+            await save_what_runs_need(configuration, saved)
+            await save_what_starts_runs(configuration, saved)
+            await save_automations(automations, saved)
             await register_types()
         except (StandbyError, httpx.HTTPError, PrefectException, OSError) as error:
             raise BootstrapUnfinished(saved, error) from error
@@ -189,7 +182,6 @@ class Prefect:
             return Health(False, error.cause, error.next_action.removesuffix(OR_DIRECT))
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
-        """See whether workers run, and whether the watch of each plan still looks."""
         from standby.flows.health import inspect_pools, inspect_runs, inspect_watches
 
         try:

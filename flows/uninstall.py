@@ -7,18 +7,24 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from standby import blocks
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
-from standby.flows.bootstrap import OUTAGE, RECOVERY_POOL, TAG, WORK_POOL, full_name, wanted_deployments
+from standby.flows.bootstrap import (
+    OUTAGE,
+    RECOVERY_POOL,
+    WORK_POOL,
+    deployed_by_us,
+    read_deployments,
+    wanted_deployments,
+)
 from standby.flows.limits import limit_name
 from standby.flows.notifications import read_automations
 from standby.flows.recovery import variable_limit
@@ -59,11 +65,11 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
     for beginning in (None, OUTAGE):
         async for automation in read_automations(client, beginning):
             found[f"automation {automation.name}"] = partial(client.delete_automation, automation.id)
-    deployments = await _deployments(client, configuration)
+    deployments = await deployed_by_us(client, wanted_deployments(list(configuration.plans.values())[:1]))
     found |= {f"deployment {name}": partial(client.delete_deployment, it) for name, it in deployments.items()}
     for pool in (WORK_POOL, RECOVERY_POOL):
         in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
-        users = await client.read_deployments(work_pool_filter=in_pool)
+        users = await read_deployments(client, work_pool_filter=in_pool)
         there = await _there(client.read_work_pool(pool))
         if there is not None and {user.id for user in users} <= {*deployments.values()}:
             found[f"work pool {pool}"] = partial(client.delete_work_pool, pool)
@@ -85,17 +91,6 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
         if variable is not None and _is_active_map(variable.value):
             found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
     return found
-
-
-async def _deployments(client: PrefectClient, configuration: Configuration) -> dict[str, UUID]:
-    """Find our deployments by tag and name, each with its id: those of `prefect.yaml`, and theirs for one plan."""
-    plans = list(configuration.plans.values())[:1]
-    names = [full_name(entry) for entry in wanted_deployments(plans)["deployments"]]
-    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-    found = await client.read_deployments(deployment_filter=ours)
-    flows = {flow_id: (await client.read_flow(flow_id)).name for flow_id in {each.flow_id for each in found}}
-    named = {f"{flows[each.flow_id]}/{each.name}": each.id for each in found}
-    return {name: it for name, it in named.items() if any(f"{name}-".startswith(f"{each}-") for each in names)}
 
 
 async def _there(question: Awaitable[T]) -> T | None:

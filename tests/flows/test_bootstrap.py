@@ -117,9 +117,9 @@ async def test_a_bootstrap_that_fails_midway_names_what_it_saved(
     monkeypatch.setattr("standby.flows.bootstrap.QUICKLY", ("-c", "raise SystemExit('no room there')"))
     async with make_scene([], targets=("west",)) as scene:
         with pytest.raises(BootstrapUnfinished) as failed:
-            await Prefect().bootstrap(with_plans(scene.configuration, "one"))
+            await Prefect().bootstrap(with_plans(scene.configuration, "midway"))
     assert failed.value.cause.startswith("prefect deploy failed: no room there\nBefore that: ")
-    assert "block recovery-plan/one c" in failed.value.cause
+    assert "block recovery-plan/midway c" in failed.value.cause
     assert failed.value.next_action.endswith("Then run this again: it saves what is missing")
 
 

@@ -32,6 +32,7 @@ from standby.flows.events import (
     PlanEvent,
     emit_observation,
 )
+from standby.flows.health import end_of_the_dead
 from standby.flows.notifications import PREFIX, save_automations, wanted_automations
 from standby.flows.orchestrator import Prefect
 from standby.recovery.probe import Observation
@@ -93,6 +94,16 @@ async def test_automations_are_created_once_changed_when_needed_and_removed(make
         removed = await save_automations(await wanted_automations(scene.configuration))
     changed = [f"automation {name} changed" for name in (SILENCE, AGAIN)]
     assert sorted(removed) == sorted([*changed, *(f"automation {name} removed" for name in of_block)])
+
+
+async def test_the_words_of_every_automation_can_change(make_scene: Any, block: str) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        wanted = [*await wanted_automations(telling(scene.configuration, block)), end_of_the_dead()]
+        await save_automations([each.model_copy(update={"description": "of an earlier version"}) for each in wanted])
+        changed = await save_automations(wanted)
+        again = await save_automations(wanted)
+    assert changed == [f"automation {each.name} changed" for each in wanted]
+    assert again == []
 
 
 def with_probes(configuration: Configuration, period: timedelta) -> Any:
