@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
@@ -61,10 +62,11 @@ async def remove(configuration: Configuration, names: Collection[str]) -> None:
 
 
 async def _find(client: PrefectClient, configuration: Configuration) -> Removable:
-    found: Removable = {}
+    automations: dict[str, list[UUID]] = {}  # Prefect lets several have one name
     for beginning in (None, OUTAGE):
         async for automation in read_automations(client, beginning):
-            found[f"automation {automation.name}"] = partial(client.delete_automation, automation.id)
+            automations.setdefault(f"automation {automation.name}", []).append(automation.id)
+    found: Removable = {name: partial(_delete_automations, client, ids) for name, ids in automations.items()}
     deployments = await deployed_by_us(client, wanted_deployments(list(configuration.plans.values())[:1]))
     found |= {f"deployment {name}": partial(client.delete_deployment, it) for name, it in deployments.items()}
     for pool in (WORK_POOL, RECOVERY_POOL):
@@ -91,6 +93,11 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
         if variable is not None and _is_active_map(variable.value):
             found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
     return found
+
+
+async def _delete_automations(client: PrefectClient, ids: Collection[UUID]) -> None:
+    for each in ids:
+        await client.delete_automation(each)
 
 
 async def _there(question: Awaitable[T]) -> T | None:
