@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
-from contextlib import chdir
+from contextlib import AbstractContextManager, chdir, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,11 +78,19 @@ class Folder:
     def standby(self, arguments: list[str]) -> tuple[int, str]:
         """Run our command in this process, which spares it the start of one."""
         gone = dict.fromkeys(os.environ.keys() - self.environment.keys())
-        with chdir(self.path):
+        with chdir(self.path), self._prefect():
             ended = CliRunner().invoke(app, arguments, env={**gone, **self.environment})
         if ended.exception is not None and not isinstance(ended.exception, SystemExit):
             raise ended.exception
         return ended.exit_code, ended.output
+
+    def _prefect(self) -> AbstractContextManager[object]:
+        """Hide the Prefect server of other tests from a page that names none."""
+        settings = sys.modules.get("prefect.settings")
+        if settings is None or "PREFECT_API_URL" in self.environment:
+            return nullcontext()
+        hidden: AbstractContextManager[object] = settings.temporary_settings(restore_defaults={settings.PREFECT_API_URL})
+        return hidden
 
     def _shell(self, text: str) -> tuple[int, str]:
         """Run anything else in a shell; its folder and environment are those of the next command."""
