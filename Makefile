@@ -83,7 +83,7 @@ house: setup ## count files and lines, and name what is too large or named twice
 bench: setup ## compare runs with the ideal and with peers, and write benchmarks/RESULTS.md (five minutes)
 	$(BIN)/python -m benchmarks
 
-docs: setup ## build the site of the documentation into .site/html, strictly, and check that it agrees with the program
+docs: setup azurite ## build the site of the documentation into .site/html, strictly, and check that it agrees with the program
 	$(BIN)/python -m docs.site
 	$(BIN)/pytest tests/docs -q
 

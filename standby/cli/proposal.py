@@ -107,13 +107,13 @@ def propose(found: Sequence[Found], name: str = "") -> list[Proposal]:
     usable = [each for each in found if not each.left_out]
     by_size = sorted(usable, key=lambda each: (-len(each.own), bool(each.inventory)))
     plans: list[Proposal] = []
-    held: set[tuple[str, str]] = set()
+    held: set[tuple[str, str, str]] = set()
     for each in by_size:
-        # What means the same at a larger source is a copy of that.
-        own = frozenset(analyzer for analyzer, meaning in each.own.items() if (analyzer, meaning) not in held)
-        if own:
+        # What means the same at a larger source is a copy of that, unless data would have left its zone for it.
+        all_of_it = {(zone_of(each.region), analyzer, meaning) for analyzer, meaning in each.own.items()}
+        if own := frozenset(analyzer for _, analyzer, _ in all_of_it - held):
             plans.append(Proposal(each.name, each, own))
-            held |= each.own.items()
+            held |= all_of_it
     plans = plans or [Proposal(each.name, each, frozenset()) for each in by_size[:1]]
     sources = [plan.source for plan in plans]
     for plan in plans:

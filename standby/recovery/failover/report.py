@@ -163,7 +163,7 @@ def _kept(report: FailoverReport) -> str:
     if report.rto_met is not None:
         return "within" if report.rto_met else "beyond"
     if report.unhealthy_since is None:
-        return "and an order does not say when the outage began, so it is unknown whether that is within"
+        return "and when the outage began is not known, so it is unknown whether that is within"
     return "which may or may not be within"
 
 

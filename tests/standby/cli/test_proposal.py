@@ -74,6 +74,20 @@ def test_every_analyzer_is_in_the_plan_of_its_source(seen: list[Found]) -> None:
         assert not missed or "not in this plan" in said
 
 
+def test_resources_in_two_data_zones_with_the_same_analyzers_are_both_protected() -> None:
+    same = {"invoice": "one", "receipt": "one"}
+    seen = [
+        found(name, region, analyzers, {"gpt-4.1": "chat"}, "")
+        for name, region, analyzers in (
+            ("eu1", "westeurope", same),
+            ("eu2", "swedencentral", {}),
+            ("us1", "eastus", same),
+            ("us2", "westus", same),
+        )
+    ]
+    assert [plan.resources for plan in propose(seen)] == [["eu1", "eu2"], ["us1", "us2"]]
+
+
 def test_nobody_has_to_read_thousands_of_names() -> None:
     numbered = [{f"{letter}{number}": letter for number in range(3000)} for letter in "xy"]
     seen = [found(name, "eastus", own, {}, "") for name, own in zip("ac", numbered, strict=True)]

@@ -93,7 +93,7 @@ async def test_an_operators_order_is_no_detection() -> None:
     assert (report.unhealthy_since, report.detection_seconds, report.detection_at_least_seconds) == (None, None, None)
     assert (report.rto_at_least_seconds, report.rto_seconds, report.rto_met) == (30, None, None)
     assert times(report) == (
-        "Failed over in 30.0 s, and an order does not say when the outage began, so it is unknown whether that is "
+        "Failed over in 30.0 s, and when the outage began is not known, so it is unknown whether that is "
         "within the RTO of 10 min."
     )
     measured = await timed.durations()
