@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -84,6 +85,12 @@ async def test_pages_fit_their_width_load_nothing_from_elsewhere_and_are_usable_
         found = await Axe().run(page, options={"resultTypes": ["violations"], **RULES[viewport, scheme]})
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
     assert [url for url in asked if not url.startswith((site, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+async def test_the_page_for_the_night_is_one_printed_page(site: str, page: Page, paper: str) -> None:
+    await page.goto(f"{site}/runbook.html")
+    assert len(re.findall(rb"/Type\s*/Page\b", await page.pdf(format=paper))) == 1
 
 
 async def test_the_search_finds_a_page(site: str, page: Page) -> None:

@@ -89,8 +89,9 @@ class Folder:
         settings = sys.modules.get("prefect.settings")
         if settings is None or "PREFECT_API_URL" in self.environment:
             return nullcontext()
-        hidden: AbstractContextManager[object] = settings.temporary_settings(restore_defaults={settings.PREFECT_API_URL})
-        return hidden
+        no_server = settings.temporary_settings(restore_defaults={settings.PREFECT_API_URL})
+        assert isinstance(no_server, AbstractContextManager)
+        return no_server
 
     def _shell(self, text: str) -> tuple[int, str]:
         """Run anything else in a shell; its folder and environment are those of the next command."""
