@@ -50,10 +50,7 @@ class FileUnwritable(StandbyError):
 class NothingFound(StandbyError):
     def __init__(self, problems: Sequence[str]) -> None:
         cause = [f"No resource of kind {KIND} was found that can be used, so nothing was written", *problems]
-        super().__init__(
-            cause,
-            "Correct that; az login signs in. Where Azure cannot be asked, name resources: standby init --resource NAME",
-        )
+        super().__init__(cause, "Correct that (az login signs in), or name resources: standby init --resource NAME")
 
 
 class NotValid(StandbyError):
