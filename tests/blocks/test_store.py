@@ -41,14 +41,19 @@ OURS = [
 ]
 
 
+async def delete_blocks() -> None:
+    async with get_client() as client:
+        found = {block.id: block.block_type.slug for block in await client.read_block_documents() if block.block_type}
+        for document in sorted((id for id in found if found[id] in OURS), key=lambda id: -OURS.index(found[id])):
+            await client.delete_block_document(document)
+
+
 @pytest.fixture(autouse=True)
 async def no_blocks(prefect_server: Any) -> AsyncIterator[None]:
-    """Leave no block behind: other tests share the server."""
+    """Begin without blocks and leave none behind: other tests share the server, in any order."""
+    await delete_blocks()
     yield
-    async with get_client() as client:
-        for slug in reversed(OURS):
-            for document in await client.read_block_documents_by_type(slug):
-                await client.delete_block_document(document.id)
+    await delete_blocks()
 
 
 def changed(configuration: Configuration, section: str, name: str, **update: object) -> Configuration:

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -88,7 +89,7 @@ def test_it_announces_its_url_passes_an_alert_on_and_ends_when_interrupted(
 def test_asked_for_json_the_announcement_is_the_document(guarded: Workspace) -> None:
     process = guarded.start("gateway", "--port", "0", "--json")
     assert process.stdout is not None
-    announced = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+    announced = json.loads("".join(takewhile(lambda line: line != "}\n", process.stdout)) + "}")
     process.send_signal(signal.SIGTERM)
     ran = guarded.ended(process)
 
