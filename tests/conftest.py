@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from standby.emulator.serve import Emulator, running
 from tests import leftovers
 from tests.storage.azurite import Azurite, running_azurite
 
+ROOT = Path(__file__).parents[1]
 DEPLOYMENTS = [
     {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},
     {"name": "text-embedding-3-large", "model": "text-embedding-3-large", "version": "1"},
@@ -146,6 +150,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, authority_file: Pat
             database=Path(url.partition("///")[2]),
             home=home,
         )
+
+
+@pytest.fixture(scope="session")
+def built_site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The site of the documentation, built strictly as `make docs` does it: once, also for several workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "site-of-the-documentation"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.with_suffix(".built").exists():
+            command = [sys.executable, "-m", "docs.site", str(folder)]
+            built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+            assert built.returncode == 0, built.stdout + built.stderr
+            folder.with_suffix(".built").touch()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Page
 
 from tests.browser.conftest import SCREENSHOTS
 
-ROOT = Path(__file__).parents[2]
 KINDS = {
     "start": "index.html",
     "tutorial": "tutorial/index.html",
@@ -45,19 +41,10 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing: what was asked for is seen in the browser."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does it."""
-    folder = tmp_path_factory.mktemp("site")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "docs.site", str(folder), cwd=ROOT)
-    assert await process.wait() == 0
-    return folder / "html"
-
-
 @pytest.fixture(scope="module")
-def site(built: Path) -> Iterator[str]:
+def site(built_site: Path) -> Iterator[str]:
     """The URL of the site, which a server of this machine gives as it is."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(built))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(built_site / "html"))) as server:
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

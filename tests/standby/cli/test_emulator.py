@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
 from standby.emulator.serve import bound, port_of
+from tests.docs.folder import Folder, bare_environment, free_ports
+from tests.docs.pages import Command
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Workspace
@@ -95,3 +100,18 @@ def test_a_port_that_is_taken_is_named_and_another_can_be_chosen(workspace: Work
     assert "--port" in refused.document["error"]["next_action"]
     assert announced["control"] == f"http://127.0.0.1:{taken - 10}"
     assert announced["resources"]["east"]["endpoint"] == f"http://127.0.0.1:{taken - 9}"
+
+
+def test_the_commands_that_the_example_names_next_end_as_they_should(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "example"
+    first = free_ports()
+    written = workspace.run("emulator", "--example", "--folder", str(folder), "--port", str(first), "--json")
+    serve, load, *then = (command.partition("  #")[0] for command in written.document["next"])
+    there = Folder(folder, bare_environment(tmp_path, Path(os.environ["SSL_CERT_FILE"])), first)
+    try:
+        there.run(Command(serve, serves=True))
+        there.run(Command(load))
+        ended = [there.standby(shlex.split(command)[1:])[0] for command in then]
+    finally:
+        there.close()
+    assert ended == [0, 2, 0, 0]
