@@ -186,4 +186,5 @@ def fits(model: type[BaseModel], document: dict[str, object]) -> bool:
     """Say whether a document is as the schema says, with the keys that it promises, and no other."""
     schema: Any = schemas()[model.__name__]
     properties = schema.get("properties") or schema["$defs"][model.__name__]["properties"]
-    return document.keys() <= properties.keys() and Draft202012Validator(schema).is_valid(document)
+    is_valid: bool = Draft202012Validator(schema).is_valid(document)
+    return is_valid and document.keys() <= properties.keys()
