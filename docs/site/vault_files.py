@@ -12,7 +12,7 @@ from standby.recovery.activation.sinks import ActiveMaps
 from standby.recovery.chain import AuditHead, AuditLine
 from standby.recovery.concerns import Concerns
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.evaluate import Approvals
+from standby.recovery.decision.input import Approvals
 from standby.recovery.decision.record import DecisionRecord
 from standby.recovery.drill.cleanup import OpenDrills
 from standby.recovery.drill.evidence import Evidence

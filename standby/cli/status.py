@@ -19,8 +19,7 @@ from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.concerns import Concerns, Kind
 from standby.recovery.context import open_recovery
-from standby.recovery.decision.evaluate import waiting_approvals
-from standby.recovery.decision.input import Approval
+from standby.recovery.decision.input import Approval, waiting_approvals
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import PageContent, gather_content, render_page

@@ -9,7 +9,6 @@ from standby.clock import Clock
 from standby.concurrency import all_of
 from standby.config.plan import FailoverPolicy
 from standby.document import JsonValue
-from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.audit import AuditAction, record_action
@@ -21,6 +20,7 @@ from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
     RULES,
     Approval,
+    Approvals,
     Candidate,
     CopyAge,
     Decision,
@@ -31,13 +31,13 @@ from standby.recovery.decision.input import (
     GuardOutcome,
     Outcome,
     Restorable,
+    waiting_approvals,
 )
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import Rebuilding, assess, what_can_be_rebuilt
 from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.service.errors import ServiceError
-from standby.vault.documents import Remembered
 
 PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
 
@@ -64,19 +64,6 @@ def _unusable(readiness: Readiness) -> set[str]:
     return {name for reason in reasons for name in reason.analyzers}
 
 
-class ApprovalsUnreadable(StandbyError):
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}, with the approvals of failovers, cannot be read: {reason}", f"Remove {where}")
-
-
-class Approvals(Remembered):
-    """Who has approved a failover of a plan that has not begun."""
-
-    place = "recovery/{plan}/approvals.json"
-
-    approvals: tuple[Approval, ...] = ()
-
-
 async def approvals_of(context: RecoveryContext, request: FailoverRequest, epoch: int) -> tuple[Approval, ...]:
     """Give who approves a failover, each person once: who did so before, and whoever orders it now."""
     if context.plan.failover.approvals == 1:
@@ -84,15 +71,6 @@ async def approvals_of(context: RecoveryContext, request: FailoverRequest, epoch
     own = [_approval(context, request, epoch, context.actor)] if request.requested_by == "operator" else []
     known = [*await waiting_approvals(context, epoch), *(each for each in own if each.person)]
     return tuple({each.person: each for each in reversed(known) if each.is_of(request)}.values())[::-1]
-
-
-async def waiting_approvals(context: RecoveryContext, epoch: int) -> tuple[Approval, ...]:
-    """Give the approvals that count now, of whatever failover, and wait for another person's."""
-    if context.plan.failover.approvals == 1:
-        return ()
-    now = context.clock.now()
-    stored = await Approvals.read(context.vault, context.plan.name, ApprovalsUnreadable)
-    return tuple(each for each in stored.approvals if each.counts(epoch, now))
 
 
 async def approve(

@@ -13,10 +13,13 @@ from pydantic import AwareDatetime, Field
 
 from standby.config.plan import FailoverPolicy
 from standby.document import Document
+from standby.errors import StandbyError
 from standby.fencing import Assignment
+from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.automation import Automation
 from standby.recovery.probe import Observation
 from standby.recovery.snapshots.fidelity import Fidelity
+from standby.vault.documents import Remembered
 
 
 class Guard(StrEnum):
@@ -192,6 +195,28 @@ class Approval(Document):
         forced = "".join(f" --force {guard}" for guard in self.forced)
         planned = "planned" if self.planned else "unplanned"
         return f"standby failover {plan} --primary {self.primary} --to {self.to} --{planned}{forced}"
+
+
+class ApprovalsUnreadable(StandbyError):
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}, with the approvals of failovers, cannot be read: {reason}", f"Remove {where}")
+
+
+class Approvals(Remembered):
+    """Who has approved a failover of a plan that has not begun."""
+
+    place = "recovery/{plan}/approvals.json"
+
+    approvals: tuple[Approval, ...] = ()
+
+
+async def waiting_approvals(context: RecoveryContext, epoch: int) -> tuple[Approval, ...]:
+    """Give the approvals that count now, of whatever failover, and wait for another person's."""
+    if context.plan.failover.approvals == 1:
+        return ()
+    now = context.clock.now()
+    stored = await Approvals.read(context.vault, context.plan.name, ApprovalsUnreadable)
+    return tuple(each for each in stored.approvals if each.counts(epoch, now))
 
 
 class DecisionInput(Document):
