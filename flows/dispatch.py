@@ -204,7 +204,7 @@ class SentChunk:
         client = self._dispatch.client
         if step is NextStep.SEND_AGAIN:
             # If it is still alive, it sees this state and stops.
-            message = "It gave no sign of life. The run that sent it sends its chunk again."
+            message = "It gave no heartbeat. The run that sent it sends its chunk again."
             await client.set_flow_run_state(sent.id, Crashed(message=message), force=True)
         elif step is NextStep.GIVE_UP:
             start = "Start one with prefect worker start --pool standby, then run again."
@@ -222,7 +222,7 @@ class SentChunk:
             try:
                 look = await self._look(flow_run_id)
             except httpx.HTTPError:
-                # While the server is away no sign of life can arrive either.
+                # While the server is away no heartbeat can arrive either.
                 since = time.monotonic()
                 if since - seen >= UNSEEN_AFTER:
                     return NextStep.GIVE_UP

@@ -214,14 +214,14 @@ def end_of_the_dead(within: timedelta = timedelta(seconds=MISSED * BEAT)) -> Aut
     """Give the automation that Prefect leaves to those who run its server: what stopped beating crashed.
 
     Args:
-        within: how long there may be no sign of life of a run that waits to start, runs or is being cancelled.
+        within: how long there may be no heartbeat of a run that waits to start, runs or is being cancelled.
     """
     alive = ("heartbeat", "Pending", "Running", "Cancelling")
     flow = {"prefect.resource.role": "flow", "prefect.resource.name": BEATING}
     tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
     return AutomationCore(
         name=STOPPED,
-        description="A run of Standby sent no sign of life, so its worker counts as lost. Later runs can start.",
+        description="A run of Standby sent no heartbeat, so its worker counts as lost. Later runs can start.",
         trigger=EventTrigger(
             after={f"prefect.flow-run.{each}" for each in alive},
             # Any end has a name of its own.

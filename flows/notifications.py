@@ -119,7 +119,7 @@ def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
     )
     yield notify(
         "protection",
-        "Something that lessens the protection of a plan began, became worse, goes on or is over.",
+        "A concern about the protection of a plan began, became worse, continues or ended.",
         EventTrigger(expect={events.PROTECTION_CHANGED}, match=of_plans),
         "{{ event.payload.severity }}, plan {{ event.resource.name }}: {{ event.payload.headline }}",
         "{{ event.payload.summary }}\n{{ event.payload.link }}",
@@ -174,7 +174,7 @@ def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[Automa
 TEST_SECONDS = 20.0  # How long a block may take to send one message
 TEST = (
     "Test of Standby's notifications",
-    "Standby can reach you here. Nothing is wrong, and you need not do anything. Sent by standby doctor --notify.",
+    "Standby can reach you here. Nothing is wrong; you do not need to act. Sent by standby doctor --notify.",
 )
 
 

@@ -63,7 +63,7 @@ class Approval(RunInput):
     """The form that somebody fills in."""
 
     approve: bool = Field(description="Fail over. Everything is checked once more before anything is done.")
-    to: str = Field("", description="Another target than the one that is proposed.")
+    to: str = Field("", description="Another target instead of the proposed one.")
     comment: str = Field("", description="Why; it goes into the audit log.")
     by: str = Field("", description="Your name; needed where the plan asks for two persons.")
 

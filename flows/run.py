@@ -54,7 +54,7 @@ def hand_over(report: BaseModel) -> None:
         listener.report = report
 
 
-DEAD = "It sent no sign of life, so its worker counts as lost."
+DEAD = "It sent no heartbeat, so its worker counts as lost."
 """The message of the state that Prefect gives a run without beats. A run that reads it lives, and goes on."""
 
 

@@ -69,7 +69,7 @@ class Events:
             reason = error.cause
         except OSError as error:
             reason = f"the vault cannot be read ({type(error).__name__})"
-        self.problems[f"It is not known which resource serves, so each counts as serving: {reason}"] = None
+        self.problems[f"It is unknown which resource serves, so each counts as serving: {reason}"] = None
         return None
 
 

@@ -24,7 +24,7 @@ def from_home(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"begins with {path.parts[0]}, and nobody of that name has a home folder here") from None
+        raise ValueError(f"begins with {path.parts[0]}, but no user of that name has a home folder here") from None
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -133,7 +133,7 @@ def oddity(value: JsonValue) -> str:
     except UnicodeEncodeError:
         return "has text that is not Unicode"
     except ValueError:
-        return "has a number that is none, or too large"
+        return "has a number that is not valid or too large"
     return ""
 
 

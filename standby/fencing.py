@@ -33,7 +33,7 @@ class Fenced(GuardRefused):
 
     def __init__(self, plan: str, source: str, target: str, active: str, epoch: int, phase: Phase) -> None:
         news = f"has failed over to {active} (epoch {epoch})"
-        action = f"To let {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
+        action = f"To make {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
         if phase is Phase.SWITCHING:
             news = f"is failing over to {active} (epoch {epoch}), and that has not ended"
             action = f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it"
@@ -250,16 +250,16 @@ class ActiveElsewhere(GuardRefused):
     """Another plan lets another resource serve, and what was asked for would contradict that."""
 
     def __init__(self, plan: str, what: str, other: ElsewhereActive, way_out: str = "") -> None:
-        known = f"where plan {other.plan} is not configured any more, add it again for that"
+        known = f"where plan {other.plan} is not in the configuration, add it again first"
         super().__init__(f"Plan {plan} {what}, since {other}", f"{way_out or other.way_out} ({known})")
         self.other = other
 
 
 class OtherFenceUnknown(GuardRefused):
-    """It is not known what serves for another plan, which may protect the same analyzers."""
+    """It is unknown what serves for another plan, which may protect the same analyzers."""
 
     def __init__(self, plan: str, what: str, other: UnknownFence) -> None:
-        cause = f"Plan {plan} {what}, since it is not known what serves for plan {other.plan}: {other.reason}"
+        cause = f"Plan {plan} {what}, since it is unknown what serves for plan {other.plan}: {other.reason}"
         super().__init__(cause, f"Restore {other.where} as it was; standby audit verify shows the last epoch")
 
 
@@ -303,14 +303,14 @@ class OtherPlans:
 
         Args:
             scope: what the plan that asks has of the primary.
-            forced: go on where the primary itself is to serve, or where it is not known what other plans say.
+            forced: go on where the primary itself is to serve, or where it is unknown what other plans say.
         """
-        what = f"does not let {resource} serve for {primary}"
+        what = f"does not make {resource} serve for {primary}"
         for other in () if forced and resource == primary else self.of(primary):
             if other.resource != resource and (both := scope.shared_with(other.scope)):
                 more = f" and {len(both) - 1} more" if len(both) > 1 else ""
                 what = f"{what}, which has {both[0]}{more} in common with plan {other.plan}"
-                alone = f"{other.way_out}; to let both serve again one after the other, begin with --force shared"
+                alone = f"{other.way_out}; to fail both back one after the other, begin with --force shared"
                 either = alone if resource == primary else other.or_follow(self.plan)
                 raise ActiveElsewhere(self.plan, what, other, either if other.is_settled else "")
         if self.unknown and not forced:

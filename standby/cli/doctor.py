@@ -64,7 +64,9 @@ async def diagnose(
     if client.resource.api_version == PREVIEW_2025:
         detail = f"api_version {PREVIEW_2025} was due to be retired on {PREVIEW_2025_RETIRES}"
         lasting = " or ".join(LASTING)
-        action = f"Set api_version: {lasting} for {name} and for what it copies from or to, then copy again"
+        action = (
+            f"Set api_version: {lasting} for {name} and for each resource that it copies from or to, then copy again"
+        )
         yield Check(name, "api_version", True, detail, action, warns=True)
     answers = Check(name, "connection", True, f"{client.resource.endpoint} answers")
     try:
@@ -392,7 +394,7 @@ async def _place(name: str, place: Place, known: str) -> Check:
                 return Check("vault", name, None, f"{where} can be read; whether it can be written was not tried")
             await storage.write(WRITTEN, written)
             if await storage.read(WRITTEN) != written:
-                raise VaultUnavailable(where, "read", "what was just written cannot be read back")
+                raise VaultUnavailable(where, "read", "a file that was just written cannot be read back")
     except VaultError as error:
         return _failed("vault", name, error)
     except TimeoutError:

@@ -26,7 +26,7 @@ from standby.text import lasting
 from standby.vault.signing import OTHER_KEY, PUT_IT_BACK, signer_for
 from standby.vault.vault import open_vault
 
-OF_A_DRILL = "drill, nothing is switched: "
+OF_A_DRILL = "drill, no real failover: "
 
 
 def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]:

@@ -38,7 +38,7 @@ def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iter
     yield from untrained_lines(report)
     if report.unforced:
         names, first = some_of(report.unforced, MOST_NAMED), report.unforced[0]
-        yield Line(f"trained at {report.primary}, and not as it was at {report.standby}: {names}", wrong=True)
+        yield Line(f"trained at {report.primary}, but not at {report.standby}: {names}", wrong=True)
         choice = f"Keep it with --keep {first}=primary, or replace it with --keep {first}=standby --force {first}."
         yield Line(choice, wrong=True)
     if first := next((name for name in report.undecided if name not in report.unforced), ""):
@@ -89,7 +89,7 @@ Forced = Annotated[
         "--force",
         metavar="ID",
         help="Replace this trained analyzer at the primary by an untrained one; the trained one is kept under another "
-        f"id. The value {SHARED} continues although another plan also has the standby serve. With --reason, the value "
+        f"id. The value {SHARED} continues although the standby also serves in another plan. With --reason, the value "
         "fence continues after the loss of the fence or the audit log.",
     ),
 ]
@@ -163,7 +163,7 @@ async def _confirm(
     """Say what serves, and ask; the comparison too, where it is not seen already."""
     plan, fence = recovery.plan, await read_fence(recovery.vault, recovery.plan)
     chosen = found.primary if found is not None else choose_primary(plan, fence, named=primary)
-    question = f"{chosen} serves. Complete what an earlier failback of plan {plan.name} may have left undone?"
+    question = f"{chosen} serves. Complete an earlier failback of plan {plan.name}?"
     if found is not None:
         question = f"Fail plan {plan.name} back from {found.standby} to {found.primary}?"
     present = Line(sentence(present_words(fence, chosen)))

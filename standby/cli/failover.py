@@ -223,8 +223,8 @@ async def _lost_lines(recovery: RecoveryContext, request: FailoverRequest) -> li
         return [Line(unknown, 2, "?", "yellow")]
     names = [item.name for item in found.items if item.divergence in LEFT_BEHIND] if found is not None else []
     if not names:
-        return [Line(f"Nothing was edited at {there} that {back} lacks.", 2)]
-    lost = f"A rollback copies nothing: only {there} has what was edited there, {some_of(names, 10)}."
+        return [Line(f"{back} has every edit that was made at {there}.", 2)]
+    lost = f"A rollback copies nothing. These edits exist only at {there}: {some_of(names, 10)}."
     along = f"To keep it, run standby failback {recovery.plan.name} instead."
     return [Line(lost, 2, "!", "red"), Line(along, 2, "→")]
 

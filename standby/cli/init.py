@@ -55,8 +55,8 @@ class NothingFound(StandbyError):
 
 class NotValid(StandbyError):
     def __init__(self, problems: Sequence[str]) -> None:
-        cause = ["What was found makes no valid configuration, so nothing was written", *problems]
-        super().__init__(cause, "Leave out the resource that it is about by naming the others with --resource")
+        cause = ["The resources that were found make no valid configuration, so nothing was written", *problems]
+        super().__init__(cause, "Leave that resource out: name the others with --resource")
 
 
 @dataclass
@@ -77,10 +77,10 @@ class Discovery:
             if not subscriptions and not (ids and ids == [*named]):
                 subscriptions = [each.id for each in await self.arm.list_subscriptions()]
         except ServiceError as error:
-            self.problems.append(f"Azure did not say which subscriptions there are: {cause_of(error)}")
+            self.problems.append(f"Azure did not list the subscriptions: {cause_of(error)}")
         places = dict.fromkeys([*subscriptions, *ids])
         if not places and not self.problems:
-            problem = "The identity can see no subscription. Give it the role Reader on those that it is to see"
+            problem = "The identity can read no subscription. Give it the role Reader on your subscriptions"
             self.problems.append(problem)
         lists = await do_for_each(places, self._listed, AT_ONCE)
         self.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
@@ -91,7 +91,7 @@ class Discovery:
             found = [await self.arm.find_account(place)] if by_id else await self.arm.list_accounts(place)
         except ServiceError as error:
             why = str(error) if isinstance(error, NotAuthorized) and error.status else cause_of(error)
-            self.problems.append(f"What is in {place} is unknown: {why}")
+            self.problems.append(f"The content of {place} is unknown: {why}")
             return ()
         self.signed_in = True
         return found
@@ -140,7 +140,7 @@ def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: 
     if not account.subdomain:
         group, there = account.id.split("/")[4] if re.match(RESOURCE_ID, account.id) else "GROUP", account.name
         more = f"az cognitiveservices account update -g {group} -n {there} --custom-domain {there}"
-        left_out = f"it has no custom subdomain, without which it takes no copies. Give it one: {more}"
+        left_out = f"it has no custom subdomain, so it cannot receive copies. Give it one: {more}"
     else:
         try:
             Resource.model_validate({"name": name, **settings})
@@ -159,7 +159,7 @@ def from_name(wanted: str, name: str, *, by_key: bool) -> Found:
         "resource_id": wanted if re.match(RESOURCE_ID, wanted) else f"{prefix}_ID}}",
         "credentials": access(name, by_key=by_key),
     }
-    return Found(name, settings, notes=("(!) Azure was not asked about it: correct what is wrong here",))
+    return Found(name, settings, notes=("(!) this was not read from Azure: check it",))
 
 
 def access(name: str, *, by_key: bool) -> JsonObject:
@@ -207,7 +207,7 @@ async def gather(
     output: Output, arm_endpoint: str, subscriptions: Sequence[str], named: list[str], credentials: str | None
 ) -> tuple[list[Found], list[str]]:
     """Find the resources and read them; give what could not be found out, too."""
-    output.say("Asking Azure which resources there are.")
+    output.say("Reading the list of resources from Azure.")
     async with open_arm(arm_endpoint, PATIENCE) as arm:
         discovery = Discovery(arm)
         await discovery.look(subscriptions, named)
@@ -337,7 +337,7 @@ async def command(
     text = configuration_text(found, plans, problems, schema_file.name, f"{SystemClock().now():%Y-%m-%d}")
     validate(text)
     if not yes and file.exists() and can_ask(output):
-        yes = (await ask(output, f"{file} is there already. Overwrite it? [y/N]")).lower() in {"y", "yes"}
+        yes = (await ask(output, f"{file} exists already. Overwrite it? [y/N]")).lower() in {"y", "yes"}
     for path in (schema_file, file):
         must_be_writable(path, FileUnwritable)
     write_files({schema_file: schema_text(), file: text}, "file with --out", overwrite=yes)

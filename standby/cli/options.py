@@ -54,7 +54,7 @@ def _seconds(given: str | float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0.1 <= seconds <= 600:
-        raise typer.BadParameter(f"{given} is no time between 0.1 and 600 seconds; 20, 20s and 2m are")
+        raise typer.BadParameter(f"{given} is not a time between 0.1 and 600 seconds, such as 20, 20s or 2m")
     return seconds
 
 

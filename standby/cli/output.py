@@ -318,7 +318,7 @@ def must_be_writable(path: Path, unwritable: Callable[[str, str], StandbyError])
 
 class FileIsThere(GuardRefused):
     def __init__(self, files: Iterable[Path], other: str) -> None:
-        cause = f"{some_of(map(str, files))} is there already and says something else; nothing was written"
+        cause = f"{some_of(map(str, files))} exists already with other content; nothing was written"
         super().__init__(cause, f"Add --yes to overwrite it, or name another {other}")
 
 

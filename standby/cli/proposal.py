@@ -21,7 +21,7 @@ from standby.replication.needs import Severity, check_models, default_to_add
 from standby.replication.trained import is_side_copy
 from standby.text import clean, counted, sentence, some_of
 
-STUDIO = "projectAnalyzer_"  # So begin the ids of what the studio makes for itself
+STUDIO = "projectAnalyzer_"  # So begin the ids of analyzers that the studio makes
 WIDTH = 110  # Columns after which a list goes on in the next line
 MOST_GLOBS = 20  # More than these nobody reads: then a beginning may end anywhere
 ROLES = {"completion": "chatCompletion", "embedding": "embedding"}
@@ -36,7 +36,7 @@ class Found:
     region: str = ""
     notes: tuple[str, ...] = ()  # what to know about it
     left_out: str = ""  # why it cannot be used
-    unread: str = ""  # why it is not known which analyzers it has
+    unread: str = ""  # why it is unknown which analyzers it has
     inventory: Inventory | None = None
 
     @property
@@ -122,7 +122,7 @@ def propose(found: Sequence[Found], name: str = "") -> list[Proposal]:
         if name:
             plan.name = name if len(plans) == 1 else f"{name}-{plan.source.name}"
         _choose_analyzers(plan, [other for other in plans if other is not plan and plan.targets and other.targets])
-        plan.set("exclude", [f"{STUDIO}*"], "what the studio makes for itself")
+        plan.set("exclude", [f"{STUDIO}*"], "analyzers that the studio makes")
         _choose_deployments(plan)
         plan.set("objectives", {"rpo": "24h", "rto": "15m"}, "how much may be lost, and how long a recovery may take")
         plan.set("failover", {"automatic": False}, "an outage is proposed, and waits for approval")

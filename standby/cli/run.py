@@ -220,7 +220,7 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
         log.debug("where the error happened:", exc_info=error)
         output.problem(
             type(error).__name__,
-            f"A defect in Standby ended the command ({type(error).__name__}); what it had begun may be unfinished",
+            f"A defect in Standby ended the command ({type(error).__name__}); some of its work may be unfinished",
             "Run it again: it continues, and repeats nothing. If it ends like this again, add -v and report the output",
         )
         return Exit.ERROR

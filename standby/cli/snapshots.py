@@ -107,9 +107,9 @@ async def show(
 _MARKS = {RestoreAction.CREATE: ("+", "green"), RestoreAction.KEEP: ("=", ""), RestoreAction.REFUSE: ("!", "red")}
 _DOES = {RestoreAction.CREATE: "to build", RestoreAction.KEEP: "there", RestoreAction.REFUSE: "to leave alone"}
 _MEANINGS = {
-    Fidelity.EXACT: "exact: a verified copy is there",
+    Fidelity.EXACT: "exact: a verified copy exists",
     Fidelity.EQUIVALENT: "equivalent: the same definition, rebuilt",
-    Fidelity.UNFAITHFUL: "unfaithful: labelled data changed, gone or unknown; or something else is there",
+    Fidelity.UNFAITHFUL: "unfaithful: labelled data changed, gone or unknown; or another analyzer has this id",
 }
 
 

@@ -112,7 +112,7 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         approvals = await waiting_approvals(recovery, fence.epoch if fence else 0)
     concerns = [each for each in known if each.is_told and each.concern.kind in UNSEEN_HERE]
     shown = status_lines(plan, found, replica, verbose=output.verbose)
-    words = [Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
+    words = [Line(f"Notified at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
     words += [Line(each.words, 0, "!", "yellow", wrong=True) for each in concerns]
     words += [Line(_waiting_words(plan, each), 0, "!", "yellow", wrong=True) for each in approvals]
     output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])

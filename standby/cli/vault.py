@@ -69,7 +69,7 @@ def _next_action(settings: VaultSettings, moved: Moved, place: Place) -> str:
     more = f", endpoint: {place.endpoint} and its credentials" if place.endpoint else ""
     return (
         f"Before anything else runs, write {value}{more} under {key} in standby.yaml, and run standby bootstrap if "
-        f"flows use it; keep {moved.source}, which is as it was, until standby audit verify finds the copy whole"
+        f"flows use it; keep {moved.source} until standby audit verify says that the copy is complete"
     )
 
 

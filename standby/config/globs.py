@@ -84,7 +84,7 @@ class Scope(Document):
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     target_id: str = "{id}"
-    # Whatever the globs match belongs to it, too: nothing else chooses, or it is not known yet what there is.
+    # Whatever the globs match belongs to it, too: nothing else chooses, or it is unknown yet what there is.
     open: bool = True
 
     @property

@@ -68,24 +68,27 @@ class FailoverPolicy(Strict):
     )
     missing: Literal["refuse", "serve_rest"] | None = Field(
         None,
-        description="What to do if some analyzers cannot be had at the target: refuse, or serve_rest, which leaves "
-        "them out of the active map by name. By default serve_rest for an unplanned failover, refuse for a planned "
-        "one.",
+        description="What to do if analyzers are missing or unusable at the target: refuse, or serve_rest, which "
+        "leaves them out of the active map by name. By default serve_rest for an unplanned failover, and refuse "
+        "for a planned one.",
     )
     approval_timeout: Duration = Field(
         timedelta(minutes=30),
         description="How long a proposal waits for its approval, and how long an approval counts.",
     )
     approvals: int = Field(
-        1, ge=1, le=2, description="How many different persons a failover needs; with 2, whoever orders it is one."
+        1,
+        ge=1,
+        le=2,
+        description="How many different persons a failover needs; with 2, the person who orders it counts as one.",
     )
 
     @model_validator(mode="after")
     def _nobody_approves_what_is_automatic(self) -> Self:
         if self.automatic and self.approvals > 1:
             raise ValueError(
-                "has automatic: true and approvals: 2, and nobody approves what is automatic: set automatic: false, "
-                "so that a proposal waits for two persons, or leave out approvals"
+                "has automatic: true and approvals: 2, but nobody approves an automatic failover: set automatic: "
+                "false, so that a proposal waits for two persons, or leave out approvals"
             )
         return self
 
@@ -219,12 +222,12 @@ class RecoveryPlan(Strict):
         ("*",), min_length=1, description="Globs on base analyzers, such as prebuilt-document."
     )
     modified_since: Since | None = Field(
-        None, description="Only what changed since a date such as 2026-01-31, or within a time such as 30d."
+        None, description="Only analyzers that changed since a date such as 2026-01-31, or within a time such as 30d."
     )
     target_id: TargetId = Field(
         "{id}", description="Id of a copy, such as {id}-dr; an analyzer that others refer to keeps its id."
     )
-    on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
+    on_existing: OnExisting = Field("refuse", description="What to do with analyzers that a target already has.")
     missing_defaults: MissingDefaults = Field(
         "fail", description="What to do if a target does not serve an analyzer's models."
     )
@@ -267,7 +270,7 @@ class RecoveryPlan(Strict):
             return ""
         stays, goes = (f"{geography_of(each.region)} ({zone_of(each.region)})" for each in (primary, target))
         cause = f"{target.name} is in {goes}, and data of {primary.name} stays in {stays}"
-        return f"{cause}. If it may leave that, add residency: {{allow: [{target.name}]}} to plan {self.name}."
+        return f"{cause}. If that is allowed, add residency: {{allow: [{target.name}]}} to plan {self.name}."
 
     def allowing(self, target: str) -> Self:
         """Give the plan with a target that may lie anywhere."""

@@ -85,7 +85,7 @@ def geography_of(region: str) -> str:
 def zone_of(region: str) -> str:
     """Give the data zone of a region, or its geography where it is in none; empty, with one warning, where unknown."""
     if region not in _regions():
-        log.warning("It is not known in which geography %s is, so no copy from or to it is refused for that", region)
+        log.warning("The geography of %s is unknown, so residency is not checked for copies from or to it", region)
     return _regions().get(region, ("", ""))[1]
 
 

@@ -198,7 +198,7 @@ def interpolate(text: str, environ: Mapping[str, str], folder: Path = Path()) ->
         if escape:
             return "${"
         if not end:
-            problems.append("has ${ without its }; write $${ where ${ itself is meant")
+            problems.append("has ${ without its }; write $${ for the text ${")
         else:
             try:
                 used[name] = read_reference(name, environ, folder)

@@ -82,7 +82,7 @@ class AuditBroken(StandbyError):
 
 HOW_TO_GO_ON = (
     "Use the vault that was used last; standby audit verify says what is wrong with this one. If that vault is lost, "
-    'continue with what is still known: run the command, or standby commit, with --force fence --reason "..."'
+    'continue with the records that are left: run the command, or standby commit, with --force fence --reason "..."'
 )
 """What to do where a plan's fence or audit log is not the one that was written last."""
 

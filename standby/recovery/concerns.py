@@ -40,7 +40,7 @@ class Kind(StrEnum):
     SINK = "sink"
     REPLICA = "replica"
     VAULT = "vault"
-    FENCE = "fence"  # it cannot be read, so that it is not known what serves
+    FENCE = "fence"  # it cannot be read, so that it is unknown what serves
 
 
 Subject = tuple[Kind, str]
@@ -165,7 +165,7 @@ class Change:
     def summary(self) -> str:
         """Say what is so, what it means and what to do."""
         going_on = (each.words for each in self.continues)
-        over = some_sentences([f"No longer so: {each.summary}" for each in self.ended])
+        over = some_sentences([f"Resolved: {each.summary}" for each in self.ended])
         return " ".join(filter(None, [*(each.words for each in self.began), *going_on, over]))
 
     def facts(self) -> JsonObject:

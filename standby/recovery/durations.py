@@ -67,7 +67,7 @@ class Restoring:
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     # Why an analyzer cannot be recovered, a sentence without its full stop.
     lost: Mapping[str, str] = field(default_factory=dict)
-    unknown: str = ""  # why it is not known what can be restored; empty where that is known
+    unknown: str = ""  # why it is unknown what can be restored; empty where that is known
     slots: int = 1  # how many are restored at the same time
     seen_at: datetime | None = None  # when the snapshot saw them; `None` where nothing is restored
 
@@ -129,7 +129,7 @@ def _detection(policy: FailoverPolicy, durations: Durations) -> Part:
 
 def _restores(durations: Durations, restoring: Restoring) -> Part | str:
     if restoring.unknown:
-        return sentence(f"It is not known what can be restored, nor how long that takes: {restoring.unknown}")
+        return sentence(f"It is unknown what can be restored, nor how long that takes: {restoring.unknown}")
     if not restoring.needs:
         return Part(0.0, Spread(0.0, 0.0), "")
     found = forecast_restores(durations, restoring.needs, restoring.slots)

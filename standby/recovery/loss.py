@@ -21,7 +21,7 @@ FENCE = "fence"  # What an operator forces to continue although the fence or the
 
 class RecordsLost(GuardRefused):
     def __init__(self, plan: str, problem: str) -> None:
-        super().__init__(f"The records of plan {plan} are not those that were written last. {problem}", HOW_TO_GO_ON)
+        super().__init__(f"The records of plan {plan} are missing or out of date. {problem}", HOW_TO_GO_ON)
 
 
 class ReasonMissing(GuardRefused):
@@ -31,7 +31,7 @@ class ReasonMissing(GuardRefused):
 
 
 async def settle(context: RecoveryContext, forced: Collection[str] = (), reason: str = "") -> RecoveryContext:
-    """Let nothing that relies on fence and log begin where these are not those that were written last.
+    """Let nothing that relies on fence and log begin where these are missing or out of date.
 
     Args:
         context: of the recovery; or of a replication, with the sinks beside it.

@@ -247,9 +247,7 @@ def _rpo_words(samples: Sequence[Sample], worst: Sample, missed: int, rpo_second
         how_often = f"missed in {missed} of them" if missed else "never missed"
         parts.append(f"The RPO of {format_duration(timedelta(seconds=rpo_seconds))} was {how_often}")
     if unknown := sum(each.age is None for each in samples):
-        parts.append(
-            f"In {unknown} of them it was not known how far behind it was, or something could not be recovered"
-        )
+        parts.append(f"In {unknown} of them it was unknown how far behind it was, or something could not be recovered")
     return " ".join(map(sentence, parts))
 
 

@@ -20,7 +20,7 @@ from standby.recovery.probe import GRANT, Check, Observation
 T = TypeVar("T")
 
 DENSE = timedelta(seconds=5)
-"""At most from the beginning of one look to the next while it is not known whether there is an outage."""
+"""At most from the beginning of one look to the next while it is unknown whether there is an outage."""
 
 SHORTEST_PAUSE = 1.0  # Seconds between two looks at least: one that hangs takes longer than `DENSE`
 AT_ONCE = 2  # Failing looks in a row that are reported as they are made: the second one starts an evaluation

@@ -138,7 +138,7 @@ def _wrong_with_fence(evidence: Evidence) -> str:
     stored = fence.epoch if fence else 0
     more = [witness for witness in evidence.witnesses if witness.epoch > stored]
     if more:
-        known = f"{', '.join(f'{witness.name} (epoch {witness.epoch})' for witness in more)} knew of a failover since"
+        known = f"{', '.join(f'{witness.name} (epoch {witness.epoch})' for witness in more)} records a later failover"
         if fence is None:
             state = "empty" if evidence.emptied else "missing"
             return f"{where}, which says what serves for plan {plan}, is {state}, but {known}"
@@ -165,7 +165,7 @@ def _wrong_with_log(evidence: Evidence) -> str:
     fence = evidence.fence
     failed_over = fence is not None and fence.epoch > 0 and not fence.is_under_way
     if not lines and not lost and (failed_over or len(evidence.listed or ()) > 1):
-        lost = "is gone: by other records it had lines"
+        lost = "is gone, but other records say that it had lines"
     return f"{evidence.audit.where} {lost}" if lost else ""
 
 

@@ -49,7 +49,7 @@ class TargetAnalyzerFailed(CopyFailed):
 
 class TargetUnreadable(CopyFailed):
     _cause = "{analyzer} at {target} cannot be read: {status}"
-    _advice = "Run again, which makes it again; if it stays so, exclude it from the plan"
+    _advice = "Run again to make it again; if the error stays, exclude it from the plan"
 
 
 class TargetAnalyzerGone(CopyFailed):
@@ -88,12 +88,12 @@ class TargetAnalyzerNotReady(CopyFailed):
 
 class CopyNotStarted(CopyFailed):
     _cause = "The answer to the request to make {analyzer} at {target} was lost, and {target} does not show it"
-    _advice = "Run again: what shows by then is not started a second time"
+    _advice = "Run again: a copy that shows by then is not started a second time"
 
 
 class MayBeUnderWay(CopyFailed):
     _cause = "The answer to the request to make {analyzer} at {target} was lost; it may still be under way"
-    _advice = "Wait some minutes, then run again: what exists by then is not made a second time"
+    _advice = "Wait some minutes, then run again: an analyzer that exists by then is not made a second time"
 
 
 class PlanUnreadable(ReplicationError):
@@ -110,7 +110,7 @@ class PlanNotTrusted(ReplicationError, GuardRefused):
     """What a saved plan says may not be what somebody was shown and approved; nothing was done."""
 
     def __init__(self, path: str, problem: str) -> None:
-        cause = f"{path} {problem}, so nothing of it is done"
+        cause = f"{path} {problem}, so nothing was done"
         super().__init__(cause, "Make a new plan with standby plan PLAN --out FILE, check it, and apply it")
 
 

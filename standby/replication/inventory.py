@@ -195,7 +195,7 @@ async def read_defaults(client: ContentUnderstandingClient) -> DefaultsRead:
     except DefaultsNotSet:
         return None
     except AnswerUnreadable as error:
-        log.warning("which deployments serve at %s is unknown: %s", client.resource.name, error)
+        log.warning("it is unknown which deployments %s has: %s", client.resource.name, error)
         return error
 
 

@@ -171,7 +171,7 @@ async def _end(ledger: Ledger, file: HeldFile, saving: asyncio.Task[None]) -> No
         await _save(ledger, file)
     except VaultError as error:
         log.warning("%s", error)
-        log.warning("The last records of %s were not saved; the next run finds out again what it can", file.where)
+        log.warning("The last records of %s were not saved; the next run finds them again where possible", file.where)
 
 
 @dataclass(frozen=True)

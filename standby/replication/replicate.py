@@ -149,7 +149,7 @@ class Replication(Engine[PlanItem, ReportItem]):
             try:
                 shown = await self._steps.shown(target)
             except StandbyError as error:
-                log.warning("what was copied to %s could not be listed at the end: %s", target, error)
+                log.warning("the copies at %s could not be listed at the end: %s", target, error)
                 continue
             for item in items:
                 copied = self.ledgers[item.source, item.target].records[item.target_analyzer].target

@@ -227,7 +227,7 @@ def plan_document(plan: ReplicationPlan) -> JsonObject:
 
 
 def is_in_sync(plan: ReplicationPlan) -> bool:
-    """Say whether the targets have what serves; it is not known of one that could not be looked at."""
+    """Say whether the targets have what serves; it is unknown of one that could not be looked at."""
     return not plan.unseen and all(item.is_in_sync for item in plan.items)
 
 

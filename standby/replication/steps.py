@@ -330,7 +330,7 @@ async def settle(
         try:
             there = await find(context, target, analyzer)
         except ServiceError as error:
-            log.warning("whether %s is at %s cannot be seen: %s", analyzer, target, error)
+            log.warning("it is unknown whether %s is at %s: %s", analyzer, target, error)
             seen = False
             continue
         seen = True

@@ -45,8 +45,8 @@ log = logging.getLogger("standby.replication")
 class Guard(Enum):
     """Why a trained analyzer is overwritten only on an explicit order."""
 
-    UNTRAINED = "what would take its place was not trained as it was"
-    UNKNOWN = "it is not known to be an older copy of what would take its place"
+    UNTRAINED = "its replacement does not have this training"
+    UNKNOWN = "no record says that it is an older copy of its replacement"
 
 
 def guard(verdict: Verdict, expected: Sighting, found: Sighting | None, last: CopyRecord | None) -> Guard | None:
@@ -75,13 +75,13 @@ def _guarded_words(why: Guard, item: PlanItem) -> str:
     there, source, target = item.target_analyzer, item.source, item.target
     force = f"--force {item.analyzer}"
     if why is Guard.UNKNOWN:
-        cause = f"Labelled data trained {there} at {target}, and it is not known to be an older copy from {source}"
-        advice = f"Rename one of the two, or overwrite it with {force}: its training cannot be put back"
+        cause = f"Labelled data trained {there} at {target}, and no record says that it is an older copy from {source}"
+        advice = f"Rename one of the two, or overwrite it with {force}: its training cannot be restored"
     else:
         made = "was rebuilt from a definition" if item.expected.rebuilt else "has no labelled data"
         cause = f"{there} at {target} has its training, and the one at {source} {made}"
         advice = (
-            f"Let {target} serve and fail back, which copies it to {source}; or overwrite it with {force}, "
+            f"Fail over to {target}, then fail back, which copies it to {source}; or overwrite it with {force}, "
             f"which keeps it at {target} under another id first"
         )
     return f"{cause}. {advice}."
@@ -96,7 +96,7 @@ def force_warnings(item: PlanItem) -> tuple[str, ...]:
         return (f"Before that, {there} is kept under another id.",)
     if item.verdict is Verdict.SOURCE_AHEAD and item.last is not None:
         return ()
-    return (f"Of {there} only the definition is saved: its training cannot be put back.",)
+    return (f"Only the definition of {there} is saved: its training cannot be restored.",)
 
 
 _KEPT = re.compile(r"_kept_\d{8}(_\d+)?$")
@@ -277,7 +277,7 @@ async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: date
         await change_document(vault, path, CopyBegun, lambda _: begun)
     except VaultError as error:
         # It only matters where this run is killed: no copy waits for it.
-        log.warning("that the copy of %s was begun is not written down: %s", item.analyzer, error)
+        log.warning("the begin of the copy of %s could not be recorded: %s", item.analyzer, error)
 
 
 async def with_begun(

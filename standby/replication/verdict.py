@@ -268,7 +268,7 @@ def explain(
     if verdict is Verdict.MISSING and status in HOLDS_NOTHING:
         words = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
         if status == UNFINISHED:
-            words = "{target} has a copy that an earlier run began and never found good; it is overwritten"
+            words = "{target} has a copy that an earlier run began and never verified; it is overwritten"
     elif verdict is Verdict.SOURCE_AHEAD and status != "ready":
         # An equal one can be behind the source by its status alone.
         words = "{target} has one of this name that is {status}, not ready"

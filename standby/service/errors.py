@@ -87,7 +87,7 @@ class ResourceNotFound(ServiceError):
 
 
 class ResourceUnusable(ServiceError):
-    advice = "Correct what is saved about the resource"
+    advice = "Correct the saved settings of the resource"
 
 
 class NotAuthorized(ServiceError):
@@ -166,7 +166,7 @@ class OperationFailed(ServiceError):
 
 
 class OperationHung(ServiceError):
-    advice = "Run again: what is ready by then is recorded, and what is not is waited for"
+    advice = "Run again: it records copies that are ready, and waits for the others"
 
 
 class CopyOutcomeUnknown(ServiceError):

@@ -81,7 +81,7 @@ class DeadProxy(httpx.ProxyError):
     """No connection to the proxy came about."""
 
 
-CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
+CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY to call it without a proxy"
 OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 """Failures of a connection that are the same whoever is called."""
 
@@ -101,11 +101,11 @@ def error_of_transport(
     refusal = str(error)[:3] if isinstance(error, httpx.ProxyError) and str(error)[:3].isdigit() else ""
     if getattr(untrusted, "verify_code", 0) in OUT_OF_DATE:
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not valid at {utc(now)}"
-        advice = "Set the clock of this machine by NTP if that is not the time; else have the certificate renewed"
+        advice = "If that time is wrong, set the clock of this machine by NTP; if not, renew the certificate"
     elif untrusted is not None:
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
     elif isinstance(error, DeadProxy):
-        kind, cause = errors.NotFromHere, f"No connection to {proxy}, by which {where} is called: {what}"
+        kind, cause = errors.NotFromHere, f"No connection to {proxy} for calls to {where}: {what}"
         advice = CORRECT_PROXY
     elif refusal and refusal not in PASSED_ON:
         kind, cause = errors.NotFromHere, f"HTTP {refusal} of {proxy}, so {where} cannot be called"
@@ -172,7 +172,7 @@ def _other_version(version: str, resource: str) -> str:
     if version not in {*LASTING, PREVIEW_2025}:
         return "Install a newer Standby, which uses another one"
     others = " or ".join(each for each in LASTING if each != version)
-    return f"Set api_version: {others} for {resource} and for what it copies from or to, then copy again"
+    return f"Set api_version: {others} for {resource} and for each resource that it copies from or to, then copy again"
 
 
 def _detail(response: httpx.Response) -> ErrorDetail | None:

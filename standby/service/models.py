@@ -204,11 +204,11 @@ class Analyzer(_Wire):
             written = as_text({key: value for key, value in data.items() if key not in READ_ONLY})
         except ValueError:
             odd = {key: why for key in data if (why := oddity({key: data[key]}))}
-        wrong = odd if _ID.fullmatch(name) else {"analyzerId": "is not as ids are"} | odd
+        wrong = odd if _ID.fullmatch(name) else {"analyzerId": "is not a valid id"} | odd
         try:
             made = handler(data)
             if made.status not in _STATUSES:
-                wrong |= {"status": f"is {one_line(made.status)}, which is not known"}
+                wrong |= {"status": f"is {one_line(made.status)}, which is unknown"}
         except ValidationError as error:
             wrong = {str(found["loc"][0]): "has the wrong type" for found in error.errors()} | wrong
         words = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())

@@ -166,7 +166,7 @@ class Sender:
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
         if place is None or place.userinfo:
-            cause = f"{self.name} names a place that is no URL to follow"
+            cause = f"{self.name} names a URL that cannot be followed"
             raise errors.ForeignOrigin(cause, resource=self.name, analyzer=analyzer)
         if (origin := origin_of(place)) != self._origin:
             cause = f"{self.name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"

@@ -122,7 +122,7 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 
 _NO_CONNECTION = {
     "connectionrefused": "nothing answers at its address",
-    "dns error": "its host is not known",
+    "dns error": "its host is unknown",
     "certificate": "its certificate is not trusted",
 }
 
@@ -216,7 +216,7 @@ class Promoted(GuardRefused):
     def __init__(self, where: str, second: str, when: str) -> None:
         super().__init__(
             f"{second} was promoted at {when}: it is the vault now, and nothing is written to {where}",
-            "Exchange vault and vault.second in standby.yaml; then standby bootstrap lets flows know",
+            "Exchange vault and vault.second in standby.yaml; then run standby bootstrap, so that flows use it",
         )
 
 
@@ -258,10 +258,10 @@ class OtherVault(_OfPlaces, GuardRefused):
 
 
 class RunUnderWay(_OfPlaces, GuardRefused):
-    _cause = "A run holds {where}, so a copy of the vault would not be whole"
+    _cause = "A run holds {where}, so a copy of the vault would not be complete"
     _advice = "Pause the schedules, wait until the run ends, then run it again"
 
 
 class StillWritten(_OfPlaces, GuardRefused):
-    _cause = "Runs write to {where} all the time, so a copy of it would not be whole"
+    _cause = "Runs write to {where} all the time, so a copy of it would not be complete"
     _advice = "Pause the schedules, then run it again: what was copied is not copied again"

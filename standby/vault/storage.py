@@ -143,7 +143,7 @@ def checked(path: str) -> str:
 
 
 log = logging.getLogger("standby.vault")
-LEASE = 45.0  # Seconds for which an owner that shows no sign of life is waited for
+LEASE = 45.0  # Seconds for which an owner that shows no heartbeat is waited for
 RENEWAL = 10.0  # Seconds between two signs of life
 LOOK = 3.0  # Seconds between two checks of another run's lease
 SKEW = timedelta(minutes=5)  # How far two machines' clocks may be apart: what ended longer ago need not be watched

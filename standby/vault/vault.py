@@ -101,7 +101,7 @@ async def what_may_be_missing(first: Storage, second: Storage, seconds: float = 
         async with asyncio.timeout(seconds):
             there = await records(second)
     except (VaultError, TimeoutError) as error:
-        return f"What {second.where('')} lacks of the vault is unknown{_because(error)}"
+        return f"It is unknown which files of the vault {second.where('')} lacks{_because(error)}"
     newest = max((each.changed_at for each in there), default=None)
     after = f"whatever was written after {utc(newest)}, when the replica was last written" if newest else "everything"
     try:

@@ -121,7 +121,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
         await until(both_at_work)
         parent = await running_parent()
         with monkeypatch.context() as sooner:
-            # Only now: on a busy machine a run that is starting gives no sign of life for a while.
+            # Only now: on a busy machine a run that is starting gives no heartbeat for a while.
             sooner.setattr(chunks, "LOST_AFTER", 12.0)
             kill_all(first.pid)
 

@@ -317,7 +317,7 @@ async def test_an_outage_is_told_where_neither_vault_nor_fence_can_be_read(
         (west,) = await told(HEALTHY, flow_run)
     assert state.is_failed()
     assert "east unhealthy, west healthy" in str(state.message)
-    assert "It is not known which resource serves" in str(state.message)
+    assert "It is unknown which resource serves" in str(state.message)
     (change,) = await told(PROTECTION_CHANGED, flow_run)
     kinds = {each["kind"] for each in change["payload"]["began"]}
     # Of the fence the other case has told already.

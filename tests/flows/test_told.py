@@ -70,7 +70,7 @@ async def test_one_event_for_each_change_and_none_for_a_look_without(told: Told,
     vault = LocalFolder(tmp_path)
     for look in (WELL, FAILING, FAILING, WELL, WELL):
         await tell_concerns(nullcontext(vault), "p", look)
-    assert told == [("warning", "It failed. Run it again."), ("info", "No longer so: It failed.")]
+    assert told == [("warning", "It failed. Run it again."), ("info", "Resolved: It failed.")]
 
 
 async def test_a_vault_that_cannot_be_used_is_told_once_silences_nothing_and_its_end_is_told(
@@ -89,7 +89,7 @@ async def test_a_vault_that_cannot_be_used_is_told_once_silences_nothing_and_its
     assert [severity for severity, _ in told] == ["critical", "warning", "info"]
     assert "The vault of plan p cannot be used, so no failover can begin" in told[0][1]
     assert told[1][1] == "It failed. Run it again."
-    assert told[2][1].startswith("No longer so: The vault of plan p")
+    assert told[2][1].startswith("Resolved: The vault of plan p")
     assert [each.concern for each in (await Concerns.read(vault, "p")).open] == [REPLICATION]
 
 

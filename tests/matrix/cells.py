@@ -50,7 +50,7 @@ class Call:
     Attributes:
         kind: what is called, as faults name it.
         begins: which scene it is played in.
-        certain: it can be repeated where it is not known to have been taken; what replaces is not sent twice.
+        certain: it can be repeated where it is unknown to have been taken; what replaces is not sent twice.
     """
 
     name: str

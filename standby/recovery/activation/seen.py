@@ -19,7 +19,7 @@ class Acknowledged(Document):
     meaning: str = ""
     serving: Mapping[str, str | None] = {}  # what serves by it, by primary; `None` for nobody
     at: datetime | None = None
-    missed: int | None = None  # the epoch of a later map that it is not known to have taken, and `reason` is why
+    missed: int | None = None  # the epoch of a later map that it is unknown to have taken, and `reason` is why
     reason: str = ""
 
 
@@ -168,5 +168,5 @@ def _parts(
         verb = "names" if len(names) == 1 else "name"
         yield f"{some_of(names)} still {verb} {resource or 'nobody'}"
     if unknown:
-        text = f"what {some_of(unknown)} {'has' if len(unknown) == 1 else 'have'} is not known"
+        text = f"it is unknown which map {some_of(unknown)} {'has' if len(unknown) == 1 else 'have'}"
         yield text if told or earlier else f"{text[0].upper()}{text[1:]}"

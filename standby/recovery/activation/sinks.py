@@ -222,7 +222,7 @@ class Outcomes:
 
     results: dict[str, SinkResult] = field(default_factory=dict)  # of the last attempt, by name of the sink
     taken: dict[str, Activation] = field(default_factory=dict)  # the map that each took last, by id of the sink
-    # The epoch of the last map that it is not known to have taken, and why; by id of the sink.
+    # The epoch of the last map that it is unknown to have taken, and why; by id of the sink.
     missed: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
@@ -265,7 +265,7 @@ async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
         async with asyncio.timeout(READ_SECONDS):
             return await sink.read(plan)
     except TimeoutError:
-        raise SinkFailed(sink.name, f"it did not say within {READ_SECONDS:.0f} s what it holds") from None
+        raise SinkFailed(sink.name, f"it did not return its map within {READ_SECONDS:.0f} s what it holds") from None
 
 
 def failed_at(sink: ActivationSink, error: StandbyError) -> SinkResult:

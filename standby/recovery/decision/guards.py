@@ -126,7 +126,7 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
     text = f"{len(evidence.counted)} unhealthy observations in a row{seen_by}"
     if evidence.alerts:
-        more = "count as one more" if evidence.votes > len(evidence.counted) else "prove nothing by themselves"
+        more = "count as one more" if evidence.votes > len(evidence.counted) else "alone prove nothing"
         text += f"; alerts of {', '.join(evidence.alerts)} {more}"
     text += f"; {needed} are needed"
     return says(Guard.QUORUM, GuardOutcome.PASS if evidence.votes >= needed else GuardOutcome.WAIT, text)
@@ -181,7 +181,7 @@ def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     fitness = candidate.fitness
     if fitness is None:
         outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
-        return says(Guard.READINESS, outcome, f"it is not known whether {candidate.resource} is ready")
+        return says(Guard.READINESS, outcome, f"it is unknown whether {candidate.resource} is ready")
     if fitness.state == "ready":
         return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
     kept = {each.analyzer: each for each in fitness.restorable}

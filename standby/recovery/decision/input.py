@@ -233,7 +233,7 @@ class DecisionInput(Document):
     forced: tuple[Guard, ...] = ()
     outage_of: str = ""  # the resource that an outage was reported of; empty where that was not said
     approvals: tuple[Approval, ...] = ()  # where the plan asks for more than one: who approves, each person once
-    records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
+    records_lost: str = ""  # why fence or audit log are missing or out of date; empty where they are
     policy: FailoverPolicy
     automation: Automation
     epoch: int

@@ -145,7 +145,7 @@ def reasons_against(plan: RecoveryPlan, manifest: DrillManifest, found: Findings
             reasons.append(f"{name} changed during the drill: standby audit show {plan.name} says who changed it.")
     if not found.cleanup.proven:
         left = found.cleanup.left
-        what = f"{some_of(left, 5)} left" if left else "It is not known what is left"
+        what = f"{some_of(left, 5)} left" if left else "It is unknown what is left"
         problem = sentence(f"{what} at {manifest.to}: {found.cleanup.problem}")
         reasons.append(f"The clean-up is not proven complete. {problem}")
     # The failover and the inspection of its result often say the same.
@@ -162,11 +162,11 @@ def _against_failover(plan: RecoveryPlan, manifest: DrillManifest, found: Findin
         yield f"The epoch did not grow: it was {found.epoch}, and is {report.epoch}."
     endpoints = [activation.sources.get(manifest.primary) for activation in found.published]
     if not endpoints or endpoints[-1] is None or endpoints[-1].resource != manifest.to:
-        yield f"That {manifest.to} serves for {manifest.primary} was not published to the sink."
+        yield f"The map that names {manifest.to} for {manifest.primary} was not published to the sink."
     elif found.published[-1].epoch != report.epoch:
         yield f"Epoch {found.published[-1].epoch} was published to the sink, and the failover had {report.epoch}."
     elif endpoints[0] is not None:
-        yield f"{manifest.to} was published to the sink before it was published that no resource serves."
+        yield f"{manifest.to} was published to the sink before the map that says that no resource serves."
     objective = plan.objectives.rto
     if objective is not None and report.recovery_seconds is not None:
         allowed = objective.total_seconds()

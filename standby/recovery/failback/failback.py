@@ -39,7 +39,7 @@ class UnsettledEdits(GuardRefused):
             f"{primary} and {standby} have different versions of {some_of(names, 5)}, "
             "and nobody has decided which to keep",
             f"Decide for each, with --keep {names[0]}=primary or --keep {names[0]}=standby; "
-            "of the other version the vault keeps the definition, not a training. "
+            "the vault keeps the definition of the other version, but not its training. "
             f"See standby failback {plan} --dry-run",
         )
 
@@ -51,7 +51,7 @@ class TrainingWouldBeLost(GuardRefused):
         names = sorted(analyzers)
         super().__init__(
             f"{some_of(names, 5)} at {primary} {'is' if len(names) == 1 else 'are'} trained, and what {standby} has "
-            f"instead was rebuilt from a definition or has no labelled data: no training can be put back",
+            f"instead was rebuilt from a definition or has no labelled data: a training cannot be restored",
             f"Keep the trained one with --keep {names[0]}=primary, or replace it with --keep {names[0]}=standby "
             f"--force {names[0]}, which keeps it at {primary} under another id first. "
             f"See standby failback {plan} --dry-run",

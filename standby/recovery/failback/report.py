@@ -72,7 +72,7 @@ WORDS = {
     Divergence.NEW_AT_STANDBY: "new at {standby}",
     Divergence.DELETED_AT_PRIMARY: "deleted at {primary}",
     Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
-    Divergence.UNUSABLE_AT_STANDBY: "not usable at {standby}, so that of {primary} stays",
+    Divergence.UNUSABLE_AT_STANDBY: "not usable at {standby}, so the version at {primary} is kept",
     Divergence.UNDER_WAY: "being copied to {primary}",
     Divergence.REBUILT_AT_PRIMARY: "rebuilt at {primary}, trained at {standby}",
     Divergence.EDITED_AT_PRIMARY: "edited at {primary}",

@@ -29,7 +29,7 @@ READINESS = "readiness"  # Continue to a target that is not ready
 
 SHARED = "shared"
 """Let the primary serve again although another plan still has another resource serve the same analyzers; or continue
-although it is not known what serves for another plan."""
+although it is unknown what serves for another plan."""
 
 REPLICATION = "replication"  # Continue although a replication that began earlier is still running
 
@@ -243,7 +243,7 @@ async def plans_to_follow(context: RecoveryContext, fence: Fence, report: Failov
                 continue  # The other plan's own status says so.
             if other.assignments[report.primary].active != report.to:
                 orders.append(
-                    f"Plan {name} has {some_of(shared, 5)} as well: let it follow with "
+                    f"Plan {name} has {some_of(shared, 5)} as well: fail it over with "
                     f"standby failover {name} --to {report.to}."
                 )
     return orders

@@ -104,7 +104,7 @@ class ApprovalNeeded(FailoverRefused):
         super().__init__(plan, request.to, decision_id, decision)
         self.next_action = (
             f"Another person has to run the same command within {within}, or to start failover/manual with the same "
-            "values and Your name; in an emergency, one goes on with --force approvals, which the audit log keeps"
+            "values and Your name; in an emergency, use --force approvals, which the audit log records"
         )
         self.request = request
 
@@ -114,7 +114,7 @@ class NotApproved(GuardRefused):
         super().__init__(
             f"Plan {plan} does not fail over to {to}: {needed} different persons have to approve it, "
             f"and {' and '.join(names) or 'nobody who gave a name'} did, by what counts now",
-            "Let another person order the same; in an emergency, one goes on with --force approvals",
+            "Let another person order the same; in an emergency, use --force approvals",
         )
 
 

@@ -213,7 +213,7 @@ def _contradiction(sink: str, read: Activation | SinkFailed | None, published: A
         return str(read)
     if read is None or (read.epoch, read.sources.get(primary)) == (published.epoch, published.sources[primary]):
         return ""
-    return f"{sink} does not hold what was just published, but epoch {read.epoch}"
+    return f"{sink} does not hold the map that was just published, but epoch {read.epoch}"
 
 
 async def measure(run: FailoverRun) -> None:

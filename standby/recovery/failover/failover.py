@@ -292,7 +292,7 @@ async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecor
             return await SinkRecord.change(context.vault, context.plan.name, lambda known: known.after(outcomes))
         return await recorded_sinks(context)
     except VaultError as error:
-        log.warning("What the sinks took could not be recorded: %s", error)
+        log.warning("The answers of the sinks could not be recorded: %s", error)
         return SinkRecord().after(outcomes)
 
 

@@ -259,7 +259,7 @@ async def _answer(context: RecoveryContext, primary: str, resource: str, to: str
         return _not_done(primary, record)
     if record.decision.needs_approval and not means.approved:
         if not means.may_ask:
-            text = f"{proposal(record)} Nobody was asked yet. {by_hand(record)}"
+            text = f"{proposal(record)} No approval was requested yet. {by_hand(record)}"
             return Answer(primary, AnswerState.WAITING, text, what="nobody was asked", record=record)
         await record_action(context, AuditAction.PROPOSED, facts_of(record), epoch=record.given.epoch)
         return Answer(primary, AnswerState.PROPOSED, proposal(record), what=WAITS, record=record)

@@ -221,7 +221,7 @@ class Facts:
     gone: tuple[str, ...] = ()  # ids at the primary of what the resource had that serves for it, and has no more
     others: OtherPlans | None = None  # what serves for other plans; `None` where that was not asked
     can_replace: bool = True  # whether the protocol of the pair can copy over what the target has
-    records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
+    records_lost: str = ""  # why fence or audit log are missing or out of date; empty where they are
     outside: str = ""  # why data of the primary must not be kept at the target, and what allows it; empty where it may
 
     @property

@@ -198,7 +198,7 @@ def shared_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what other plans say of the same analyzers, and what that means for a failover of this one."""
     others, plan = facts.others, facts.plan.name
     for unknown in others.unknown if others else ():
-        text = f"It is not known what serves for plan {unknown.plan}: {unknown.reason}"
+        text = f"It is unknown what serves for plan {unknown.plan}: {unknown.reason}"
         action = f"Restore {unknown.where} as it was"
         yield _reason(Bucket.FENCED, text, action, severity=Severity.UNKNOWN)
     for other in others.of(facts.primary) if others else ():
@@ -294,7 +294,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     """Say whether the target could take over, and why not."""
     objective = facts.plan.objectives.rpo
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
-    unasked = Restoring(unknown="that was not asked") if missing else Restoring()
+    unasked = Restoring(unknown="that was not checked") if missing else Restoring()
     rto = forecast_rto(facts.plan, facts.durations, facts.restoring or unasked)
     if facts.is_failback:
         basis = "A failback copies first, and interrupts only while the active map is published."

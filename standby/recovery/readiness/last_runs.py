@@ -68,7 +68,7 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, s
         await LastRuns.change(storage, report.plan, lambda known: _with(known, listed, selection, seen_at))
         await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:
-        log.warning("Readiness will not know about this run, because the vault could not be written: %s", error)
+        log.warning("This run is not recorded for readiness, because the vault could not be written: %s", error)
 
 
 def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at: datetime) -> LastRuns:

@@ -87,7 +87,7 @@ def _broken(about: Subject) -> Words:
     over = not {each.status for each in about.standings} <= HOLDS_NOTHING | {UNREADABLE}
     action = about.copy(over=over)
     if UNREADABLE in states:
-        action = f"Correct or delete at {about.where} what cannot be read, then {action[0].lower()}{action[1:]}"
+        action = f"Correct or delete the unreadable analyzers at {about.where}, then {action[0].lower()}{action[1:]}"
     return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", action
 
 
@@ -106,7 +106,7 @@ def _differing(about: Subject, how: str) -> Words:
     forced = " ".join(f"--force {name}" for name in about.names[:MOST_NAMED])
     overwrite = f"overwrite {about.where} with standby replicate {about.plan} {forced}"
     if not about.facts.can_replace:
-        overwrite = f"to copy again, delete there what is wrong and run standby replicate {about.plan}"
+        overwrite = f"to copy again, delete the wrong analyzers there and run standby replicate {about.plan}"
     return (
         f"{about.them} {how}, so {about.where} would answer differently from {about.facts.primary}",
         f"See the difference with standby check {about.plan}; {overwrite}",
@@ -218,7 +218,7 @@ def points_words(readiness: Readiness) -> str:
     if readiness.rpo_seconds is None:
         changed = sum(point.source_changed is True for point in readiness.points)
         lost = sum(bool(point.lost) for point in readiness.points)
-        beyond = f", {lost} of which cannot be recovered" if lost else ""
+        beyond = f"; {lost} cannot be recovered" if lost else ""
         return f"RPO: the plan has none; {changed} of {known} behind the source{beyond}."
     rpo = f"RPO {format_duration(timedelta(seconds=readiness.rpo_seconds))}"
     others = [point for point in readiness.points if point.met is not True]

@@ -163,7 +163,7 @@ async def _with_logged(context: RecoveryContext, catalog: Catalog) -> Catalog:
         where = catalog.stores[0].where(index_path(catalog.plan))
         problems.append(f"{where} does not list {', '.join([*unlisted, *lost])}, which the audit log says was taken")
     if lost:
-        problems.append(f"Of {', '.join(lost)} the manifest is gone, too")
+        problems.append(f"The manifest of {', '.join(lost)} is gone, too")
     catalog = replace(catalog, entries=tuple(entries), problems=tuple(problems), unlisted=frozenset(unlisted))
     return replace(catalog, lost=tuple(lost), newest=logged[-1] if logged else "")
 
@@ -227,7 +227,7 @@ async def _with_damaged_lines(catalog: Catalog) -> Catalog:
             found = None if known or not snapshot else await _unlisted(catalog, snapshot)
             if found is not None:
                 bisect.insort(entries, found, key=lambda entry: entry.taken_at)
-            lost = "" if known or found else "; which snapshot it was about is unknown"
+            lost = "" if known or found else "; it is unknown which snapshot the line named"
             problems.append(f"{store.where(index_path(catalog.plan))} has a line that {CHANGED}{lost}")
     return replace(catalog, entries=tuple(entries), problems=tuple(problems))
 

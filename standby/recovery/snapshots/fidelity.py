@@ -179,7 +179,7 @@ def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: 
     Args:
         changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
     """
-    left_alone = f"which is left alone. To restore this one, first {delete}."
+    left_alone = f"which is not changed. To restore this one, first {delete}."
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
@@ -191,7 +191,7 @@ def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: 
         Holding.UNFINISHED: f"It is being built at {to}. Run again when this has ended.",
         Holding.FAILED: f"It is {status} at {to} and holds nothing, so it is overwritten. {_rebuilt(entry, changed)}",
         Holding.UNUSABLE: (
-            f"It is {status} at {to}, and may hold a training, so it is left alone. "
+            f"It is {status} at {to}, and may hold a training, so it is not replaced. "
             f"To restore it anyway, first {delete}."
         ),
     }

@@ -108,10 +108,10 @@ def refuse_strange_host(url: str, *, is_emulated: bool) -> None:
         raise BlobsUnknown("Its URL is not a storage URL")
     if is_loopback(host):
         if not is_emulated:
-            raise BlobsUnknown("It is on this machine and its resource is not, so it was not asked")
+            raise BlobsUnknown("It is on this machine and its resource is not, so it was not called")
         return
     if parts.scheme != "https" or port not in (None, 443) or not host.endswith(BLOB_SUFFIXES):
-        raise BlobsUnknown("Its host is not a known storage account, so it was not asked")
+        raise BlobsUnknown("Its host is not a known storage account, so it was not called")
 
 
 def parse_page(content: bytes) -> tuple[list[Blob], str]:

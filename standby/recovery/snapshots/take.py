@@ -230,7 +230,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
 async def _served_elsewhere(context: RecoveryContext, fence: Fence, gathered: Gathered) -> list[str]:
     """Say what this plan has only as it was before it served elsewhere for another plan."""
     others = await context.run.other_plans(fresh=True)
-    old: list[str] = [f"It is not known what serves for plan {each.plan}: {each.reason}" for each in others.unknown]
+    old: list[str] = [f"It is unknown what serves for plan {each.plan}: {each.reason}" for each in others.unknown]
     for primary, assignment in fence.assignments.items():
         part = gathered.resources.get(primary)
         if part is None or assignment.active != primary:
@@ -261,7 +261,7 @@ async def _manifest(
             has = (
                 "has it as it is" if analyzer in now_there else "has an earlier one" if analyzer in kept else "lacks it"
             )
-            has = "keeps what an earlier one has of what is not listed" if found.is_nameless else has
+            has = "keeps the earlier entry of analyzers that are not listed" if found.is_nameless else has
             problems.append(f"{analyzer}: {found.unreadable(name)} The snapshot {has}")
     manifest = Manifest(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",

@@ -161,7 +161,7 @@ def test_at_a_terminal_the_present_state_stands_above_the_question(
     reasons = {
         "failover": "standby-health: west is healthy.",
         "failover unplanned": "standby-health: west is healthy.",
-        "rollback": "Nothing was edited at west that east lacks.",
+        "rollback": "east has every edit that was made at west.",
         "commit": "west can no longer be rolled back to east",
         "failback": "in sync",
     }
@@ -253,7 +253,7 @@ def test_a_rollback_says_what_it_leaves_behind(site: Workspace, cloud: Cloud, te
     terminal.answer("n\n")
 
     assert process.wait(PATIENCE) == 4
-    assert "only west has what was edited there, invoice" in shown
+    assert "These edits exist only at west: invoice" in shown
     assert "standby failback invoices instead" in shown
 
 

@@ -39,8 +39,8 @@ def test_passes_and_says_so(site: Workspace, cloud: Cloud) -> None:
     assert "signed with key " in ran.out
     assert ran.out.splitlines()[-1].startswith("✓ Drill ")
     phases = [line for line in ran.err.splitlines() if line.startswith("… ")]
-    assert "… drill, nothing is switched: clean up west" in phases
-    assert all("drill, nothing is switched: " in phase for phase in phases)
+    assert "… drill, no real failover: clean up west" in phases
+    assert all("drill, no real failover: " in phase for phase in phases)
     assert "canary" not in ran.out + ran.err
     assert cloud.stats("west")["calls"]["delete"] == 5
 

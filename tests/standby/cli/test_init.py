@@ -184,7 +184,7 @@ def test_a_subscription_that_may_not_be_read_costs_itself_only(empty: Workspace)
     assert ran.status == 3
     text, configuration = written(empty)
     assert [*configuration.resources] == ["contoso-east", "contoso-west", "contoso-south"]
-    assert f"What is in {TWO} is unknown" in flat(text)
+    assert f"The content of {TWO} is unknown" in flat(text)
     assert f"the role Reader on subscription {TWO}" in flat(text)
 
 

@@ -190,7 +190,7 @@ def test_a_saved_plan_that_was_edited_is_refused_and_overwrites_nothing(
 
     assert ran.status == 4
     assert ran.document["error"]["kind"] == "PlanNotTrusted"
-    assert "so nothing of it is done" in ran.document["error"]["cause"]
+    assert "so nothing was done" in ran.document["error"]["cause"]
     assert (
         ran.document["error"]["next_action"]
         == "Make a new plan with standby plan PLAN --out FILE, check it, and apply it"

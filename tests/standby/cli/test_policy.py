@@ -120,7 +120,7 @@ def test_automatic_failover_by_two_persons_is_an_error_that_says_so(workspace: W
     workspace.edit("    residency: {allow: [north]}\n", "    failover: {approvals: 2, automatic: true}\n")
     ran = workspace.run("plan", "invoices")
     assert ran.status == 1
-    assert "nobody approves what is automatic: set automatic: false" in " ".join(ran.err.split())
+    assert "nobody approves an automatic failover: set automatic: false" in " ".join(ran.err.split())
 
 
 def test_nobody_is_led_past_the_other_person_where_something_else_refuses_as_well(

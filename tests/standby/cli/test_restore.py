@@ -91,7 +91,7 @@ def test_leaves_alone_what_differs_and_ends_as_partial(workspace: Workspace, clo
     assert ran.status == 3
     [kept] = [item for item in ran.document["items"] if item["status"] == "refused"]
     assert (kept["analyzer"], kept["action"], kept["fidelity"]) == ("contract", "keep", "unfaithful")
-    assert "left alone" in kept["reason"]
+    assert "not changed" in kept["reason"]
 
 
 def test_restores_only_what_is_asked_for_with_what_it_needs(lost_east: Workspace) -> None:

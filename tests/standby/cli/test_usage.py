@@ -94,7 +94,7 @@ def test_the_home_folder_may_stand_where_a_shell_leaves_it_alone(
     assert (workspace.folder / "plan.json").is_file(), planned.err
     assert applied.status == 0
     assert nobody.status == 1
-    assert "begins with ~no-such-user, and nobody of that name has a home folder here" in nobody.err
+    assert "begins with ~no-such-user, but no user of that name has a home folder here" in nobody.err
 
 
 def test_a_global_option_after_the_command_does_what_it_does_before(workspace: Workspace) -> None:

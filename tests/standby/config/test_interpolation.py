@@ -37,7 +37,7 @@ def test_what_is_no_name_is_a_problem_that_does_not_repeat_it() -> None:
     assert interpolate("${pass word}", {}).problems == (
         "has ${…} around something that is not the name of a variable, file:PATH or keyvault:VAULT/NAME",
     )
-    assert interpolate("${", {}).problems == ("has ${ without its }; write $${ where ${ itself is meant",)
+    assert interpolate("${", {}).problems == ("has ${ without its }; write $${ for the text ${",)
 
 
 @given(st.lists(st.tuples(PLAIN, NAMES, VALUES), max_size=5), PLAIN)

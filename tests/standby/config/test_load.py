@@ -117,7 +117,7 @@ def test_the_home_folder_may_stand_in_any_path(tmp_path: Path, monkeypatch: pyte
 
 def test_the_home_folder_of_nobody_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, edited("./vault", "~no-such-user/vault")) == [
-        "34: vault.path begins with ~no-such-user, and nobody of that name has a home folder here"
+        "34: vault.path begins with ~no-such-user, but no user of that name has a home folder here"
     ]
 
 

@@ -138,7 +138,7 @@ def test_one_look_is_one_message_with_the_worst_first_and_what_to_do_once() -> N
     assert change.next_action == "Correct it."
     _, later = decide(known, look(NORTH), BEGAN + STEP)
     assert (later.severity, later.headline) == ("info", "over: readiness west")
-    assert later.summary == "No longer so: west is not ready."
+    assert later.summary == "Resolved: west is not ready."
     assert later.facts()["ended"] == [WEST.model_dump(mode="json")]
 
 

@@ -354,7 +354,7 @@ async def test_a_failover_says_which_other_plan_should_follow() -> None:
         configured = context.configuration.model_copy(update={"plans": plans})
         request = FailoverRequest(primary="east", to="west", planned=True)
         report = await fail_over(replace(context, configuration=configured), request, DirectStages())
-    assert "Plan b has invoice as well: let it follow with standby failover b --to west." in report.next_action
+    assert "Plan b has invoice as well: fail it over with standby failover b --to west." in report.next_action
 
 
 # Snapshots

@@ -323,7 +323,7 @@ def test_with_a_key_no_edit_passes_however_consistent_it_is(path: Path, signer: 
     held["force"] = ["a"]
     held["items"][0] |= {"action": "replace", "reason": "west has an older copy."}
     path.write_text(json.dumps(with_a_digest_of_its_own(held)), encoding="utf-8")
-    with pytest.raises(PlanNotTrusted, match="signature that belongs to other content, so nothing of it is done"):
+    with pytest.raises(PlanNotTrusted, match="signature that belongs to other content, so nothing was done"):
         load_plan(path, "invoices", signer)
     path.write_text(json.dumps(with_a_digest_of_its_own(held) | {"seal": None}), encoding="utf-8")
     with pytest.raises(PlanNotTrusted, match="has no signature"):

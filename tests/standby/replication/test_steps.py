@@ -410,7 +410,7 @@ async def test_a_replacement_is_not_begun_twice_when_even_the_look_at_the_target
         return GATEWAY if when == "after" and on.service.accepted else None
 
     on.service.intervene = broken
-    with pytest.raises(MayBeUnderWay, match="run again: what exists by then is not made a second time"):
+    with pytest.raises(MayBeUnderWay, match="run again: an analyzer that exists by then is not made a second time"):
         await steps.copy(on.context, item, authorization)
     if over:
         on.service.settle()

@@ -132,7 +132,7 @@ async def test_a_training_at_the_source_is_copied_as_before() -> None:
 
     assert (item.verdict, item.status) == (Verdict.SOURCE_AHEAD, Status.SUCCEEDED)
     assert training(world, "west") == 2
-    assert not any("cannot be put back" in warning for warning in item.warnings)
+    assert not any("cannot be restored" in warning for warning in item.warnings)
 
 
 async def test_one_of_another_definition_that_is_not_known_to_be_a_copy_stays() -> None:
@@ -142,7 +142,7 @@ async def test_one_of_another_definition_that_is_not_known_to_be_a_copy_stays() 
     item = await replicated(world)
 
     assert (item.verdict, item.status) == (Verdict.FOREIGN, Status.REFUSED)
-    assert item.reason.startswith("Labelled data trained taught at west, and it is not known to be an older copy")
+    assert item.reason.startswith("Labelled data trained taught at west, and no record says that it is an older copy")
     assert "--force taught" in item.reason
     assert training(world, "west") == 2
 

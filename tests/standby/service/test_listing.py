@@ -213,9 +213,9 @@ async def test_what_cannot_be_read_as_text_or_number_costs_its_own_entry_only(
     assert [analyzer.wrong.partition("description ")[2] for analyzer in found] == [
         "has text that is not Unicode",
         "has text that is not Unicode",
-        "has a number that is none, or too large",
-        "has a number that is none, or too large",
-        "has a number that is none, or too large",
+        "has a number that is not valid or too large",
+        "has a number that is not valid or too large",
+        "has a number that is not valid or too large",
         "is nested deeper than 100 levels",
         "",
     ]

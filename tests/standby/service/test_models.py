@@ -195,13 +195,13 @@ def test_a_value_that_cannot_be_read_is_not_quoted() -> None:
     [
         ("status", None, "has the wrong type"),
         ("status", 7, "has the wrong type"),
-        ("status", "Slee\x1bping", "is slee ping, which is not known"),
+        ("status", "Slee\x1bping", "is slee ping, which is unknown"),
         ("description", 7, "has the wrong type"),
         ("tags", {"n": 7}, "has the wrong type"),
         ("tags", [], "has the wrong type"),
         ("models", ["gpt"], "has the wrong type"),
         ("baseAnalyzerId", {}, "has the wrong type"),
-        ("score", float("nan"), "has a number that is none, or too large"),
+        ("score", float("nan"), "has a number that is not valid or too large"),
         ("te\ud800xt", "x", "has text that is not Unicode"),
     ],
 )

@@ -317,7 +317,7 @@ def said(text: str, sink: str) -> str:
         if sink in re.split(r", | and ", names.strip()):
             return str(resource)
     return (
-        "not known" if re.search(rf"hat [\w, ]*{sink}[\w, ]* (has|have) is not known", text.replace("W", "w")) else ""
+        "not known" if re.search(rf"unknown which map [\w, ]*{sink}[\w, ]* (has|have)", text.replace("W", "w")) else ""
     )
 
 

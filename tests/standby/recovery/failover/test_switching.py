@@ -340,7 +340,7 @@ async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() ->
     sink.on_change = overwrite
     report = await site.fail_over()
     assert (report.state, report.serving) == ("fenced", "east")
-    assert "does not hold what was just published, but epoch 9" in report.problems[-1]
+    assert "does not hold the map that was just published, but epoch 9" in report.problems[-1]
 
 
 async def test_a_target_that_falls_silent_at_the_last_moment_is_told_and_serves_all_the_same() -> None:

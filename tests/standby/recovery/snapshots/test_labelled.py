@@ -225,7 +225,7 @@ async def test_this_machine_is_not_asked_for_the_labelled_data_of_a_resource_els
     [source] = (await open_snapshot(world.context())).resources["east"].analyzers["trained"].labelled
     assert (source.blobs, source.reason) == (
         "unknown",
-        "It is on this machine and its resource is not, so it was not asked",
+        "It is on this machine and its resource is not, so it was not called",
     )
 
 

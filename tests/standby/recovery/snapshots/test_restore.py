@@ -429,7 +429,7 @@ async def test_never_overwrites() -> None:
     report = await world.restored()
 
     assert {item.status for item in report.items} == {Status.REFUSED}
-    assert "something else under this id, which is left alone" in report.items[1].reason
+    assert "something else under this id, which is not changed" in report.items[1].reason
     assert "a copy of another version of it" in report.items[0].reason
     assert world.cloud.built == []
 
