@@ -85,7 +85,7 @@ async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | 
 
 
 DEPLOYMENT = "replicate-chunk/worker"
-NOT_TWICE = "what was copied is not copied again."
+NOT_TWICE = "no analyzer is copied twice."
 ATTEMPTS = 3  # How often a chunk is sent, when its flow run crashes or is lost with its worker
 
 # Seconds between two checks of a flow run: they grow while nothing happens.

@@ -167,7 +167,7 @@ def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now:
 
 
 def _judge_pace(name: str, meaning: str, runs: Sequence[FlowRun], now: datetime) -> Health | None:
-    """Say whether runs are cancelled one after another, or stay away."""
+    """Say whether runs are cancelled one after another, or are missing."""
     due = [run for run in runs if run.auto_scheduled]
     under_way = any(_type(run) not in TERMINAL_STATES for run in runs)
     if not under_way and [_type(run) for run in due[:SEVERAL]] == [StateType.CANCELLED] * SEVERAL:

@@ -341,7 +341,7 @@ async def _must_answer() -> None:
             # Its health every server tells, and a page that is no API may have the status of one.
             answer = await client.hello() if failure is None else None
     except httpx.InvalidURL as error:
-        raise SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has what is no URL: {error}") from None
+        raise SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has a value that is not a URL: {error}") from None
     except (ImportError, RuntimeError, ValueError) as error:
         socks = "a socks proxy that the environment names cannot be used"
         raise ServerUnreachable(url, socks if isinstance(error, ImportError) else str(error)) from None

@@ -127,5 +127,5 @@ def _not_copied(report: Report, target: str, sources: Sequence[str]) -> Concern 
         about=target,
         severity="warning",
         summary=f"{what} could not be copied to {target}: {reasons}",
-        next_action=f"Correct that, then run standby replicate {report.plan}; its schedule tries again by itself",
+        next_action=f"Correct that, then run standby replicate {report.plan}; its schedule tries again automatically",
     )

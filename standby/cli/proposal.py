@@ -29,7 +29,7 @@ ROLES = {"completion": "chatCompletion", "embedding": "embedding"}
 
 @dataclass(frozen=True)
 class Found:
-    """A resource that was found, or only named; what is not known of it is empty."""
+    """A resource that was found, or only named; unknown values are empty."""
 
     name: str  # in standby.yaml
     settings: JsonObject  # its keys there

@@ -109,7 +109,7 @@ class Watch:
             found = await self.look(resource)
             seen.append(found)
             failing = any(each.healthy is False for each in seen)
-            what = f"what was reported of {resource} could not be read"
+            what = f"the earlier reports of {resource} could not be read"
             earlier = await self._apart(what, self.recall(resource), RECALL_SECONDS) if failing else None
             if is_news(found, _together(earlier or (), reported), self.policy):
                 reported.append(found)

@@ -207,7 +207,7 @@ def _check(role: str, name: str, source: Serving, target: Serving, overrides: De
     deployment = (override or name) if by_deployment else mapped
     if target.unread and not by_deployment:
         where, why = target.resource.name, target.unread
-        cause = f"Which deployment serves {name} at {where} is unknown: {why.cause}"
+        cause = f"It is unknown which deployment serves {name} at {where}: {why.cause}"
         yield Finding(Severity.ERROR, role, name, None, cause, why.next_action, missing=True)
         return
     if deployment is None:
@@ -225,10 +225,10 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
     where = target.resource.name
     if target.deployments is None or "/" in deployment:
         # Of all deployments of a target in the same words, which are then said once.
-        cause = f"Which deployments {where} has, and of which models, is unknown"
+        cause = f"It is unknown which deployments and models {where} has"
         action = "Give the resource Entra credentials that may read them, to have this checked"
         if "/" in deployment:
-            cause = f"Whether deployment {deployment} exists at {where}, and of which model it is, is unknown"
+            cause = f"It is unknown whether deployment {deployment} exists at {where}, and which model it has"
             action = "It is behind a connection, where only a test analysis can show it"
         yield Finding(Severity.UNKNOWN, role, name, deployment, cause, action)
         return

@@ -1,7 +1,7 @@
 """Trained behaviour: what is known of it, and what takes its place only on an explicit order.
 
 A definition can be put back, a training cannot. So nothing that labelled data trained is overwritten by what it did
-not train, or by what is not known to be newer, unless that is ordered for the analyzer by its id; and before
+not train, or by one that may be older, unless that is ordered for the analyzer by its id; and before
 anything untrained takes its place, the trained one is copied beside itself.
 
 What was rebuilt has the definition of its original and looks trained. The list of rebuilt analyzers (`ledger.py`)

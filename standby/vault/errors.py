@@ -264,4 +264,4 @@ class RunUnderWay(_OfPlaces, GuardRefused):
 
 class StillWritten(_OfPlaces, GuardRefused):
     _cause = "Runs write to {where} all the time, so a copy of it would not be complete"
-    _advice = "Pause the schedules, then run it again: what was copied is not copied again"
+    _advice = "Pause the schedules, then run it again: files that were copied are not copied again"

@@ -149,7 +149,7 @@ class Move:
                 await self.target.write(each.path, content)
                 if await self.target.read(each.path) != content:
                     where = self.target.where(each.path)
-                    raise errors.VaultUnavailable(where, "copied", "what was just written is not what is read back")
+                    raise errors.VaultUnavailable(where, "copied", "a file read back differs from the one written")
             done += 1
             on_progress(done, total)
 

@@ -62,7 +62,7 @@ class ReplicaState(Document):
         if self.problem:
             return f"The replica of the vault cannot be kept: {sentence(self.problem)}"
         if self.behind is None:
-            return f"Whether the replica of the vault at {self.where} has everything is unknown."
+            return f"It is unknown whether the replica of the vault at {self.where} has everything."
         if not self.behind:
             return f"The replica of the vault at {self.where} has everything."
         since = f" since {utc(self.since)}" if self.since else ""

@@ -243,7 +243,7 @@ async def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.Monkey
         monkeypatch.setenv("NO_PROXY", "[::1]")
         unreadable = await Prefect().health()
     assert found.detail == "The Prefect server at http://127.0.0.1:9/api does not respond (ConnectError)"
-    assert "NO_PROXY or PREFECT_API_URL has what is no URL" in unreadable.detail
+    assert "NO_PROXY or PREFECT_API_URL has a value that is not a URL" in unreadable.detail
 
 
 async def test_what_standby_made_on_a_server_can_be_removed_and_nothing_else(

@@ -28,9 +28,21 @@ INSTEAD = {
     r"what is there": "what the target has",
     r"brings? (?:it|them) up": "updates",
     r"stands? (?:in )?for": "means, replaces",
+    r"com(?:es?|ing) along|stays? away": "is copied with; is missing",
+    r"no sign of life|in the place of|in whose place": "no heartbeat; instead of",
+    r"what is not known|not known (?:what|which|whether|where)": "it is unknown which …",
+    r"holds? \w+ up|lets? \w+ serve": "delays; fails over to, … serves",
     r"would have it|so be it|it so happens|in its stead|by and by": "plain words",
 }
 """Turns of kinds that a tired reader whose first language is another stumbles over, and what to write instead."""
+
+INVERTED = {
+    r"(?:^|[.:;] )Of \w+ only": "Only … of …",
+    r"\b[Ww]hat (?:was|were) (?:just |only )?(?:\w+ed|begun|written)(?:,| is| was| can| could)": "the noun: files that were …",
+    r"\bby what (?:counts|is|was)|\bwhat is no \w+|\bthat is none": "the noun, and not",
+    r"(?:^|[.:;] )(?:What|That|Whether|Which \w+) [^.:;?]{3,80} (?:is|are|was) (?:unknown|not known)": "It is unknown …",
+}
+"""Sentences that begin with their end, and clauses without a noun: where subject and verb belong."""
 
 MOST_WORDS = 25
 
@@ -61,6 +73,30 @@ def test_nothing_that_people_read_has_an_odd_turn() -> None:
         for each in odd.finditer(text)
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_message_is_inverted_or_leaves_its_noun_out() -> None:
+    inverted = re.compile("|".join(INVERTED))
+    assert not [(where, each[0]) for where, text in texts() for each in inverted.finditer(text)]
+
+
+def prose(page: str) -> list[str]:
+    """Give the paragraphs, items and cells of a page; code, paths and the target of a link count as a word."""
+    plain = re.sub(r"```.*?```|<!--.*?-->", "\n\n", page, flags=re.DOTALL)
+    plain = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", plain))
+    return re.split(r"\n\s*\n|\n\s*(?:[-*]|\d+\.) |\||\n(?=#)", plain)
+
+
+def test_no_sentence_of_a_page_is_long() -> None:
+    pages = [each for each in PAGES if each.name != "what-it-survives.md"]  # Its words are those of tests/matrix.
+    assert len(pages) > 30
+    sentences = [
+        (page.name, sentence)
+        for page in pages
+        for part in prose(page.read_text(encoding="utf-8"))
+        for sentence in re.split(r"(?<=[.?!:;])[*)”]* +|(?<=[.?!:;])\n", part)
+    ]
+    assert not [(where, each) for where, each in sentences if len(each.split()) > MOST_WORDS]
 
 
 def test_no_sentence_of_a_message_is_long() -> None:

@@ -265,7 +265,7 @@ async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
         async with asyncio.timeout(READ_SECONDS):
             return await sink.read(plan)
     except TimeoutError:
-        raise SinkFailed(sink.name, f"it did not return its map within {READ_SECONDS:.0f} s what it holds") from None
+        raise SinkFailed(sink.name, f"it did not return its map within {READ_SECONDS:.0f} s") from None
 
 
 def failed_at(sink: ActivationSink, error: StandbyError) -> SinkResult:

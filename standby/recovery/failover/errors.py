@@ -31,7 +31,7 @@ class NothingToRollBack(GuardRefused):
     def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
             f"Plan {plan} has no failover of {primary} that could be rolled back: there was none, or it was committed",
-            f"To let {primary} serve again, run standby failback {plan}",
+            f"To make {primary} serve again, run standby failback {plan}",
         )
 
 
@@ -113,7 +113,7 @@ class NotApproved(GuardRefused):
     def __init__(self, plan: str, to: str, names: Sequence[str], needed: int) -> None:
         super().__init__(
             f"Plan {plan} does not fail over to {to}: {needed} different persons have to approve it, "
-            f"and {' and '.join(names) or 'nobody who gave a name'} did, by what counts now",
+            f"and {' and '.join(names) or 'nobody who gave a name'} did so far",
             "Let another person order the same; in an emergency, use --force approvals",
         )
 

@@ -145,5 +145,5 @@ async def test_defaults_that_cannot_be_read_cost_no_analyzer_at_a_source_and_blo
     assert [problem.partition(":")[0] for problem in taken.problems] == ["The snapshot lacks the defaults of east"]
     assert (set(snapshot.analyzers), snapshot.defaults) == ({"invoice", "claim", "mailroom"}, None)
     warned = {item.analyzer: (*item.warnings, item.reason) for item in blocked.items}
-    assert all(any("at west is unknown: An answer of west lacks " in text for text in each) for each in warned.values())
+    assert all(any("at west: An answer of west lacks " in text for text in each) for each in warned.values())
     assert readiness.state is State.NOT_READY

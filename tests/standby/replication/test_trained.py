@@ -154,7 +154,7 @@ async def test_a_trained_one_may_be_overwritten_by_order_and_the_report_says_wha
     item = await replicated(world, FORCE)
 
     assert (item.status, training(world, "west")) == (Status.SUCCEEDED, 1)
-    assert any(warning.startswith("Of the trained taught of west only the definition") for warning in item.warnings)
+    assert any(warning.startswith("Only the definition of the trained taught of west") for warning in item.warnings)
     assert [kept["_training"] for kept in world.kept()] == [2]
     assert set(world.at("west")) == {"taught"}, "what replaces it was trained, too"
 
