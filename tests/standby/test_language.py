@@ -38,9 +38,9 @@ INSTEAD = {
 
 INVERTED = {
     r"(?:^|[.:;] )Of \w+ only": "Only … of …",
-    r"\b[Ww]hat (?:was|were) (?:just |only )?(?:\w+ed|begun|written)(?:,| is| was| can| could)": "the noun: files that were …",
+    r"\b[Ww]hat (?:was|were) (?:just |only )?(?:\w+ed|begun|written)(?:,| is| was| can| could)": "files that were …",
     r"\bby what (?:counts|is|was)|\bwhat is no \w+|\bthat is none": "the noun, and not",
-    r"(?:^|[.:;] )(?:What|That|Whether|Which \w+) [^.:;?]{3,80} (?:is|are|was) (?:unknown|not known)": "It is unknown …",
+    r"(?:^|[.:;] )(?:What|That|Whether|Which \w+) [^.:;?]{3,80} (?:is|are|was) (?:un|not )known": "It is unknown …",
 }
 """Sentences that begin with their end, and clauses without a noun: where subject and verb belong."""
 
