@@ -53,7 +53,7 @@ def test_a_failover_that_leaves_the_geography_is_refused_and_can_be_forced(works
     told = workspace.run("status", "invoices")
     assert told.status == 2
     assert "! north is in Europe (EU data zone), and data of east stays in" in told.out
-    assert "If it may leave that, add residency: {allow: [north]} to plan invoices." in told.out
+    assert "If that is allowed, add residency: {allow: [north]} to plan invoices." in told.out
     ran = workspace.run(*asked)
     assert ran.status == 4
     assert "NO residency: north is in Europe" in ran.out
