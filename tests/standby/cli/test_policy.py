@@ -24,8 +24,8 @@ def test_copies_that_leave_the_geography_are_refused_one_by_one(elsewhere: Works
     assert {item["status"] for item in items} == {"refused", "blocked"}  # claim has no model there besides
     items = [item for item in items if item["analyzer"] != "claim"]
     reason = (
-        "north is in Europe (EU data zone), and data of east stays in United States (US data zone). If it may leave "
-        "that, add residency: {allow: [north]} to plan invoices."
+        "north is in Europe (EU data zone), and data of east stays in United States (US data zone). If that is "
+        "allowed, add residency: {allow: [north]} to plan invoices."
     )
     assert {item["reason"] for item in items} == {reason}
     assert {item["status"] for item in ran.document["items"] if item["target"] == "west"} == {"succeeded"}
