@@ -1,4 +1,4 @@
-"""Names the release in its SBOM, and leaves out of it where this machine took its packages from.
+"""Names the release in its SBOM, and keeps of its links only those to source code: others may name this machine's index.
 
 python .ci/sbom.py dist/standby.cdx.json VERSION
 """
@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LOCAL = ("file:", "https://pypi.org", "https://files.pythonhosted.org")
-
 
 def complete(bom: dict[str, Any], version: str) -> None:
-    """Give the root component its version; drop references to files and registries."""
+    """Give the root component its version; keep links to source code only."""
     root = bom["metadata"]["component"]
     root |= {"version": version, "purl": f"pkg:pypi/{root['name']}@{version}"}
     for component in (root, *bom["components"]):
         references = component.get("externalReferences", [])
-        component["externalReferences"] = [each for each in references if not each["url"].startswith(LOCAL)]
+        component["externalReferences"] = [each for each in references if each["type"] == "vcs"]
 
 
 def main() -> None:
