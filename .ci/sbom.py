@@ -1,4 +1,4 @@
-"""Names the release in its SBOM, and keeps of its links only those to source code: others may name this machine's index.
+"""Names the release in its SBOM, and keeps only its links to source code: others may name an index of this machine.
 
 python .ci/sbom.py dist/standby.cdx.json VERSION
 """
