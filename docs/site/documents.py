@@ -196,13 +196,35 @@ class Records(_Shape):
     next_action: str = Field(description="What to do about it.")
 
 
+class PlannedItem(_Shape):
+    """One analyzer at one target, and what would be done."""
+
+    source: str
+    target: str
+    analyzer: str
+    target_analyzer: str
+    verdict: str
+    action: str
+    reason: str | None
+    warnings: list[str]
+
+
+class CheckedItem(PlannedItem):
+    """One analyzer at one target, and where it differs."""
+
+    differences: list[str] = Field(description="JSON paths that differ.")
+    recovery_point: dict[str, Any] = Field(
+        description="How old what the target has is, and whether that meets the RPO."
+    )
+
+
 class PlanDocument(_Shape):
     """What a replication would do."""
 
     plan: str = Field(description="Name of the plan.")
     made_at: str = Field(description="When the resources were looked at.")
     added_defaults: dict[str, dict[str, str]] = Field(description="Defaults that a run would add, by target.")
-    items: list[dict[str, Any]] = Field(description="One for each analyzer and target, as in a report of replicate.")
+    items: list[PlannedItem] = Field(description="One for each analyzer and target, as in a report of replicate.")
     forecast: dict[str, Any] | None = Field(description="How long it is expected to take.")
     fence: Records = Field(description="Whether the records are those written last.")
     unseen: dict[str, str] = Field({}, description="Resources that could not be looked at, with the reason.")
@@ -215,9 +237,7 @@ class CheckDocument(_Shape):
     checked_at: str = Field(description="When the resources were looked at.")
     in_sync: bool = Field(description="Whether nothing differs.")
     rpo_seconds: float | None = Field(description="The plan's RPO.")
-    items: list[dict[str, Any]] = Field(
-        description="One for each analyzer and target, with `differences` (JSON paths) and `recovery_point`."
-    )
+    items: list[CheckedItem] = Field(description="One for each analyzer and target.")
     fence: Records = Field(description="Whether the records are those written last.")
     unseen: dict[str, str] = Field({}, description="Resources that could not be looked at, with the reason.")
 
