@@ -20,6 +20,7 @@ from standby.recovery.failback.report import DivergenceReport, FailbackReport
 from standby.recovery.failover.attendance import Told
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.recovery.readiness.document import Readiness
+from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification
 from standby.recovery.snapshots.take import SnapshotTaken
@@ -290,7 +291,7 @@ class RestoreProposal(_Shape):
     totals: dict[str, int] = Field(description="How many would end in which way.")
     added_defaults: dict[str, str] = Field(description="Defaults that the target would get.")
     problems: list[str] = Field(description="What would go wrong.")
-    items: list[dict[str, Any]] = Field(description="Each analyzer, with what would be done and how true it would be.")
+    items: list[RestoreItem] = Field(description="Each analyzer, with what would be done and how true it would be.")
     forecast: dict[str, Any] | None = Field(description="Seconds that it is expected to take: median and slow.")
 
 
