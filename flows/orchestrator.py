@@ -7,12 +7,9 @@ of this module are inside its functions.
 import asyncio
 import os
 import re
-import signal
-import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from inspect import isawaitable
 from pathlib import Path
@@ -25,7 +22,6 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError, must_not_be_read_only
-from standby.flows import QUICKLY
 from standby.flows.errors import (
     OR_DIRECT,
     BootstrapUnfinished,
@@ -39,23 +35,18 @@ from standby.flows.errors import (
     ServerUnreachable,
     SettingsUnusable,
 )
+from standby.flows.processes import (
+    SETTINGS,
+    free_port,
+    own_server,
+    own_worker,
+    started,
+    until_it_answers,
+)
 from standby.orchestrator import Health
 from standby.recovery.loss import FENCE
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
-
-SETTINGS: Mapping[str, str] = {
-    # Without these two a busy server, or one that ends with us, loses task runs.
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    # Without this one the slots of killed runs are lost when the server is started again.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-}
-"""Settings of every server that is started for our users."""
-
-PROMPT: Mapping[str, str] = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
-"""Settings of every worker that is started for our users: an outage must not wait 10 s for its evaluation."""
 
 QUIET: Mapping[str, str] = {
     # The command itself says what happened, and a run's log goes to the server as well.
@@ -246,20 +237,20 @@ async def _server(bare: Mapping[str, str]) -> AsyncIterator[Callable[[], Awaitab
 
     environment = {**bare, **os.environ, **settings.to_environment_variables(exclude_unset=True)}
     with tempfile.TemporaryDirectory() as folder:
-        port, log = _free_port(), Path(folder) / "server.log"
+        port, log = free_port(), Path(folder) / "server.log"
         api = f"http://127.0.0.1:{port}/api"
-        async with _running(log, environment, "-P", "-c", TEMPORARY, port) as process:
+        async with started(log, environment, "-P", "-c", TEMPORARY, port) as process:
 
-            async def until_it_answers() -> None:
+            async def answers() -> None:
                 try:
-                    await _until_it_answers(process, api, log)
+                    await until_it_answers(process, api, log)
                 except ServerDidNotStart as error:
                     raise NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
                 await _must_answer()
 
             with temporary_settings({PREFECT_API_URL: api}):
                 try:
-                    yield until_it_answers
+                    yield answers
                 finally:
                     await _flush()
 
@@ -356,10 +347,6 @@ async def _must_answer() -> None:
         raise NotAnApi(url, "it answers with a web page")
 
 
-START_SECONDS = 120.0  # How long a new server may take: it makes its database first
-STOP_SECONDS = 15.0
-EVERY = 0.1  # Seconds between two checks whether it responds
-
 TEMPORARY = """import sys, standby.flows, uvicorn
 from prefect.server.api.server import create_app
 uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error",
@@ -372,76 +359,3 @@ BARE: Mapping[str, str] = {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
 UNREAD: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false"}
 """And of a replication: its events make task runs and start what waits for them, but nobody reads them later. To keep
 fifteen a copy takes a third of what the server does."""
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def own_server(home: Path) -> AsyncIterator[str]:
-    """Run a server that keeps all in one folder, and give the URL of its UI and `/api`; or `ServerDidNotStart`."""
-    await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
-    port = _free_port()
-    url, log = f"http://127.0.0.1:{port}", home / "server.log"
-    # Settings that are meant for another server are left out.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    inherited.setdefault("HOME", str(home))  # In a container the user may have none.
-    # The UI runs in the browser and would look for the API at Prefect's usual port.
-    settings = {**inherited, **SETTINGS, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": f"{url}/api"}
-    command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
-    async with _running(log, settings, *QUICKLY, *command) as process:
-        await _until_it_answers(process, f"{url}/api", log)
-        yield url
-
-
-@asynccontextmanager
-async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
-    command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
-    async with _running(log, {**PROMPT, **os.environ, **settings}, *QUICKLY, *command):
-        yield
-
-
-@asynccontextmanager
-async def _running(log: Path, env: Mapping[str, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *arguments),
-            env=env,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C is for us: what we still have to say to the server comes first.
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        # Flow runs are processes of a worker's group.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(trust_env=False) as http:
-            while process.returncode is None:
-                # Until it listens, there is an error.
-                with suppress(httpx.TransportError):
-                    if (await http.get(f"{api}/health")).is_success:
-                        return
-                await asyncio.sleep(EVERY)
-    said = [line.strip() for line in (await asyncio.to_thread(log.read_text, errors="replace")).split("\n")]
-    # What it says last is that it ends; the error stands before it.
-    told = [line for line in said if re.match(r"[\w.]+Error\b", line)] or [line for line in said if line]
-    raise ServerDidNotStart(str(log), told[-1] if told else "")

@@ -17,7 +17,7 @@ import httpx
 from prefect import get_client, settings
 
 from standby.flows.bootstrap import WORK_POOL
-from standby.flows.orchestrator import PROMPT, SETTINGS
+from standby.flows.processes import PROMPT, SETTINGS
 from tests.patience import PATIENCE
 
 
