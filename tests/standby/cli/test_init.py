@@ -264,7 +264,7 @@ def test_without_a_token_names_are_enough_for_a_file_to_complete(empty: Workspac
     ran = init(empty, "--resource", "contoso-east", "--resource", account, "--plan", "p", "--json")
     assert ran.status == 3
     text = empty.file.read_text(encoding="utf-8")
-    assert "Azure did not say which subscriptions there are" in flat(text)
+    assert "Azure did not list the subscriptions" in flat(text)
     assert "endpoint: https://contoso-east.services.ai.azure.com" in text
     assert f"resource_id: {account}" in text
     wanted = [step.partition("=")[0] for step in ran.document["next"][:-1]]

@@ -177,7 +177,7 @@ async def test_a_renamed_plan_does_not_overwrite_what_serves_under_its_old_name(
     site = await Plans.made(A, replace_name(A, "renamed"))
     await site.fail_over("a", "west")
     site.any.patch("west", "invoice", "edited where it serves")
-    with pytest.raises(ActiveElsewhere, match="where plan a is not configured any more, add it again"):
+    with pytest.raises(ActiveElsewhere, match="where plan a is not in the configuration, add it again"):
         await site.replicate("renamed", force=force)
     assert site.any.says("west")["invoice"] == "edited where it serves"
     # The way out.
