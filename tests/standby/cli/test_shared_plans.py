@@ -105,7 +105,7 @@ def test_a_plan_that_was_renamed_is_failed_back_under_its_old_name_first(site: W
     site.edit("  invoices:\n", "  renamed:\n")
     ran = site.run("replicate", "renamed")
     assert ran.status == 4
-    assert "where plan invoices is not configured any more, add it again" in ran.err
+    assert "where plan invoices is not in the configuration, add it again" in ran.err
     site.file.write_text(old, encoding="utf-8")
     assert site.run("failback", "invoices", "--yes").status == 0
     site.edit("  invoices:\n", "  renamed:\n")
