@@ -25,8 +25,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectExcep
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import get_current_settings
 
-from standby.blocks import ContentUnderstandingResource, saving_blocks
+from standby.blocks import ContentUnderstandingResource
 from standby.blocks import RecoveryPlan as PlanBlock
+from standby.blocks.store import saving_blocks
 from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
-from standby.blocks import load_what_is_usable
+from standby.blocks.store import load_what_is_usable
 from standby.config.configuration import Configuration
 from standby.flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from standby.flows.outcome import finish_replication, flow

@@ -123,7 +123,7 @@ class Prefect:
         await _must_be_there()
         from prefect.exceptions import PrefectException
 
-        from standby.blocks import register_types
+        from standby.blocks.store import register_types
         from standby.flows.bootstrap import save_what_runs_need, save_what_starts_runs, wanted_deployments
         from standby.flows.health import end_of_the_dead
         from standby.flows.notifications import save_automations, wanted_automations

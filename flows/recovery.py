@@ -14,7 +14,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 
-from standby.blocks import load_what_is_usable
+from standby.blocks.store import load_what_is_usable
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
 from standby.flows.errors import SlotTaken

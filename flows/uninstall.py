@@ -36,13 +36,6 @@ T = TypeVar("T")
 Removable = dict[str, Callable[[], Awaitable[object]]]
 """What is ours on a server, by what people call it and in the order in which it goes, with the call that deletes it."""
 
-BLOCKS = (
-    blocks.RecoveryPlan,
-    blocks.ContentUnderstandingResource,
-    blocks.ContentUnderstandingKey,
-    blocks.ContentUnderstandingEntra,
-)
-
 
 async def removable(configuration: Configuration) -> list[str]:
     """Name what is ours on the server, whatever configuration it was saved for; variables only of this one."""
@@ -76,7 +69,8 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
         if there is not None and {user.id for user in users} <= {*deployments.values()}:
             found[f"work pool {pool}"] = partial(client.delete_work_pool, pool)
     resources = {*configuration.resources}
-    for kind in BLOCKS:
+    # What is nested in others goes after them.
+    for kind in (getattr(blocks, name) for name in reversed(blocks.__all__)):
         slug = kind.get_block_type_slug()
         if block_type := await _there(client.read_block_type_by_slug(slug)):
             documents = await client.read_block_documents_by_type(slug, include_secrets=False)

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 
-from standby.blocks import load_what_is_usable
+from standby.blocks.store import load_what_is_usable
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence

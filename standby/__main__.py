@@ -1,5 +1,19 @@
-"""`python -m standby`."""
+"""The command: `standby`, and `python -m standby`."""
 
-from standby.cli.app import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run a command line; the process ends with its status."""
+    try:
+        from standby.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        # What has begun says itself how it ended; this came while modules were still being imported.
+        sys.stderr.write("Interrupted before anything was done.\n")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

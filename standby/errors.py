@@ -71,3 +71,10 @@ def of_extra(extra: str, what: str) -> Iterator[None]:
         if not extra:
             raise
         raise ExtraMissing(what, extra) from error
+
+
+class FileUnwritable(StandbyError):
+    def __init__(self, path: object, error: OSError, option: str = "--out") -> None:
+        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+        cause = f"{path} cannot be written: {reason or type(error).__name__}"
+        super().__init__(cause, f"Name another file with {option}")

@@ -91,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.chaos)
         if "prefect_server" in needs:
             item.add_marker(pytest.mark.prefect)
+        # Two groups of one test would be a third group, with a server of its own.
+        if "prefect_server" in needs and not item.get_closest_marker("xdist_group"):
             file = item.path.stem if item.path.parent.name == "flows" else ""
             server = next((server for server, files in SERVERS.items() if file in files), "first")
             item.add_marker(pytest.mark.xdist_group(f"{server} Prefect server"))

@@ -42,11 +42,6 @@ KIND = "AIServices"  # Of the resources that Content Understanding is in
 AT_ONCE = 8  # Resources that are read side by side
 
 
-class FileUnwritable(StandbyError):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --out")
-
-
 class NothingFound(StandbyError):
     def __init__(self, problems: Sequence[str]) -> None:
         cause = [f"No resource of kind {KIND} was found that can be used, so nothing was written", *problems]
@@ -339,7 +334,7 @@ async def command(
     if not yes and file.exists() and can_ask(output):
         yes = (await ask(output, f"{file} exists already. Overwrite it? [y/N]")).lower() in {"y", "yes"}
     for path in (schema_file, file):
-        must_be_writable(path, FileUnwritable)
+        must_be_writable(path)
     write_files({schema_file: schema_text(), file: text}, "file with --out", overwrite=yes)
     doctor = "standby doctor" if file == Path(DEFAULT_FILE) else f"standby doctor -c {quote(str(file))}"
     steps = [*exports(text, found), doctor]
@@ -372,7 +367,7 @@ async def schema(
     if out is None:
         output.stdout.write(schema_text())
         return Exit.DONE
-    must_be_writable(out, FileUnwritable)
+    must_be_writable(out)
     write_whole(out, schema_text())
     output.result(f"Written: {out}")
     output.result(f"Name it in the first line of standby.yaml: # yaml-language-server: $schema={out}")

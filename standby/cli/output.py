@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from rich.text import Text
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
 from standby.document import JsonObject, JsonValue, json_text, write_whole
-from standby.errors import GuardRefused, StandbyError, sentence
+from standby.errors import FileUnwritable, GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD
 from standby.text import alike, clean, counted, some_of
 
@@ -302,7 +302,7 @@ def show(console: Console, line: Line, end: str = "\n") -> None:
     console.print(shown, end=end, soft_wrap=True)
 
 
-def must_be_writable(path: Path, unwritable: Callable[[str, str], StandbyError]) -> None:
+def must_be_writable(path: Path, option: str = "--out") -> None:
     """Make the folder of a file, and raise what says that it cannot be written: before the work whose result it has."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,8 +312,7 @@ def must_be_writable(path: Path, unwritable: Callable[[str, str], StandbyError])
             with TemporaryFile(dir=path.parent):
                 pass
     except OSError as error:
-        reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
-        raise unwritable(str(path), reason or type(error).__name__) from None
+        raise FileUnwritable(path, error, option) from None
 
 
 class FileIsThere(GuardRefused):

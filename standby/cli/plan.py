@@ -23,7 +23,6 @@ from standby.recovery.context import open_recovery
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.witnesses import look
 from standby.replication import report
-from standby.replication.errors import PlanUnwritable
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
@@ -109,7 +108,7 @@ async def command(
     configuration = output.load()
     if out is not None:
         configuration.plan(plan)
-        must_be_writable(out, PlanUnwritable)
+        must_be_writable(out)
     async with open_recovery(configuration, plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, asked)

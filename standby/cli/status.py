@@ -14,7 +14,7 @@ from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
 from standby.document import write_whole
-from standby.errors import StandbyError, sentence
+from standby.errors import FileUnwritable, StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.concerns import Concerns, Kind
@@ -145,11 +145,6 @@ def _waiting_words(plan: str, approval: Approval) -> str:
 PLANS_AT_ONCE = 4  # Each asks all of its resources side by side
 
 
-class PageUnwritable(StandbyError):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
-
-
 async def report(
     context: typer.Context,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
@@ -166,7 +161,7 @@ async def report(
     """
     output: Output = context.obj
     configuration = output.load()
-    must_be_writable(html, PageUnwritable)
+    must_be_writable(html, "--html")
 
     async def gather(name: str) -> PageContent | StandbyError:
         try:
@@ -205,4 +200,4 @@ def _write(path: Path, page: str) -> None:
     try:
         write_whole(path, page)
     except OSError as error:
-        raise PageUnwritable(str(path), error.strerror or type(error).__name__) from None
+        raise FileUnwritable(path, error, "--html") from None

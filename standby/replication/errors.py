@@ -101,11 +101,6 @@ class PlanUnreadable(ReplicationError):
         super().__init__(f"{path} {problem}", "Make one with standby plan PLAN --out FILE")
 
 
-class PlanUnwritable(ReplicationError):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --out")
-
-
 class PlanNotTrusted(ReplicationError, GuardRefused):
     """What a saved plan says may not be what somebody was shown and approved; nothing was done."""
 

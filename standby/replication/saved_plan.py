@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from standby.config.plan import OnExisting
 from standby.document import canonical, digest_of, from_home, json_text, write_whole
-from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable, PlanUnwritable
+from standby.errors import FileUnwritable
+from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
@@ -71,7 +72,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
     try:
         write_whole(path, json_text(held) + "\n")
     except OSError as error:
-        raise PlanUnwritable(str(path), error.strerror or type(error).__name__) from None
+        raise FileUnwritable(path, error) from None
 
 
 def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> SavedPlan:

@@ -14,11 +14,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
-from standby.blocks import (
+from standby.blocks import ContentUnderstandingResource, RecoveryPlan
+from standby.blocks.store import (
     BlockMissing,
     BlockUnusable,
-    ContentUnderstandingResource,
-    RecoveryPlan,
     load_configuration_from_blocks,
     load_what_is_usable,
     save_configuration,

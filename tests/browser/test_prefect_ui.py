@@ -161,9 +161,7 @@ async def test_automations_say_what_they_are_for(ui: Ui) -> None:
 async def test_block_types_say_what_they_are_and_limits_whose_they_are(ui: Ui) -> None:
     await ui.see("/concurrency-limits", "limits", "content-understanding-west")
     path = "/blocks/catalog/content-understanding-resource/create"
-    await ui.see(
-        path, "form of a resource", "that is what the concurrency limit of 1 in Prefect counts: runs, not copies"
-    )
+    await ui.see(path, "form of a resource", "the concurrency limit of 1 in Prefect counts runs, not copies")
 
 
 @flow(name="failover", flow_run_name="failover-p")

@@ -177,7 +177,7 @@ async def test_a_test_message_goes_through_every_block_and_what_keeps_people_fro
     assert "(ConnectError)" in sent[gone].detail
     assert "secret" not in str(sent)
     assert len(pager.bodies) == 2
-    assert all("Nothing is wrong, and you need not do anything" in body for body in pager.bodies)
+    assert all("Nothing is wrong; you do not need to act" in body for body in pager.bodies)
 
 
 async def test_a_replication_that_fails_leads_to_one_message_and_its_end_to_another(

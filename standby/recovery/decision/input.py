@@ -192,9 +192,8 @@ class Approval(Document):
 
     def command(self, plan: str) -> str:
         """Give what another person runs to approve the same."""
-        forced = "".join(f" --force {guard}" for guard in self.forced)
-        planned = "planned" if self.planned else "unplanned"
-        return f"standby failover {plan} --primary {self.primary} --to {self.to} --{planned}{forced}"
+        options = ["--planned" if self.planned else "--unplanned", *(f"--force {guard}" for guard in self.forced)]
+        return " ".join([f"standby failover {plan} --primary {self.primary} --to {self.to}", *options])
 
 
 class ApprovalsUnreadable(StandbyError):

@@ -9,7 +9,6 @@ from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
 from standby.recovery.durations import RtoForecast
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
-from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.forecast import Spread
 from standby.replication.needs import Severity
 from standby.replication.verdict import HOLDS_NOTHING
@@ -280,7 +279,3 @@ def drill_words(readiness: Readiness) -> str:
         return "none."
     ended = f"{roughly(max(timedelta(), now - drill.ended_at))} ago, in {drill.seconds:.0f} s"
     return f"passed {ended}." if drill.passed else sentence(f"failed {ended}: {drill.reason}")
-
-
-def drill_result(drill: DrillSummary) -> str:
-    return "passed" if drill.passed else f"failed: {drill.reason}"

@@ -89,7 +89,8 @@ def test_a_port_that_is_taken_is_named_and_another_can_be_chosen(workspace: Work
         taken = port_of(others)
         file.write_text(FILE.replace("key: k", f"key: k, port: {taken}"), encoding="utf-8")
         refused = workspace.run("emulator", "-c", str(file), "--json")
-        process = workspace.start("emulator", "-c", str(file), "--port", str(taken - 10))
+        first = free_ports()
+        process = workspace.start("emulator", "-c", str(file), "--port", str(first))
         assert process.stdout is not None
         announced = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
@@ -98,8 +99,8 @@ def test_a_port_that_is_taken_is_named_and_another_can_be_chosen(workspace: Work
     assert refused.status == 1
     assert f"cannot serve east on port {taken}" in refused.document["error"]["cause"]
     assert "--port" in refused.document["error"]["next_action"]
-    assert announced["control"] == f"http://127.0.0.1:{taken - 10}"
-    assert announced["resources"]["east"]["endpoint"] == f"http://127.0.0.1:{taken - 9}"
+    assert announced["control"] == f"http://127.0.0.1:{first}"
+    assert announced["resources"]["east"]["endpoint"] == f"http://127.0.0.1:{first + 1}"
 
 
 def test_the_commands_that_the_example_names_next_end_as_they_should(workspace: Workspace, tmp_path: Path) -> None:

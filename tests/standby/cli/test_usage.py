@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,3 +249,23 @@ def test_a_defect_of_ours_is_reported_without_what_it_held(
     assert "A defect in Standby ended the command (RuntimeError)" in ran.err
     assert "Run it again" in ran.err
     assert "canary" not in ran.out + ran.err
+
+
+INTERRUPTED = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "standby.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Finder())
+from standby.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_modules_are_still_imported_ends_as_any_other() -> None:
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "Interrupted before anything was done.\n")

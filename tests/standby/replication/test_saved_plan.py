@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from standby.config.vault import Ed25519Signing
 from standby.document import digest_of_json
-from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable, PlanUnwritable
+from standby.errors import FileUnwritable
+from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.fingerprint import fingerprint
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.report import plan_document
@@ -358,7 +359,7 @@ def test_what_cannot_be_signed_is_not_saved(path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PlanUnwritable, match="cannot be written"):
+    with pytest.raises(FileUnwritable, match="cannot be written"):
         save_plan(tmp_path / "no" / "folder" / "plan.json", plan(CHILD), Selection())
 
 
