@@ -21,7 +21,7 @@ from standby.cli.output import Output
 from standby.cli.run import runnable
 
 class Context:
-    obj = Output()
+    info_name, obj = "check", Output()
 
 async def stubborn(context):
     print("begun", flush=True)
