@@ -174,7 +174,7 @@ async def save_what_runs_need(configuration: Configuration, changes: list[str] |
 
 
 async def save_what_starts_runs(configuration: Configuration, changes: list[str] | None = None) -> list[str]:
-    """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change, likewise."""
+    """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change too."""
     changes = [] if changes is None else changes
     wanted = wanted_deployments(list(configuration.plans.values()), keep=configuration.keep_runs)
     entries = wanted["deployments"]

@@ -6,7 +6,6 @@ Runs and what they left stay, as the history of the server; and so do notificati
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 from prefect import get_client
@@ -16,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from standby import blocks
+from standby.concurrency import do_for_each
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
 from standby.flows.bootstrap import (
@@ -30,8 +30,6 @@ from standby.flows.limits import limit_name
 from standby.flows.notifications import read_automations
 from standby.flows.recovery import variable_limit
 from standby.recovery.activation.sinks import ActiveMaps
-
-T = TypeVar("T")
 
 Removable = dict[str, Callable[[], Awaitable[object]]]
 """What is ours on a server, by what people call it and in the order in which it goes, with the call that deletes it."""
@@ -59,20 +57,24 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
     for beginning in (None, OUTAGE):
         async for automation in read_automations(client, beginning):
             automations.setdefault(f"automation {automation.name}", []).append(automation.id)
-    found: Removable = {name: partial(_delete_automations, client, ids) for name, ids in automations.items()}
+    found: Removable = {
+        name: partial(do_for_each, ids, client.delete_automation, 1) for name, ids in automations.items()
+    }
     deployments = await deployed_by_us(client, wanted_deployments(list(configuration.plans.values())[:1]))
     found |= {f"deployment {name}": partial(client.delete_deployment, it) for name, it in deployments.items()}
     for pool in (WORK_POOL, RECOVERY_POOL):
         in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
         users = await read_deployments(client, work_pool_filter=in_pool)
-        there = await _there(client.read_work_pool(pool))
-        if there is not None and {user.id for user in users} <= {*deployments.values()}:
-            found[f"work pool {pool}"] = partial(client.delete_work_pool, pool)
+        with suppress(ObjectNotFound):
+            await client.read_work_pool(pool)
+            if {user.id for user in users} <= {*deployments.values()}:
+                found[f"work pool {pool}"] = partial(client.delete_work_pool, pool)
     resources = {*configuration.resources}
     # What is nested in others goes after them.
     for kind in (getattr(blocks, name) for name in reversed(blocks.__all__)):
         slug = kind.get_block_type_slug()
-        if block_type := await _there(client.read_block_type_by_slug(slug)):
+        with suppress(ObjectNotFound):
+            block_type = await client.read_block_type_by_slug(slug)
             documents = await client.read_block_documents_by_type(slug, include_secrets=False)
             names = sorted(str(document.name) for document in documents)
             resources |= {*names} if kind is blocks.ContentUnderstandingResource else set()
@@ -80,25 +82,14 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
             found[what] = partial(client.delete_block_type, block_type.id)
     variables = [sink.name for sink in configuration.activation if isinstance(sink, VariableSink)]
     for name in [*map(limit_name, sorted(resources)), *map(variable_limit, variables)]:
-        if await _there(client.read_global_concurrency_limit_by_name(name)):
+        with suppress(ObjectNotFound):
+            await client.read_global_concurrency_limit_by_name(name)
             found[f"concurrency limit {name}"] = partial(client.delete_global_concurrency_limit_by_name, name)
     for name in variables:
         variable = await client.read_variable_by_name(name)
         if variable is not None and _is_active_map(variable.value):
             found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
     return found
-
-
-async def _delete_automations(client: PrefectClient, ids: Collection[UUID]) -> None:
-    for each in ids:
-        await client.delete_automation(each)
-
-
-async def _there(question: Awaitable[T]) -> T | None:
-    try:
-        return await question
-    except ObjectNotFound:
-        return None
 
 
 def _is_active_map(value: object) -> bool:

@@ -243,6 +243,16 @@ async def _notified(configuration: Configuration) -> list[Check]:
     if not blocks:
         action = "Save a notification block in the Prefect UI, name it there, then run standby bootstrap"
         return [Check(subject, "blocks", False, "the configuration names none, so no notification is sent", action)]
+    if is_read_only():
+        return [
+            Check(
+                subject,
+                "messages",
+                False,
+                "nothing was sent, because Standby is read-only here",
+                "Leave out --read-only",
+            )
+        ]
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:

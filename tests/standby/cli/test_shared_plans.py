@@ -12,6 +12,7 @@ OTHER = """  second:
     pairs: [{source: east, targets: [north]}]
     include: [invoice, contract]
     on_existing: replace
+    residency: {allow: [north]}
 """
 
 

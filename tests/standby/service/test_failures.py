@@ -241,7 +241,7 @@ async def test_a_certificate_that_is_out_of_date_may_be_a_wrong_clock(
     error = await failed(connect, service, problem)
     assert type(error) is UntrustedCertificate
     assert " UTC" in error.cause
-    assert "Set the clock" in error.next_action
+    assert "set the clock" in error.next_action
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])

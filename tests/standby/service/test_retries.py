@@ -111,7 +111,8 @@ def test_the_service_says_how_long_to_wait_up_to_a_cap(
     waits: Waits, service: Service, failure: Failure, header: str, wait: float
 ) -> None:
     service.will(failure(429, retry_after=header), FOUND)
-    assert waits(HttpRetries()) == [pytest.approx(wait, abs=0.1)]
+    [waited] = waits(HttpRetries())
+    assert -0.1 <= waited - wait < 0.9  # What the machine itself takes counts, too.
 
 
 def test_the_service_may_say_it_with_a_date(waits: Waits, service: Service, failure: Failure) -> None:

@@ -172,7 +172,7 @@ class Lossy(Memory):
 
 
 async def test_a_copy_that_is_not_what_was_written_is_noticed() -> None:
-    with pytest.raises(VaultUnavailable, match="not what is read back"):
+    with pytest.raises(VaultUnavailable, match="a file read back differs"):
         await move(Memory(files=dict(FILES)), Lossy())
 
 

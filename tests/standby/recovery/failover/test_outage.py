@@ -631,7 +631,7 @@ async def test_of_two_primaries_one_is_asked_about_and_the_other_is_said_to_be_o
     assert [each.state for each in answers] == [AnswerState.PROPOSED, AnswerState.WAITING], [
         each.text for each in answers
     ]
-    assert "Nobody was asked yet" in answers[1].text
+    assert "No approval was requested yet" in answers[1].text
     assert [each.state for each in again] == [AnswerState.WAITING, AnswerState.PROPOSED]
 
 

@@ -101,7 +101,7 @@ async def test_a_vault_that_fails_is_warned_of_and_does_not_fail_the_run(
     vault = Memory()
     vault.down = True
     await remember_run(vault, report(result("a", Status.SUCCEEDED)), Selection(), START)
-    assert "will not know about this run" in caplog.text
+    assert "This run is not recorded for readiness" in caplog.text
 
 
 async def test_a_damaged_file_is_warned_of_and_made_anew(caplog: pytest.LogCaptureFixture) -> None:
