@@ -46,6 +46,7 @@ def every_leaf() -> list[type[StandbyError]]:
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SAMPLES: Mapping[str, Any] = {
+    "OSError": PermissionError(13, "Permission denied"),
     "ElsewhereActive": ElsewhereActive("receipts", 2, "east", Assignment(active="west")),
     "UnknownFence": UnknownFence("receipts", "fence.json", "it is damaged"),
     "FailoverRequest": FailoverRequest("west", "east"),
