@@ -13,7 +13,7 @@ def complete(bom: dict[str, Any], version: str) -> None:
     """Give the root component its version; keep links to source code only."""
     root = bom["metadata"]["component"]
     root |= {"version": version, "purl": f"pkg:pypi/{root['name']}@{version}"}
-    for component in (root, *bom["components"]):
+    for component in (root, *bom["metadata"]["tools"]["components"], *bom["components"]):
         references = component.get("externalReferences", [])
         component["externalReferences"] = [each for each in references if each["type"] == "vcs"]
 
