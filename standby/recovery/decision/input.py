@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from standby.config.plan import FailoverPolicy
 from standby.document import Document
 from standby.errors import StandbyError
-from standby.fencing import Assignment
+from standby.fencing import Assignment, Phase
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.automation import Automation
 from standby.recovery.probe import Observation
@@ -277,6 +277,7 @@ class FailoverRequest:
     action: Action = "start"
     active: str = ""
     epoch: int | None = None  # of the fence that this was decided by; `None` where the caller holds what it depends on
+    phase: Phase | None = None  # of the primary by then: a failover keeps its epoch when it ends
     decision_id: str = ""
     # When the failover was decided or proposed because of an outage, UTC; `None` for an operator.
     detected_at: datetime | None = None

@@ -84,6 +84,7 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
         planned=given.planned,
         active=given.active,
         epoch=given.epoch,
+        phase=given.assignment.phase,
         decision_id=record.id,
         detected_at=given.asked_at if outage else None,
         unhealthy_since=decision.unhealthy_since,

@@ -131,7 +131,7 @@ async def decide_request(
     record = await read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=request.to, named=request.primary)
     assignment = fence.assignments[primary]
-    request = replace(request, primary=primary, active=assignment.active, epoch=fence.epoch)
+    request = replace(request, primary=primary, active=assignment.active, epoch=fence.epoch, phase=assignment.phase)
     if request.to == back_from(fence, primary, record):
         is_begun = assignment.phase is Phase.SWITCHING and record is not None and record.is_of(fence)
         # Where nothing was published, a rollback changes what no sink holds.

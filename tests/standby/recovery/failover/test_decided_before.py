@@ -56,6 +56,23 @@ async def test_going_on_with_a_switch_that_was_undone_meanwhile_does_not_begin_a
     assert site.named == {"east"}
 
 
+@pytest.mark.parametrize("to", ["north", "east"])
+async def test_what_was_asked_while_another_run_was_at_it_does_not_follow_when_that_has_ended(to: str) -> None:
+    site = await Site.made()
+    site.sinks[0].hangs = asyncio.Event()
+    running = asyncio.create_task(site.fail_over("west"))
+    while not site.sinks[0].waiting:
+        await asyncio.sleep(0)
+    async with site.context() as context:
+        request, _ = await decide_request(context, FailoverRequest(to))
+    site.sinks[0].hangs.set()
+    assert (await running).serving == "west"
+    async with site.context() as context:
+        with pytest.raises(DecidedBefore, match=r"west serves for east now \(epoch 1\)"):
+            await fail_over(context, request, DirectStages())
+    assert site.named == {"west"}
+
+
 async def test_a_rollback_of_one_switch_does_not_undo_the_next_one() -> None:
     site = await Site.made()
     await site.fail_over("west")
