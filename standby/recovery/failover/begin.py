@@ -50,7 +50,8 @@ async def begin(
     must_have_ended(held.fence, file.found, but=request.primary)
     record = _record(context, held.fence, request, file.found)
     fence, assignment = held.fence, held.fence.assignments[request.primary]
-    if request.epoch not in (None, fence.epoch) or request.phase not in (None, assignment.phase):
+    decided = (request.epoch, request.phase or assignment.phase)
+    if request.epoch is not None and decided != (fence.epoch, assignment.phase):
         # It was decided before the last change of what serves.
         raise DecidedBefore(fence.plan, request.primary, assignment.active, request.epoch, fence.epoch)
     await _must_be_approved(context, fence, request)
