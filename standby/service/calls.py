@@ -130,12 +130,20 @@ class Call:
     # Query parameters; none for a URL that the service gave us, which has its own.
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, JsonValue] | None = field(default=None, repr=False)
+    # A document that is sent instead of JSON, as `media_type`
+    content: bytes | None = field(default=None, repr=False)
+    media_type: str = "application/octet-stream"
     merge_patch: bool = False
     analyzer: str | None = None  # id of the analyzer it is about, for errors
     repeat: Repeat = Repeat.ALWAYS
     kind: str = "an analyzer"  # what is asked for, whichever analyzer it is about
     # Whether long work begins with it: then a resource that hangs is given up as soon as one call has failed.
     first: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes of a document it sends."""
+        return len(self.content or b"")
 
 
 MOST_BYTES = 64 * 2**20  # Bytes of one answer when decompressed; the largest page that was recorded has one million

@@ -1,6 +1,8 @@
 """The calls of one Content Understanding resource, and those of Azure's management plane that say what it does not."""
 
 import asyncio
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -13,9 +15,10 @@ from pydantic import AfterValidator, OnErrorOmit, ValidatorFunctionWrapHandler, 
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
-from standby.config.resource import Credentials, EntraCredentials, Resource, cloud_of
+from standby.config.resource import PREVIEW_2025, Credentials, EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue, oddity
 from standby.service import errors
+from standby.service.analysis import Analysis
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
 from standby.service.models import (
@@ -44,6 +47,7 @@ MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more
 LARGEST_PREBUILT = 10_000  # Bytes of a prebuilt analyzer that is kept to be recognized
 MOST_PREBUILT = 200  # Prebuilt analyzers that are kept; the service has some ninety
 MOST_CONNECTIONS = 50  # At a third of a second a call, so many make use of the largest quota three times over
+RESULT = "the result of an analysis"  # What calls about one are about: its URL names no analyzer
 _NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
 
 
@@ -312,6 +316,45 @@ class ContentUnderstandingClient:
         answer, operation = await self._sender.read(call, Operation)
         return PollAnswer(operation, answer.retry_after)
 
+    async def start_analysis(self, analyzer: str, document: bytes, media_type: str) -> str:
+        """Have an analyzer read a document, and give the URL of the result, which has to be deleted.
+
+        Raises:
+            AnalysisOutcomeUnknown: no answer says whether it was taken; it is not sent a second time.
+        """
+        if self.resource.api_version == PREVIEW_2025:
+            # Inferred: `:analyzeBinary` came with the released version, and `inputs` is understood here, too.
+            data = b64encode(document).decode()
+            content = json.dumps({"inputs": [{"data": data, "mimeType": media_type}]}).encode()
+            action, media_type = ":analyze", "application/json"
+        else:
+            action, content = ":analyzeBinary", document
+        path, repeat = self.path(analyzer, action), Repeat.IF_NOT_TAKEN
+        call = Call("POST", path, self.version, analyzer=analyzer, repeat=repeat, kind="an analysis")
+        call = replace(call, content=content, media_type=media_type)
+        try:
+            return self._location(await self._sender.send(call))
+        except errors.NotConnected:
+            raise
+        except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
+            lost = errors.AnalysisOutcomeUnknown(error.cause, status=error.status, request_id=error.request_id)
+            lost.resource, lost.analyzer = self.resource.name, analyzer
+            raise lost from None
+
+    async def get_analysis(self, url: str) -> tuple[Analysis, float | None]:
+        """Look at an analysis once, and give the seconds to wait as well, where the answer names any."""
+        answer, analysis = await self._sender.read(Call("GET", url, analyzer=RESULT, kind="a result"), Analysis)
+        return analysis, answer.retry_after
+
+    async def delete_analysis(self, url: str) -> None:
+        """Delete the result of an analysis; one that is gone is no error, but where results cannot be deleted."""
+        try:
+            await self._sender.send(Call("DELETE", url, analyzer=RESULT, kind="a result"))
+        except errors.AnalyzerNotFound:
+            # Deleting came with the released version (specification), so the same answer means nothing before it.
+            if self.resource.api_version == PREVIEW_2025:
+                raise
+
     @property
     def arm(self) -> ArmClient:
         """Azure's management plane for this resource; `ArmUnavailable` if not configured, or there is only a key."""
@@ -335,12 +378,15 @@ class ContentUnderstandingClient:
 
     def started(self, answer: Answer, analyzer: Analyzer, warnings: tuple[str, ...] = ()) -> StartedOperation:
         """Read where what was begun is; `ProtocolError` where nothing says so, `ForeignOrigin` if elsewhere."""
+        url = self._location(answer)
+        operation_id = code_of(url.partition("?")[0].rpartition("/")[2]) or ""
+        return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
+
+    def _location(self, answer: Answer) -> str:
         location = answer.headers.get("operation-location")
         if not location:
             raise answer.protocol_error(f"{self.resource.name} started an operation and its answer does not name it")
-        url = self._sender.absolute(location, answer.analyzer)
-        operation_id = code_of(url.partition("?")[0].rpartition("/")[2]) or ""
-        return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
+        return self._sender.absolute(location, answer.analyzer)
 
     def _asked_first(self, what: str, kind: str) -> Call:
         return Call("GET", f"{BASE}/{what}", self.version, kind=kind, first=True)

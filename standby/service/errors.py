@@ -22,6 +22,7 @@ ServiceError
 ├── OperationFailed        the service worked on it and gave up
 ├── OperationHung          the service never finished it
 ├── CopyOutcomeUnknown     a copy was sent and its answer lost
+├── AnalysisOutcomeUnknown  a document was sent and the answer lost
 ├── ApiVersionMismatch     source and target do not use the same protocol
 ├── ForeignOrigin          the service pointed somewhere that must not see our credentials
 ├── UntrustedCertificate   the endpoint is not who it should be
@@ -171,6 +172,10 @@ class OperationHung(ServiceError):
 
 class CopyOutcomeUnknown(ServiceError):
     advice = "Run again: the target is checked before anything is copied"
+
+
+class AnalysisOutcomeUnknown(ServiceError):
+    advice = "Run again; if there is a result, the service keeps it, and it cannot be deleted from here"
 
 
 class ApiVersionMismatch(ServiceError):

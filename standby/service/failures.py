@@ -36,7 +36,7 @@ _BY_STATUS: dict[int, type[errors.ServiceError]] = {
 }
 
 # Inferred: the codes of the two refusals of `2025-05-01-preview` are not recorded anywhere.
-_BY_CODE: dict[str, type[errors.ServiceError]] = {
+BY_CODE: dict[str, type[errors.ServiceError]] = {
     "ApiVersionRetired": errors.ApiVersionRetired,
     "DefaultsNotSet": errors.DefaultsNotSet,
     "DeploymentNotFound": errors.DeploymentMissing,
@@ -152,10 +152,10 @@ def _advice(causes: Sequence[BaseException]) -> str:
 
 
 def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:
-    levels = list(_chain(detail))
+    levels = list(chain_of(detail))
     for level in levels:
-        if level.code in _BY_CODE:
-            return _BY_CODE[level.code]
+        if level.code in BY_CODE:
+            return BY_CODE[level.code]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
     if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
         return errors.GrantVoid
@@ -184,7 +184,8 @@ def _detail(response: httpx.Response) -> ErrorDetail | None:
         return None
 
 
-def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
+def chain_of(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
+    """Give an error and what is inside of it, the innermost last."""
     while detail is not None:
         yield detail
         detail = detail.innererror

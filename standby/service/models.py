@@ -63,7 +63,8 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _operation_status(value: object) -> object:
+def operation_status(value: object) -> object:
+    """Give the status of an operation in lower case and in one spelling."""
     return "canceled" if _lower(value) == "cancelled" else _lower(value)
 
 
@@ -287,7 +288,7 @@ class Operation(_Wire):
     """A long-running operation; where it failed, `error` says why, and the answer is HTTP 200 (REFERENCE)."""
 
     id: str
-    status: Annotated[str, BeforeValidator(_operation_status)]
+    status: Annotated[str, BeforeValidator(operation_status)]
     error: ErrorDetail | None = None
     result: Annotated[Analyzer | None, BeforeValidator(lambda value: value if has_id(value) else None)] = None
 

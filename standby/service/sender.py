@@ -43,6 +43,7 @@ TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}  # In sec
 SIGN_IN_SECONDS = 20.0  # How long Entra may take to give a token
 MOST_PAGES = 2_000
 MOST_LIST_BYTES = 512 * 2**20  # A hundred thousand analyzers have half of that
+UPLOAD_BYTES_A_SECOND = 2**20  # By which a document adds to the time of its call
 PAGE_SECONDS = 2.0  # By which each page adds to the time of a list: one that trickles in does not end either
 P = TypeVar("P", bound=Page)
 USER_AGENT = f"standby/{__version__}"
@@ -147,10 +148,12 @@ class Sender:
             call = replace(call, url=link, params={})
 
     def _patience(self, call: Call) -> Patience:
-        if self.retries.silence is None:
-            return Patience(ANSWER_SECONDS)
+        upload = call.size / UPLOAD_BYTES_A_SECOND
+        # What takes long to send says nothing about a resource that others find silent.
+        if self.retries.silence is None or upload > ANSWER_SECONDS:
+            return Patience(ANSWER_SECONDS + upload)
         most = ANSWER_SECONDS if call.first else self.retries.silence
-        return Patience(ANSWER_SECONDS, self._silences.setdefault(call.kind, Silence(most)))
+        return Patience(ANSWER_SECONDS + upload, self._silences.setdefault(call.kind, Silence(most)))
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
         """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
@@ -251,7 +254,7 @@ class Sender:
             way = (self.endpoint, self.clock.now(), self._route.words)
             failure = error_of_transport(error, call.analyzer, self.name, *way)
         except TimeoutError:
-            cause = f"No complete answer from {self.name} within {ANSWER_SECONDS:.0f} s"
+            cause = f"No complete answer from {self.name} within {patience.seconds:.0f} s"
             failure = errors.Unreachable(cause, resource=self.name, analyzer=call.analyzer)
         else:
             if log.isEnabledFor(logging.DEBUG):
@@ -273,8 +276,11 @@ class Sender:
             "x-ms-client-request-id": ours,
         }
         telemetry.pass_on(headers)
-        content = None if call.body is None else json.dumps(call.body).encode()
+        content = call.content
         if content is not None:
+            headers["Content-Type"] = call.media_type
+        elif call.body is not None:
+            content = json.dumps(call.body).encode()
             # The service takes merge patches only under their own type (recordings).
             headers["Content-Type"] = "application/merge-patch+json" if call.merge_patch else "application/json"
         # A path is below the endpoint, which may have one itself. Whatever it is, this very URL is sent.

@@ -1,0 +1,197 @@
+"""What the service reads of one document, as values: odd parts cost themselves only, and nothing of it is shown.
+
+An analysis holds the document's text. None of it is in a repr, an error or a log, and nothing keeps what was sent.
+Confidence, spans and source are not even read: they differ between two runs of the same analyzer (REFERENCE-analyze).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from standby.document import JsonValue, oddity
+from standby.service import errors
+from standby.service.failures import BY_CODE, chain_of
+from standby.service.models import ErrorDetail, operation_status
+from standby.service.redaction import code_of, one_line
+
+_PAGES = "documentPages"  # So begin the names of the counts of pages: Minimal, Basic, Standard, each as `…Inline` too
+
+
+def _text(value: object) -> str:
+    """Take text as it is, but for halves of characters: these could neither be hashed nor kept."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else ""
+
+
+def _objects(value: object) -> object:
+    return [entry for entry in _listed(value) if isinstance(entry, Mapping | BaseModel)]
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _named(value: object) -> object:
+    return {_text(name): entry for name, entry in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _counts(value: object) -> object:
+    found = value if isinstance(value, Mapping) else {}
+    return {_text(name): count for name, count in found.items() if _is_count(count)}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _codes(value: object) -> object:
+    found = [entry.get("code") if isinstance(entry, Mapping) else entry for entry in _listed(value)]
+    return tuple(code for each in found if (code := code_of(each)))
+
+
+def _error(value: object) -> object:
+    try:
+        return ErrorDetail.model_validate(value)
+    except ValidationError:
+        return None
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True, validate_by_name=True
+    )
+
+
+class AnalyzedField(_Read):
+    """One field: an array has `items`, an object `members`, and any other one a `value`, or none at all."""
+
+    type: Text = ""  # as in the schema; which is not read, such as `time`, has its text as `value`
+    value: JsonValue = Field(None, repr=False)
+    items: tuple[AnalyzedField, ...] = Field((), repr=False)
+    members: Annotated[dict[str, AnalyzedField], BeforeValidator(_named)] = Field(default_factory=dict, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_wire(cls, data: Any) -> Any:
+        """Take the one `value…` that there is; what cannot be hashed, or is no field, is its text."""
+        if not isinstance(data, Mapping) or not data.keys().isdisjoint({"value", "items", "members"}):
+            return data if isinstance(data, Mapping | BaseModel) else {"value": _hashable(data)}
+        read: dict[str, Any] = {"type": data.get("type")}
+        for name in (name for name in data if isinstance(name, str) and name.startswith("value")):
+            value = data[name]
+            if name == "valueArray" and isinstance(value, list):
+                read["items"] = value
+            elif name == "valueObject" and isinstance(value, Mapping):
+                read["members"] = value
+            elif value is not None:
+                read["value"] = _hashable(value)
+        return read
+
+
+def _hashable(value: Any) -> JsonValue:
+    return json.dumps(value) if oddity(value) else value
+
+
+class Segment(_Read):
+    """A part of a document that a router found, with its category."""
+
+    segment_id: Text = Field("", alias="segmentId")
+    category: Text = ""
+
+
+class Content(_Read):
+    """What was read of one input, or by a child analyzer of one segment of it (`path` is then `input1/segment1`)."""
+
+    path: Text = ""
+    category: Text = ""  # empty but for what a router's child read
+    analyzer_id: Text = Field("", alias="analyzerId")
+    markdown: Text = Field("", repr=False)
+    fields: Annotated[dict[str, AnalyzedField], BeforeValidator(_named)] = Field(default_factory=dict, repr=False)
+    segments: Annotated[tuple[Segment, ...], BeforeValidator(_objects)] = ()
+
+
+class Usage(_Read):
+    """What an analysis used: pages of every kind, and tokens by model and direction, such as `gpt-4.1-input`."""
+
+    pages: int = 0
+    tokens: Annotated[dict[str, int], BeforeValidator(_counts)] = Field(default_factory=dict)
+    contextualization: int = 0  # tokens that are counted by the page, whatever the model
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_wire(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not data.keys().isdisjoint({"pages", "contextualization"}):
+            return data if isinstance(data, Mapping | BaseModel) else {}
+        counts: dict[str, int] = {name: count for name, count in data.items() if _is_count(count)}
+        spent = sum(count for name, count in counts.items() if name.lower().endswith("contextualizationtokens"))
+        pages = sum(count for name, count in counts.items() if name.startswith(_PAGES))
+        return {"pages": pages, "tokens": data.get("tokens"), "contextualization": spent}
+
+
+class Analysis(_Read):
+    """One analysis as it stands; where it failed, `error` says why, and the answer was HTTP 200."""
+
+    id: Text = ""
+    status: Annotated[str, BeforeValidator(operation_status)]
+    error: Annotated[ErrorDetail | None, BeforeValidator(_error)] = Field(None, repr=False)
+    contents: Annotated[tuple[Content, ...], BeforeValidator(_objects)] = Field(
+        (), validation_alias=AliasPath("result", "contents")
+    )
+    # Their codes only: the words of a warning may quote the document.
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_codes)] = Field(
+        (), validation_alias=AliasPath("result", "warnings")
+    )
+    usage: Usage = Field(default_factory=Usage)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.status in {"succeeded", "failed", "canceled"}
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended with a result."""
+        return self.status == "succeeded"
+
+    def failure(self, resource: str, analyzer: str) -> errors.ServiceError:
+        """Make the error of one that ended without a result, as where the service refused the call itself.
+
+        Of the service's message, which may quote the document, it says only what is about the resource.
+        """
+        levels = list(chain_of(self.error))
+        kind = next((_KINDS[each.code] for each in reversed(levels) if each.code and each.code in _KINDS), _UNKNOWN)
+        if any(_UNRESOLVED.search(level.message or "") for level in levels):
+            kind = errors.DefaultsNotSet
+        codes = [code_of(level.code) for level in levels]
+        said = one_line(levels[-1].message or "") if levels and kind in _OF_THE_RESOURCE else ""
+        cause = f"The analysis by {analyzer} at {resource} ended as {one_line(self.status)}{said and f': {said}'}"
+        action = _CHECK_DOCUMENT if kind is errors.InvalidRequest else None
+        made = kind(cause, action, request_id=code_of(self.id), resource=resource, analyzer=analyzer)
+        made.code, made.inner_code = (codes or [None])[0], [None, *codes[1:]][-1]
+        return made
+
+
+_CHECK_DOCUMENT = "Check that the document opens, and that the service reads its kind, or take another sample"
+_UNKNOWN = errors.OperationFailed
+_UNRESOLVED = re.compile(r"model deployment.*none was resolved", re.DOTALL)  # Its code is not established (REFERENCE)
+_OF_THE_RESOURCE = (errors.DefaultsNotSet, errors.DeploymentMissing, errors.EmbeddingMismatch, errors.AnalyzerNotFound)
+_KINDS: dict[str, type[errors.ServiceError]] = {
+    **BY_CODE,
+    # Inferred: all but `InvalidRequest` and `InvalidContent`, which users reported.
+    "InvalidRequest": errors.InvalidRequest,
+    "InvalidContent": errors.InvalidRequest,
+    "NotFound": errors.AnalyzerNotFound,
+    "ModelNotFound": errors.AnalyzerNotFound,
+    "AnalyzerNotFound": errors.AnalyzerNotFound,
+    "429": errors.Throttled,
+    "TooManyRequests": errors.Throttled,
+    "RateLimitExceeded": errors.Throttled,
+}
+"""What the codes of an analysis that failed mean, whose HTTP status is 200."""
