@@ -66,6 +66,7 @@ class RecoveryPlan(SchemaKept, Block):
     residency: model.ResidencyPolicy = same_as(model.RecoveryPlan, "residency")
     failover: FailoverPolicy = same_as(model.RecoveryPlan, "failover")
     snapshots: SnapshotPolicy = same_as(model.RecoveryPlan, "snapshots")
+    samples: model.SampleSettings | None = same_as(model.RecoveryPlan, "samples")
     vault_path: str = Field(
         "vault", description="Local folder of the vault on the machine where the flow runs; empty if a URL is given."
     )

@@ -21,6 +21,7 @@ from standby.recovery.durations import Durations
 from standby.recovery.failback.failback import FailbackProgress
 from standby.recovery.failover.attendance import Evaluation
 from standby.recovery.failover.state import SwitchRecord
+from standby.recovery.proof.records import Baseline, Proofs
 from standby.recovery.readiness.document import LastStates
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest
@@ -45,6 +46,12 @@ FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
     ("recovery/PLAN/evaluation.json", "The run that attends to outages of the plan.", (Evaluation,)),
     ("recovery/PLAN/failback-PRIMARY.json", "A failback that has begun and has not ended.", (FailbackProgress,)),
     ("recovery/PLAN/readiness.json", "The state of each target at the last check.", (LastStates,)),
+    ("recovery/PLAN/proofs.json", "What the last proof by document of each copy came to.", (Proofs,)),
+    (
+        "recovery/PLAN/baselines/PRIMARY/ANALYZER.json",
+        "What an analyzer answered to the samples, as digests only.",
+        (Baseline,),
+    ),
     ("readiness/PLAN.json", "What the last run of each analyzer and pair came to.", (LastRuns,)),
     ("durations/PLAN.json", "How long copies, restores and failovers took of late.", (Durations,)),
     ("decisions/ID.json", "A decision about a failover, with everything it was made from.", (DecisionRecord,)),
@@ -57,6 +64,7 @@ FILES: tuple[tuple[str, str, tuple[type[BaseModel], ...]], ...] = (
         (Manifest,),
     ),
     ("snapshots/PLAN/ID.sig, drills/…/evidence.json.sig", "The signature of the file of the same name.", (SealFile,)),
+    ("samples/PLAN/ANALYZER/NAME", "A sample document, where `samples` has no `path`; people put it there.", ()),
     ("objects/PLAN/XX/DIGEST", "A definition, as the service gave it, under its SHA-256.", ()),
     (
         "ledger/API_VERSION/SOURCE_TARGET.jsonl",

@@ -102,7 +102,8 @@ class Configuration(Strict):
             sink.model_copy(update={name: folder / value for name, value in sink if isinstance(value, Path)})
             for sink in self.activation
         )
-        return self.model_copy(update={"vault": self.vault.relative_to(folder), "activation": sinks})
+        plans = {name: plan.relative_to(folder) for name, plan in self.plans.items()}
+        return self.model_copy(update={"plans": plans, "vault": self.vault.relative_to(folder), "activation": sinks})
 
 
 def disagreements(

@@ -3,13 +3,14 @@
 import secrets
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal, Self, assert_never
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from standby.config.durations import Duration, Seconds, Since, parse_seconds
 from standby.config.resource import DeploymentOverrides, Name, Resource, geography_of, zone_of
-from standby.document import Strict
+from standby.document import LocalPath, Strict
 from standby.text import nearest
 
 
@@ -149,6 +150,9 @@ class Objectives(Strict):
 
     rpo: Duration | None = Field(None, description="Recovery point objective, such as 24h.")
     rto: Duration | None = Field(None, description="Recovery time objective, such as 15m.")
+    proof: Duration | None = Field(
+        None, description="Age up to which a proof by document counts, such as 30d; needs samples."
+    )
 
 
 class RetryPolicy(Strict):
@@ -195,6 +199,34 @@ class CopyDeadlines(Strict):
         if self.longest_interval < self.first_interval:
             raise ValueError("longest_interval must not be shorter than first_interval")
         return self
+
+
+class SampleBudget(Strict):
+    """How many analyses of samples may be spent; each costs pages and tokens at the service."""
+
+    run: int = Field(200, ge=1, le=100_000, description="Analyses in one run.")
+    month: int = Field(2000, ge=1, le=1_000_000, description="Analyses in one calendar month, UTC.")
+
+
+class SampleSettings(Strict):
+    """The documents by which copies are proved, and how much is spent on that."""
+
+    path: LocalPath | None = Field(
+        None,
+        description="Folder with one folder of documents for each analyzer, named by its id; without it, "
+        "samples/PLAN/ in the vault.",
+    )
+    each: int = Field(5, ge=1, le=100, description="Samples of each analyzer that are analysed, by name.")
+    runs: int = Field(2, ge=2, le=5, description="How often the source analyses each sample, to compare with itself.")
+    margin: float = Field(
+        0.1, ge=0, le=1, description="Share of fields by which a copy may agree less than its source does with itself."
+    )
+    at_once: int = Field(4, ge=1, le=20, description="Analyses at the same time at each resource.")
+    deadline: Duration = Field(timedelta(minutes=10), description="How long one analysis may take.")
+    budget: SampleBudget = Field(SampleBudget(), description="How many analyses may be spent.")
+    failover: Seconds = Field(
+        20.0, ge=0, le=300, description="How long the last check of a failover may take, in seconds; 0 leaves it out."
+    )
 
 
 def parse_encryption(value: object) -> object:
@@ -246,6 +278,16 @@ class RecoveryPlan(Strict):
     residency: ResidencyPolicy = Field(ResidencyPolicy(), description="Where copies may be kept.")
     failover: FailoverPolicy = Field(FailoverPolicy(), description="Guards of a failover.")
     snapshots: SnapshotPolicy = Field(SnapshotPolicy(), description="How many snapshots are kept.")
+    samples: SampleSettings | None = Field(
+        None, description="Documents by which copies are proved; without it nothing is analysed."
+    )
+
+    def relative_to(self, folder: Path) -> Self:
+        """Take relative paths as seen from a folder."""
+        if self.samples is None or self.samples.path is None:
+            return self
+        samples = self.samples.model_copy(update={"path": folder / self.samples.path})
+        return self.model_copy(update={"samples": samples})
 
     @property
     def targets(self) -> tuple[str, ...]:

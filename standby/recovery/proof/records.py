@@ -1,0 +1,157 @@
+"""What is kept of proofs: the latest of each copy, what was spent, and the baselines of the sources."""
+
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Literal
+
+from standby.document import Document
+from standby.recovery.proof.agreement import Layout, Verdict
+from standby.recovery.proof.reading import Reading
+from standby.vault.documents import Remembered, Stored, change_document, read_document
+from standby.vault.storage import Storage
+
+
+class Proof(Document):
+    """Whether the copy of one analyzer at one target answers as its source does."""
+
+    source: str
+    target: str
+    analyzer: str  # its id at the source
+    target_analyzer: str
+    verdict: Verdict
+    samples: int  # documents that were compared
+    agreement: float | None = None  # share of fields, 0..1, on which target and source agree; `null` without any
+    self_agreement: float | None = None  # share on which two runs of the source agree
+    interval: tuple[float, float] | None = None  # where the agreement would lie with any number of samples
+    layout: Layout = Layout.UNKNOWN  # whether the text of the documents was read alike
+    by_method: Mapping[str, float] = {}  # the agreement of the fields of each method
+    worst: tuple[str, ...] = ()  # fields that agree least, by path
+    failed: tuple[str, ...] = ()  # names of samples that were not compared
+    reason: str = ""  # why it is not known to agree, and what to do
+    against: Literal["source", "baseline"] = "source"  # what it was compared with: the source itself, or its baseline
+    baseline_at: datetime | None = None  # when the baseline was taken
+    compared_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Of which copy it is."""
+        return (self.source, self.target, self.analyzer)
+
+
+def month_of(now: datetime) -> str:
+    """Name the calendar month that an analysis counts in."""
+    return f"{now:%Y-%m}"
+
+
+class Proofs(Remembered):
+    """The latest proof of each copy of a plan, and how many analyses were spent on proofs."""
+
+    place = "recovery/{plan}/proofs.json"
+
+    proofs: tuple[Proof, ...] = ()  # one of each source, target and analyzer
+    spent: Mapping[str, int] = {}  # analyses by month, such as 2026-11; the last twelve are kept
+
+    def of(self, source: str, target: str, analyzer: str) -> Proof | None:
+        """Give the latest proof of a copy, by its id at the source; `None` where there is none."""
+        return next((each for each in self.proofs if each.key == (source, target, analyzer)), None)
+
+
+async def add_proofs(storage: Storage, plan: str, proofs: Iterable[Proof]) -> None:
+    """Keep proofs; each replaces the older one of its copy."""
+    new = {proof.key: proof for proof in proofs}
+
+    def add(known: Proofs) -> Proofs:
+        kept = {proof.key: proof for proof in known.proofs}
+        later = {key: each for key, each in new.items() if key not in kept or is_later(each, kept[key])}
+        return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted((kept | later).items()))})
+
+    await Proofs.change(storage, plan, add)
+
+
+def is_later(proof: Proof, than: Proof) -> bool:
+    """Say whether a proof was made after another one, or at the same time."""
+    return proof.compared_at >= than.compared_at
+
+
+MONTHS = 12  # Of so many it is kept how many analyses were spent
+
+
+async def reserve(storage: Storage, plan: str, now: datetime, wanted: int, most: int) -> int:
+    """Take analyses from what a month has left, before they are started.
+
+    Args:
+        wanted: how many; negative gives back what was not started.
+        most: how many the month has in all.
+
+    Returns:
+        How many were taken: `wanted`, or nothing where not all of them are left.
+    """
+    month, taken = month_of(now), 0
+
+    def take(known: Proofs) -> Proofs:
+        nonlocal taken
+        spent = known.spent.get(month, 0)
+        taken = wanted if wanted <= most - spent else 0
+        counts = {**known.spent} | {month: max(0, spent + taken)}
+        return known.model_copy(update={"spent": dict(sorted(counts.items())[-MONTHS:])})
+
+    await Proofs.change(storage, plan, take)
+    return taken
+
+
+class Baseline(Stored):
+    """What a healthy source answered to samples: digests only, so that nothing of a document can be read here."""
+
+    analyzer: str  # its id at the source
+    fingerprint: str  # of its definition then
+    models: Mapping[str, str] = {}  # each model that it named, with the version of the deployment, where that is known
+    api_version: str
+    taken_at: datetime
+    salt: str  # in hex, random, of all the digests
+    readings: Mapping[str, tuple[Reading, ...]] = {}  # by digest of the sample, one for each run
+
+    @property
+    def key(self) -> bytes:
+        """The salt as `read_analysis` takes it."""
+        return bytes.fromhex(self.salt)
+
+
+def new_salt() -> str:
+    """Make the salt of a baseline."""
+    return secrets.token_hex(16)
+
+
+def _place(plan: str, primary: str, analyzer: str) -> str:
+    return f"recovery/{plan}/baselines/{primary}/{analyzer}.json"
+
+
+async def read_baseline(storage: Storage, plan: str, primary: str, analyzer: str) -> Baseline | None:
+    """Read what an analyzer of a primary answered when it was healthy; `None` where that is not known."""
+    return await read_document(storage, _place(plan, primary, analyzer), Baseline)
+
+
+async def write_baseline(storage: Storage, plan: str, primary: str, baseline: Baseline) -> None:
+    """Keep a baseline, unless one that was taken later is there."""
+    path = _place(plan, primary, baseline.analyzer)
+    await change_document(
+        storage, path, Baseline, lambda known: known if known and known.taken_at > baseline.taken_at else baseline
+    )
+
+
+def why_aged(
+    baseline: Baseline,
+    now: datetime,
+    *,
+    fingerprint: str,
+    api_version: str,
+    models: Mapping[str, str],
+    digests: Collection[str],
+) -> str:
+    """Say why a baseline is no longer what the source would answer, as a sentence; empty where it may well be.
+
+    Args:
+        fingerprint: of the definition that is to be proved, as far as it is known; as `models`.
+        digests: of the samples that are at hand.
+    """
+    raise NotImplementedError
