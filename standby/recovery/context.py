@@ -34,6 +34,7 @@ class Stage(StrEnum):
 
     SNAPSHOT = "snapshot"
     COMPARE = "compare"
+    ANALYZE = "analyze"
     WAIT = "wait-for-replication"
     SYNC = "sync"
     READINESS = "readiness"
