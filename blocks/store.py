@@ -38,34 +38,23 @@ class BlockUnusable(ConfigurationError):
         super().__init__(cause, "Correct it in the Prefect UI, or run standby bootstrap to save it again")
 
 
-async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -> Configuration:
+async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configuration:
     """Read one recovery plan and the resources it uses from the Prefect server.
+
+    A resource whose block is missing or unusable is listed nevertheless, and each call of it gives the reason. Without
+    any that is usable, or without the scratch resource, that is an error.
 
     Args:
         scratch: name of another resource's block; with it every other plan is read as well, to see what they use.
-
-    Raises:
-        BlockMissing: one of them was never saved; all that are missing are named.
-        BlockUnusable: one of them is there and not valid.
-        ConfigurationError: they do not go together.
     """
-    found = await _read_blocks(plan_name, scratch)
-    found.must_be_whole()
-    return found.configuration()
-
-
-async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configuration:
-    """Read a recovery plan as `load_configuration_from_blocks` does; one unusable resource stops no other one."""
-    # One whose block is missing or unusable is listed nevertheless, and each call of it gives the reason. Without any
-    # that is usable, or without the scratch resource, the errors are the same.
-    found = await _read_blocks(plan_name, scratch)
+    found = await read_blocks(plan_name, scratch)
     if not found.resources or scratch in found.problems:
         found.must_be_whole()
     return found.configuration()
 
 
 @dataclass(frozen=True)
-class _Read:
+class BlocksRead:
     vault: VaultSettings
     sinks: tuple[Sink, ...]
     plans: dict[str, model.RecoveryPlan]
@@ -73,6 +62,7 @@ class _Read:
     problems: dict[str, BlockMissing | BlockUnusable]  # by resource: why there is none
 
     def must_be_whole(self) -> None:
+        """Raise `BlockMissing` with all that are missing, or the first `BlockUnusable`."""
         missing = [name for name, problem in self.problems.items() if isinstance(problem, BlockMissing)]
         if missing:
             raise BlockMissing(tuple(_slug(ContentUnderstandingResource, name) for name in missing))
@@ -89,7 +79,7 @@ class _Read:
         return alone.model_copy(update={"plans": self.plans, "resources": {**self.resources, **unusable}})
 
 
-async def _read_blocks(plan_name: str, scratch: str) -> _Read:
+async def read_blocks(plan_name: str, scratch: str) -> BlocksRead:
     resources: dict[str, Resource] = {}
     problems: dict[str, BlockMissing | BlockUnusable] = {}
     async with get_client() as client:
@@ -118,7 +108,7 @@ async def _read_blocks(plan_name: str, scratch: str) -> _Read:
     ]
     if disagreeing:
         raise ConfigurationError(disagreeing, "Correct the blocks in the Prefect UI")
-    return _Read(vault, sinks, plans, resources, problems)
+    return BlocksRead(vault, sinks, plans, resources, problems)
 
 
 def _resolved(block: Block, name: str, value: R) -> R:
@@ -137,13 +127,8 @@ async def register_types() -> None:
             await block_type.aregister_type_and_schema(client=client)
 
 
-async def save_configuration(configuration: Configuration) -> dict[str, str]:
-    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed."""
-    return {slug: outcome async for slug, outcome in saving_blocks(configuration)}
-
-
 async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str, str]]:
-    """Do so, and tell each change as soon as it is made.
+    """Save what the server lacks or has differently; tell each change as soon as it is made, by type-slug/name.
 
     What was read from a key vault is saved as its reference, which each run reads again.
     """

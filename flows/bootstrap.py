@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,8 @@ def wanted_deployments(
     try:
         described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         deployments = [
-            {**made, "version": _version(made)}
+            # The version tells whether what is deployed is what is wanted.
+            {**made, "version": digest_of(yaml.safe_dump(made, sort_keys=True).encode())[:12]}
             for described_one in described["deployments"]
             for made in _made(described_one, plans, keep or KeepRuns())
         ]
@@ -104,24 +105,19 @@ def _starts_by_itself(deployment: dict[str, Any]) -> bool:
     return "schedules" in deployment or "triggers" in deployment
 
 
-def _made(deployment: dict[str, Any], plans: Sequence[RecoveryPlan], keep: KeepRuns) -> Iterable[dict[str, Any]]:
+def _made(deployment: dict[str, Any], plans: Sequence[RecoveryPlan], keep: KeepRuns) -> Iterator[dict[str, Any]]:
     if not _starts_by_itself(deployment):
-        return [deployment]
-    if "plan" in deployment["parameters"]:
-        return _per_plan(deployment, plans)
-    return [{**deployment, "parameters": keep.model_dump(mode="json")}] if plans else []
-
-
-def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iterator[dict[str, Any]]:
-    for position, plan in enumerate(plans):
-        made = _for_plan(deployment, plan)
-        if position:
-            made["name"] = f"{deployment['name']}-{plan.name}"
-        if "schedules" in deployment:
-            made["schedules"] = [_schedule(schedule, plan) for schedule in deployment["schedules"]]
-        if "triggers" in deployment:
-            made["triggers"] = [_trigger(trigger, plan) for trigger in deployment["triggers"]]
-        yield made
+        yield deployment
+    elif "plan" not in deployment["parameters"]:
+        yield from [{**deployment, "parameters": keep.model_dump(mode="json")}] if plans else []
+    else:
+        for position, plan in enumerate(plans):
+            made = _for_plan(deployment, plan)
+            made["name"] += f"-{plan.name}" if position else ""
+            for key, of_plan in (("schedules", _schedule), ("triggers", _trigger)):
+                if key in made:
+                    made[key] = [of_plan(each, plan) for each in made[key]]
+            yield made
 
 
 def _for_plan(described: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
@@ -140,18 +136,11 @@ def _schedule(schedule: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
 def _trigger(trigger: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
     related = {**trigger["match_related"], "prefect.resource.id": plan_id(plan.name)}
     within = max(PROBES * probe_period(plan), SHORTEST_WINDOW)
-    named = f"{OUTAGE} {plan.name}"
-    return {**_for_plan(trigger, plan), "name": named, "match_related": related, "within": within}
+    return {**_for_plan(trigger, plan), "name": f"{OUTAGE} {plan.name}", "match_related": related, "within": within}
 
 
-def probe_period(plan: RecoveryPlan) -> float:
-    """Give the seconds between two runs of a plan's watch."""
+def probe_period(plan: RecoveryPlan) -> float:  # Seconds between two runs of its watch
     return max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
-
-
-def _version(deployment: dict[str, Any]) -> str:
-    """Tell by a version whether what is deployed is what is wanted."""
-    return digest_of(yaml.safe_dump(deployment, sort_keys=True).encode())[:12]
 
 
 WORK_POOL = "standby"
@@ -180,8 +169,12 @@ async def save_what_starts_runs(configuration: Configuration, changes: list[str]
     entries = wanted["deployments"]
     async with get_client() as client:
         for pool in (WORK_POOL, RECOVERY_POOL):
-            if await _is_new_pool(client, pool):
-                changes.append(f"work pool {pool} created")
+            try:
+                await client.read_work_pool(pool)
+            except ObjectNotFound:
+                with suppress(ObjectAlreadyExists):  # A worker that starts just now makes its pool, too.
+                    await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+                    changes.append(f"work pool {pool} created")
         stale = [each for each in entries if getattr(await _read(client, each), "version", None) != each["version"]]
         failure = await _deploy({**wanted, "deployments": stale}) if stale else None
         saved = [(entry, there) for entry in entries if (there := await _read(client, entry))]
@@ -195,10 +188,8 @@ async def save_what_starts_runs(configuration: Configuration, changes: list[str]
         async for entry in _saving_forms(client, configuration, saved):
             if entry not in stale:
                 changes.append(f"form of {full_name(entry)} saved")
-        async for change in _removing_schedules(client, saved):
-            changes.append(change)
-        async for change in _retiring(client, wanted):
-            changes.append(change)
+        await _remove_schedules(client, saved, changes)
+        await _retire(client, wanted, changes)
     return changes
 
 
@@ -208,17 +199,6 @@ async def pause_schedules() -> None:
         for deployment in await read_deployments(client):
             if deployment.schedules:
                 await client.pause_deployment(deployment.id)
-
-
-async def _is_new_pool(client: PrefectClient, name: str) -> bool:
-    """Create a work pool where there is none of this name, and say whether it was."""
-    try:
-        await client.read_work_pool(name)
-    except ObjectNotFound:
-        with suppress(ObjectAlreadyExists):  # A worker that starts just now makes its pool, too.
-            await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-            return True
-    return False
 
 
 async def _read(client: PrefectClient, deployment: dict[str, Any]) -> DeploymentResponse | None:
@@ -262,7 +242,7 @@ async def _saving_forms(
             yield deployment
 
 
-async def _removing_schedules(client: PrefectClient, saved: Saved) -> AsyncIterator[str]:
+async def _remove_schedules(client: PrefectClient, saved: Saved, changes: list[str]) -> None:
     """Remove the schedules of other plans: a deploy leaves them in place."""
     for deployment, found in saved:
         slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
@@ -270,17 +250,17 @@ async def _removing_schedules(client: PrefectClient, saved: Saved) -> AsyncItera
             # One without a slug was made by hand, in the UI.
             if schedule.slug and schedule.slug not in slugs:
                 await client.delete_deployment_schedule(found.id, schedule.id)
-                yield f"schedule {schedule.slug} of {full_name(deployment)} removed"
+                changes.append(f"schedule {schedule.slug} of {full_name(deployment)} removed")
 
 
-async def _retiring(client: PrefectClient, wanted: dict[str, Any]) -> AsyncIterator[str]:
+async def _retire(client: PrefectClient, wanted: dict[str, Any], changes: list[str]) -> None:
     """Delete the deployments that were made for plans which are no longer configured."""
     names = {full_name(entry) for entry in wanted["deployments"]}
     per_plan = tuple(f"{full_name(entry)}-" for entry in wanted["deployments"] if _starts_by_itself(entry))
     for name, deployment in (await deployed_by_us(client, wanted)).items():
         if name not in names and name.startswith(per_plan):
             await client.delete_deployment(deployment)
-            yield f"deployment {name} removed"
+            changes.append(f"deployment {name} removed")
 
 
 async def deployed_by_us(client: PrefectClient, wanted: dict[str, Any]) -> dict[str, UUID]:

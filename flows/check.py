@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
+from prefect.artifacts import LinkArtifact, MarkdownArtifact
 from prefect.client.schemas.objects import State
 
 from standby.config.durations import format_duration, roughly
@@ -31,7 +31,7 @@ from standby.recovery.readiness.document import State as TargetState
 from standby.recovery.snapshots.catalog import open_catalog
 from standby.recovery.witnesses import looked
 from standby.replication import needs
-from standby.replication.items import ReplicationPlan, Selection
+from standby.replication.items import Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.tasks.stage import SHOWN_SECONDS, tried
@@ -65,7 +65,11 @@ async def check(plan: str) -> State[dict[str, Any]]:
     problem = context.known.problem if context.known else ""
     message = f"{sentence(problem)} {sentence(HOW_TO_GO_ON)}" if problem else f"{drift_totals(proposal)}."
     name = "RecordsLost" if problem else name
-    return await FlowOutcome(name, message, document, good=not problem, artifact=drift_table(proposal)).finish()
+    text = f"Plan **{plan}**: {drift_totals(proposal)}."
+    columns = ("analyzer", "from", "to", "verdict", "differences", "reason")
+    drifted = [each for each in proposal.items if not each.is_in_sync]
+    artifact = item_table("drift", text, drifted, columns, empty="all in sync")
+    return await FlowOutcome(name, message, document, good=not problem, artifact=artifact).finish()
 
 
 async def publish_readiness(
@@ -210,9 +214,3 @@ def _reasons(each: Readiness) -> str:
     if more := len(each.reasons) - len(shown):
         shown.append(f"and {more} more: standby status {each.plan}")
     return page(f"## {escaped(wording.state_words(each))}", bullets(shown))
-
-
-def drift_table(proposal: ReplicationPlan) -> TableArtifact:
-    text = f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}."
-    columns = ("analyzer", "from", "to", "verdict", "differences", "reason")
-    return item_table("drift", text, [it for it in proposal.items if not it.is_in_sync], columns, empty="all in sync")

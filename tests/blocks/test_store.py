@@ -15,13 +15,7 @@ from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
 from standby.blocks import ContentUnderstandingResource, RecoveryPlan
-from standby.blocks.store import (
-    BlockMissing,
-    BlockUnusable,
-    load_configuration_from_blocks,
-    load_what_is_usable,
-    save_configuration,
-)
+from standby.blocks.store import BlockMissing, BlockUnusable, load_what_is_usable
 from standby.config import secrets
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
@@ -31,6 +25,7 @@ from standby.config.secrets import KeyVaults, Unresolved
 from standby.config.vault import HmacSigning, VaultSettings
 from standby.replication.inventory import connect
 from standby.service.errors import ResourceUnusable
+from tests.blocks.stored import load_configuration_from_blocks, save_configuration
 
 OURS = [
     "content-understanding-key",
