@@ -21,7 +21,6 @@ from standby.tasks.stage import TaskStages
 
 
 def drill_page(report: DrillReport) -> str:
-    """Write what was drilled, how long it took, and whether anything is left of it."""
     return page(
         f"# {escaped(f'{report.title}: {report.ending}')}",
         bullets(report.reasons),

@@ -7,18 +7,18 @@ Prefect (`prefect.automation.triggered`), and `standby doctor` says that the wat
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from datetime import timedelta
-from functools import partial
-from typing import Any
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
 from uuid import UUID
 
+import yaml
 from prefect import get_client
 from prefect.blocks import notifications as _types  # noqa: F401 - blocks of these types can then be loaded
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import DoNothing, SendNotification
-from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from standby.config.configuration import Configuration
@@ -30,8 +30,8 @@ from standby.flows.health import SILENCE, STOPPED
 from standby.orchestrator import Health
 from standby.recovery.failover.attendance import TOLD_EVERY
 
+FILE = Path(__file__).with_suffix(".yaml")
 PREFIX = "standby tells"  # What the names of these automations begin with
-ACTION_FAILED = "prefect.automation.action.failed"
 PAGE = 100
 COMPARED = ("description", "trigger", "actions")  # What of an automation is ours; the server and people add to the rest
 
@@ -40,7 +40,7 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
     """Give the automations that notify by these blocks (or `NotificationBlockUnusable`), and that notice silence."""
     async with get_client() as client:
         blocks = {name: await _block(client, name) for name in configuration.notifications}
-    made = [made for name, block in blocks.items() for made in _automations(name, block)]
+    made = [made for name, block in blocks.items() for made in _of_block(name, block)]
     plans = configuration.plans.values()
     return [*made, *(each for plan in plans for each in _of_silence(plan, list(blocks.values())))]
 
@@ -70,105 +70,26 @@ async def save_automations(wanted: list[AutomationCore], changes: list[str] | No
     return changes
 
 
-def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
-    """Give what notifies by a block, each with its trigger, and with subject and body of the notification."""
+def _described(of: Literal["block", "plan"], blocks: Collection[UUID], **values: object) -> Iterator[AutomationCore]:
+    """Give what the file describes for a block or a plan; it notifies by some blocks."""
+    described = yaml.safe_load(FILE.read_text(encoding="utf-8"))[of]
+    for each in events.every_text(described, lambda text: Template(text).substitute(values)):
+        words = {part: each.pop(part) for part in ("subject", "body")}
+        notify = [SendNotification(block_document_id=block, **words) for block in blocks]
+        # An automation has to do something; that it was triggered is an event of its own.
+        yield AutomationCore(**each, actions=[*notify] or [DoNothing()])
 
-    def notify(of: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
-        action = SendNotification(block_document_id=block, subject=f"Standby: {subject}", body=body)
-        return AutomationCore(
-            name=f"{PREFIX} {name} of {of}", description=description, trigger=trigger, actions=[action]
-        )
 
-    of_plans = ResourceSpecification({"prefect.resource.id": events.plan_id("*")})
-    yield notify(
-        "failovers",
-        "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
-        EventTrigger(
-            expect={
-                *(events.PROPOSED, events.ACTIVATED, events.ROLLED_BACK, events.COMMITTED, events.REFUSED),
-                *(events.WAITING, events.FAILED_BACK, events.DRILLED),
-            },
-            match=of_plans,
-        ),
-        "{{ event.payload.severity }}, plan {{ event.resource.name }}: "
-        "{{ event.event|replace('standby.', '')|replace('.', ' ') }}",
-        "{{ event.payload.summary }}\n{{ event.payload.link }}",
-    )
-    yield notify(
-        "failing automations",
-        "An outage could not start the evaluation of a failover.",
-        EventTrigger(
-            expect={ACTION_FAILED},
-            # Not of these automations themselves: a block that fails would be notified of that without end.
-            match=ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"}),
-        ),
-        "the automation {{ event.resource.name }} failed",
-        "An outage could not start the failover flow: {{ event.payload.reason }}. "
-        "Decide by hand: run standby status PLAN, then standby failover PLAN --to RESOURCE.",
-    )
-    yield notify(
-        "broken failovers",
-        "A failover's flow run crashed, or failed with an unexpected error.",
-        EventTrigger(
-            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
-        ),
-        "the failover run {{ event.resource.name }} failed",
-        "{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
-    )
-    yield notify(
-        "protection",
-        "A concern about the protection of a plan began, became worse, continues or ended.",
-        EventTrigger(expect={events.PROTECTION_CHANGED}, match=of_plans),
-        "{{ event.payload.severity }}, plan {{ event.resource.name }}: {{ event.payload.headline }}",
-        "{{ event.payload.summary }}\n{{ event.payload.link }}",
-    )
+def _of_block(name: str, block: UUID) -> Iterator[AutomationCore]:
+    return _described("block", [block], block=name, outage=OUTAGE)
 
 
 def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[AutomationCore]:
-    """Notice that the watch of a plan no longer reports; each plan has a period of its own.
-
-    Prefect fires once for each resource that it has had an event of. So where nothing at all is reported, also from the
-    beginning, a second one says so again and again.
-    """
-    period = probe_period(plan)
-    doctor = (
-        f"Run standby doctor {plan.name}: it says whether a worker runs (prefect worker start --pool {RECOVERY_POOL}) "
-        "and whether watch/scheduled is paused. This does not start a failover."
-    )
-
-    def made(name: str, body: str, trigger: EventTrigger) -> AutomationCore:
-        subject = "Standby: the watch is silent"
-        notify = [SendNotification(block_document_id=block, subject=subject, body=body) for block in blocks]
-        return AutomationCore(
-            name=f"{PREFIX} {name} of {plan.name}",
-            description="The watch no longer reports on a resource. This never starts a failover.",
-            trigger=trigger,
-            # An automation has to do something; that it was triggered is an event of its own.
-            actions=[*notify] or [DoNothing()],
-        )
-
-    looks = {events.HEALTHY, events.DEGRADED, events.UNHEALTHY}
-    no_look = partial(
-        EventTrigger,
-        expect=looks,
-        match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
-        match_related=ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)}),
-        posture=Posture.Proactive,
-    )
-    within = timedelta(seconds=SILENCE * period)
-    yield made(
-        "of silence",
-        f"The watch of plan {plan.name} has not reported for {SILENCE * period:.0f} s whether "
-        f"{{{{ labels.prefect.resource.id }}}} is healthy. An outage of it would not be noticed. {doctor}",
-        no_look(after=looks, for_each={"prefect.resource.id"}, within=within),
-    )
-    yield made(
-        "again of silence",
-        f"The watch of plan {plan.name} reports nothing, so no outage would be noticed. {doctor}",
-        no_look(within=max(within, TOLD_EVERY)),
-    )
+    """Notice that the watch of a plan no longer reports; each plan has a period of its own."""
+    seconds = SILENCE * probe_period(plan)
+    again, rounded = max(seconds, TOLD_EVERY.total_seconds()), f"{seconds:.0f}"
+    of = {"plan": plan.name, "pool": RECOVERY_POOL, "seconds": rounded, "silence": seconds, "again": again}
+    return _described("plan", blocks, **of)
 
 
 TEST_SECONDS = 20.0  # How long a block may take to send one message
@@ -187,7 +108,7 @@ async def send_tests(references: Sequence[str]) -> dict[str, Health]:
 
 
 async def _send_test(client: PrefectClient, reference: str, saved: Collection[str]) -> Health:
-    made = _automations(reference, await _block(client, reference))
+    made = _of_block(reference, await _block(client, reference))
     async with asyncio.timeout(TEST_SECONDS):
         block: Any = await Block.aload(reference)
         with block.raise_on_failure():
