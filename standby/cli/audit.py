@@ -10,7 +10,6 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.errors import sentence
 from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line, words_of_line
-from standby.recovery.chain import AuditLine
 from standby.recovery.context import open_recovery
 from standby.recovery.witnesses import verify_by_witnesses
 from standby.text import counted
@@ -33,10 +32,8 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
             yield Line(sentence(problem), 2, wrong=True)
         todo = "Do not change it. Compare it with another copy of the vault"
         if check.other_key:
-            todo = (
-                f"{PUT_IT_BACK}. If it was replaced on purpose, begin a new log: move this one and its head out of the "
-            )
-            todo += f'vault, keep both, and run standby commit {plan} --force fence --reason "..."'
+            todo = f"{PUT_IT_BACK}. If it was replaced on purpose, begin a new log: move this one and its head out of "
+            todo += f'the vault, keep both, and run standby commit {plan} --force fence --reason "..."'
         yield Line(sentence(todo), 2, "→", wrong=True)
         if check.breaks:
             yield Line(sentence(HOW_TO_GO_ON), 2, "→", wrong=True)
@@ -56,7 +53,6 @@ def show_lines(check: AuditCheck, newest: int, *, verbose: bool = False) -> Iter
 
 
 def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, object]:
-    """Give what was found as JSON, with the newest lines where some are asked for."""
     document = {
         "plan": plan,
         "log": check.where,
@@ -74,17 +70,12 @@ def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, object
 def _whole(check: AuditCheck, key_id: str) -> str:
     if not check.lines:
         return "no log yet."
-    last = check.lines[-1]
+    last, unchecked = check.lines[-1], sum(line.signature is not None for line in check.lines)
+    signed = f"{unchecked} signed, but not checked: vault.signing has no key" if unchecked else "not signed"
+    signed = f"signed with key {key_id}" if key_id else signed
     epoch = "" if check.epoch is None else f", the last epoch is {check.epoch}"
     count = counted(len(check.lines), "line")
-    return f"{count}, complete, {_signed(check.lines, key_id)}; the last is of {last.at:%Y-%m-%d %H:%M}Z{epoch}."
-
-
-def _signed(lines: tuple[AuditLine, ...], key_id: str) -> str:
-    if key_id:
-        return f"signed with key {key_id}"
-    signed = sum(line.signature is not None for line in lines)
-    return f"{signed} signed, but not checked: vault.signing has no key" if signed else "not signed"
+    return f"{count}, complete, {signed}; the last is of {last.at:%Y-%m-%d %H:%M}Z{epoch}."
 
 
 async def command(

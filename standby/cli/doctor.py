@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource, plain_region
 from standby.config.vault import Place
 from standby.errors import StandbyError, is_read_only, sentence
-from standby.orchestrator import NoOrchestrator, load_orchestrator
+from standby.orchestrator import Health, NoOrchestrator, load_orchestrator
 from standby.recovery.context import open_recovery, open_sinks
 from standby.recovery.witnesses import look
 from standby.service.calls import Tls, route_to, trusted_certificates
@@ -35,7 +35,7 @@ from standby.service.redaction import LEAST_SECRET
 from standby.service.retries import HttpRetries
 from standby.text import counted, some_of
 from standby.vault.errors import VaultError, VaultUnavailable
-from standby.vault.replica import ReplicaState, replica_state
+from standby.vault.replica import replica_state
 from standby.vault.role import records
 from standby.vault.vault import open_place, open_vault
 
@@ -214,14 +214,13 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
 
 async def _resource(resource: Resource, tls: Tls, gets_defaults: bool) -> list[Check]:
     checks: list[Check] = []
-    async with ContentUnderstandingClient(resource, tls=tls, retries=PATIENCE) as client:
-        try:
-            async with asyncio.timeout(LONGEST):
-                async for check in diagnose(client, SystemClock(), gets_defaults=gets_defaults):
-                    checks.append(check)
-        except TimeoutError:
-            detail = f"{resource.endpoint} did not answer within {LONGEST:g} s"
-            checks.append(Check(resource.name, "connection", False, detail, Unreachable.advice))
+    try:
+        async with ContentUnderstandingClient(resource, tls=tls, retries=PATIENCE) as client, asyncio.timeout(LONGEST):
+            async for check in diagnose(client, SystemClock(), gets_defaults=gets_defaults):
+                checks.append(check)
+    except TimeoutError:
+        detail = f"{resource.endpoint} did not answer within {LONGEST:g} s"
+        checks.append(Check(resource.name, "connection", False, detail, Unreachable.advice))
     return checks
 
 
@@ -229,12 +228,15 @@ async def _prefect(plans: Sequence[RecoveryPlan]) -> list[Check]:
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:
-        return [Check("prefect", "server", None, error.cause, error.next_action)]
+        return [_failed("prefect", "server", error, None)]
     health = await orchestrator.health()
     # Recovery must work without it: a Prefect that is down is worth knowing, not a failure.
-    checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
-    parts = await orchestrator.watching(plans) if health.well else {}
-    return checks + [Check("prefect", name, each.well, each.detail, each.next_action) for name, each in parts.items()]
+    found = {"server": replace(health, well=health.well or None)}
+    return _checks("prefect", {**found, **(await orchestrator.watching(plans) if health.well else {})})
+
+
+def _checks(subject: str, found: Mapping[str, Health]) -> list[Check]:
+    return [Check(subject, name, each.well, each.detail, each.next_action) for name, each in found.items()]
 
 
 async def _notified(configuration: Configuration) -> list[Check]:
@@ -244,15 +246,8 @@ async def _notified(configuration: Configuration) -> list[Check]:
         action = "Save a notification block in the Prefect UI, name it there, then run standby bootstrap"
         return [Check(subject, "blocks", False, "the configuration names none, so no notification is sent", action)]
     if is_read_only():
-        return [
-            Check(
-                subject,
-                "messages",
-                False,
-                "nothing was sent, because Standby is read-only here",
-                "Leave out --read-only",
-            )
-        ]
+        cause = "nothing was sent, because Standby is read-only here"
+        return [Check(subject, "messages", False, cause, "Leave out --read-only")]
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:
@@ -260,8 +255,7 @@ async def _notified(configuration: Configuration) -> list[Check]:
     health = await orchestrator.health()
     if not health.well:
         return [Check(subject, "server", False, f"nothing was sent: {health.detail}", health.next_action)]
-    sent = await orchestrator.notify(blocks)
-    return [Check(subject, name, each.well, each.detail, each.next_action) for name, each in sent.items()]
+    return _checks(subject, await orchestrator.notify(blocks))
 
 
 OF_AZURE = {b"AZURE_CLIENT_SECRET", b"AZURE_CLIENT_CERTIFICATE_PASSWORD"}
@@ -315,7 +309,9 @@ async def _vault(configuration: Configuration, plans: Sequence[str]) -> list[Che
         async with open_vault(settings) as vault:
             replica = await replica_state(vault, LONGEST)
         if replica is not None and all(check.well for check in checks):
-            checks.append(_replica(replica))
+            action = "" if replica.whole else replica.next_action or "Run standby snapshot PLAN, which updates it"
+            well, detail = replica.whole or not replica.refused, replica.words.removesuffix(".")
+            checks.append(Check("vault", "replica", well, detail, action, warns=well and not replica.whole))
     for name, place in (("vault", settings), ("second", settings.second)):
         if place is not None and place.folder is not None:
             checks += await asyncio.to_thread(_modes, name, place.folder)
@@ -345,14 +341,6 @@ async def _known(configuration: Configuration) -> str:
             if published is not None:
                 return f"{sink.name} has the active map of plan {plan} under epoch {published.epoch}"
     return ""
-
-
-def _replica(replica: ReplicaState) -> Check:
-    action = replica.next_action or "Run standby snapshot PLAN, which updates it"
-    detail = replica.words.removesuffix(".")
-    if replica.whole:
-        return Check("vault", "replica", True, detail)
-    return Check("vault", "replica", not replica.refused, detail, action, warns=not replica.refused)
 
 
 MOST_MODES = 20_000  # Files of a folder whose permissions are looked at

@@ -77,19 +77,6 @@ def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
         yield Line(f"{report.title}: {report.ending}, on {report.ended_at:%Y-%m-%d %H:%M} UTC.", 2)
 
 
-def evidence_document(check: EvidenceCheck) -> dict[str, object]:
-    """Give what a verification found as JSON."""
-    return {
-        "where": check.where,
-        "sha256": check.digest,
-        "genuine": not check.problems,
-        "signed_with": check.signed_with or None,
-        "problems": check.problems,
-        "notes": check.notes,
-        "report": check.evidence.report if check.evidence else None,
-    }
-
-
 async def command(
     context: typer.Context,
     plan: PlanName,
@@ -162,5 +149,15 @@ async def _check(output: Output, configuration: Configuration, plan: str, asked:
         else:
             check = await verify_evidence(vault, plan, asked, signer)
     output.results(evidence_lines(check))
-    output.document(evidence_document(check))
+    output.document(
+        {
+            "where": check.where,
+            "sha256": check.digest,
+            "genuine": not check.problems,
+            "signed_with": check.signed_with or None,
+            "problems": check.problems,
+            "notes": check.notes,
+            "report": check.evidence.report if check.evidence else None,
+        }
+    )
     return Exit.ERROR if check.problems else Exit.DONE

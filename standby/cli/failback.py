@@ -1,6 +1,6 @@
 """`standby failback`: let the primary serve again, with the edits of both resources."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -33,8 +33,10 @@ def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iter
         if kind is not Divergence.IN_SYNC:
             yield from _of_kind(report, kind, verbose=verbose)
     yield Line(f"{report.totals[Divergence.IN_SYNC]} in sync", 2, "=")
-    yield from _staying("older copies beside a newer one", report.superseded, report.standby)
-    yield from _staying("not in this plan", report.outside, report.standby)
+    staying = {"older copies beside a newer one": report.superseded, "not in this plan": report.outside}
+    for words, left in staying.items():
+        if left:
+            yield Line(f"{words}: {some_of(left, MOST_NAMED)} (stay at {report.standby})", 2, "·")
     yield from untrained_lines(report)
     if report.unforced:
         names, first = some_of(report.unforced, MOST_NAMED), report.unforced[0]
@@ -76,11 +78,6 @@ def _of_kind(report: DivergenceReport, kind: Divergence, *, verbose: bool) -> It
             yield Line(f"{report.what_became(kind)}: {names}{kept}", 2, mark, style, keep is None)
             if verbose:
                 yield from (Line(f"{item.analyzer} {path}", 6) for item in same for path in item.differences)
-
-
-def _staying(words: str, names: Iterable[str], standby: str) -> Iterator[Line]:
-    if some := some_of(names, MOST_NAMED):
-        yield Line(f"{words}: {some} (stay at {standby})", 2, "·")
 
 
 Forced = Annotated[
@@ -140,7 +137,10 @@ async def command(
             compared = list(divergence_lines(found, verbose=output.verbose)) if found is not None else []
             output.results(compared)
             if dry_run:
-                return _compared(output, plan, found)
+                if found is None:
+                    output.result(f"Every primary of plan {plan} serves; there is nothing to compare.")
+                output.document(found)
+                return Exit.DONE if found is None or found.is_settled else Exit.REFUSED
             if not yes and (found is None or found.is_settled):
                 await _confirm(output, recovery, primary, found, [] if output.shows_results else compared)
             if via == "direct":
@@ -169,15 +169,6 @@ async def _confirm(
     present = Line(sentence(present_words(fence, chosen)))
     facts: JsonObject = {"home": chosen, "from": found.standby if found is not None else ""}
     await ask(output, recovery, question, "failback", facts, [present, *compared])
-
-
-def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit:
-    if found is None:
-        output.result(f"Every primary of plan {plan} serves; there is nothing to compare.")
-        output.document(None)
-        return Exit.DONE
-    output.document(found)
-    return Exit.DONE if found.is_settled else Exit.REFUSED
 
 
 def _choices(keep: list[str]) -> dict[str, Choice]:

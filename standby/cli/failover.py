@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, assert_never
+from typing import Annotated
 
 import typer
 
@@ -132,7 +132,10 @@ async def command(
 
     Exit status: 0 the resource serves and every sink has it, 3 only in part, 4 refused by a guard or not confirmed.
     """
-    forced = _guards(force or [])
+    forced = frozenset(force or [])
+    if unknown := [name for name in force or [] if name not in GUARDS]:
+        text = f"{unknown[0]} is not a guard that can be forced; those are {', '.join(GUARDS)}"
+        raise typer.BadParameter(text, param_hint="--force")
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=forced)
     output: Output = context.obj
     configuration = output.load()
@@ -145,7 +148,13 @@ async def command(
                 try:
                     decided = await _decided(output, recovery, request, yes=yes)
                 except AlreadyActive as already:
-                    return _done_already(output, plan, recovery, already)
+                    if recovery.known is None or not recovery.known.went_on:
+                        raise
+                    # It was ordered past lost records, and by what is still known it was done before.
+                    output.result(sentence(already.cause))
+                    problems = [recovery.known.went_on]
+                    output.document({"plan": plan, "serving": already.resource, "problems": problems})
+                    return Exit.DONE
                 if via == "direct":
                     report = await fail_over(recovery, decided, ShownStages(output))
     if via == "prefect":
@@ -179,6 +188,7 @@ async def _decided(
     output: Output, recovery: RecoveryContext, request: FailoverRequest, *, yes: bool
 ) -> FailoverRequest:
     """Decide what is asked for, show why, and have it confirmed."""
+    plan = recovery.plan.name
     try:
         decided, record = await decide_request(recovery, request)
     except FailoverRefused as refused:
@@ -188,7 +198,7 @@ async def _decided(
             asked = refused.request
             if not yes:
                 facts: JsonObject = {"home": asked.primary, "from": asked.active, "to": asked.to}
-                question = f"Approve that plan {recovery.plan.name} fails over from {asked.active} to {asked.to}?"
+                question = f"Approve that plan {plan} fails over from {asked.active} to {asked.to}?"
                 await ask(output, recovery, question, "failover", facts, [] if output.shows_results else lines)
             given = await approve(recovery, asked, int(asked.epoch or 0), comment=asked.reason)
             refused.facts["approvals"] = [each.model_dump(mode="json") for each in given]
@@ -201,12 +211,15 @@ async def _decided(
         if fence.is_under_way:
             present.append(Line(sentence(told_words(await sinks_seen(recovery), decided.primary, fence.epoch))))
         reasons = [] if output.shows_results else reasons
+        manner = "with a last sync" if decided.planned else f"without a call to {decided.active}"
+        begins = "Fail over" if decided.action == "start" else "Resume the failover of"
+        order, question = "failover", f"{begins} plan {plan} from {decided.active} to {decided.to}, {manner}?"
         if decided.action == "roll back":
+            order, question = "rollback", f"Roll back the failover of plan {plan}, so that {decided.to} serves?"
             why = f"The failover to {decided.active} is not committed, so naming {decided.to} rolls it back."
             reasons = [Line(why, 2), *await _lost_lines(recovery, decided)]
         what: JsonObject = {"home": decided.primary, "from": decided.active, "to": decided.to, "reason": decided.reason}
-        order = "rollback" if decided.action == "roll back" else "failover"
-        await ask(output, recovery, _question(recovery.plan.name, decided), order, what, [*present, *reasons])
+        await ask(output, recovery, question, order, what, [*present, *reasons])
     return decided
 
 
@@ -255,15 +268,6 @@ async def settled(
             question = f"Continue with plan {opened.plan.name} anyway, with the records that are left?"
             await ask(output, opened, question, "force fence", {"reason": reason}, loss_lines(finding))
     return await settle(opened, forced, reason)
-
-
-def _done_already(output: Output, plan: str, recovery: RecoveryContext, already: AlreadyActive) -> Exit:
-    """Accept what was ordered past lost records, and by what is still known was done before."""
-    if recovery.known is None or not recovery.known.went_on:
-        raise already
-    output.result(sentence(already.cause))
-    output.document({"plan": plan, "serving": already.resource, "problems": [recovery.known.went_on]})
-    return Exit.DONE
 
 
 async def end(
@@ -317,24 +321,3 @@ async def _confirm_commit(output: Output, recovery: RecoveryContext, primary: st
         question = f"Publish the active map of plan {plan} once more?"
     facts: JsonObject = {"home": primary or "", "waiting": [*waiting], "reason": reason}
     await ask(output, recovery, question, "commit", facts, lines)
-
-
-def _guards(names: list[str]) -> frozenset[str]:
-    for name in names:
-        if name not in GUARDS:
-            text = f"{name} is not a guard that can be forced; those are {', '.join(GUARDS)}"
-            raise typer.BadParameter(text, param_hint="--force")
-    return frozenset(names)
-
-
-def _question(plan: str, request: FailoverRequest) -> str:
-    manner = "with a last sync" if request.planned else f"without a call to {request.active}"
-    match request.action:
-        case "start":
-            return f"Fail over plan {plan} from {request.active} to {request.to}, {manner}?"
-        case "resume":
-            return f"Resume the failover of plan {plan} from {request.active} to {request.to}, {manner}?"
-        case "roll back":
-            return f"Roll back the failover of plan {plan}, so that {request.to} serves?"
-        case _:
-            assert_never(request.action)

@@ -351,7 +351,6 @@ async def command(
 
 
 def schema_text() -> str:
-    """Write the JSON schema of standby.yaml."""
     return json_text(configuration_schema()) + "\n"
 
 

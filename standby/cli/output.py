@@ -52,7 +52,6 @@ class Line:
 
     @property
     def head(self) -> str:
-        """What stands before the text."""
         return " " * self.indent + (f"{self.mark} " if self.mark else "")
 
     def whole(self) -> str:
@@ -120,7 +119,6 @@ def loss_lines(finding: Finding) -> Iterator[Line]:
 
 
 def problem_lines(problems: Iterable[str]) -> Iterator[Line]:
-    """Show what is wrong, a line for each problem."""
     return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in problems)
 
 
@@ -156,7 +154,6 @@ class Output:
         return _Console(sys.stderr, color=self.color)
 
     def load(self) -> Configuration:
-        """Read the configuration that was asked for."""
         if self._configuration is None:
             self._configuration = load_configuration(self.config)
         return self._configuration
@@ -213,11 +210,9 @@ class Output:
             show(self.stderr, Line(text, indent))
 
     def error(self, error: StandbyError) -> None:
-        """Say what went wrong, for people and for programs."""
         self.problem(type(error).__name__, cause_of(error), error.next_action, error.facts)
 
     def problem(self, kind: str, cause: str, next_action: str, facts: JsonObject | None = None) -> None:
-        """Say what is wrong and what to do about it."""
         first, *more = sentence(cause).split("\n")
         show(self.stderr, Line(first, mark="error:", style="red"))
         for line in more:
@@ -356,14 +351,20 @@ def must_be_confirmed(output: Output, *, yes: bool, what: str = "changes what se
 
 
 def can_ask(output: Output) -> bool:
-    """Say whether somebody sits at a terminal."""
     return _is_terminal(sys.stdin) and _is_terminal(output.stderr.file)
 
 
 async def ask(output: Output, question: str) -> str:
-    """Ask at the terminal, and give the answer."""
     show(output.stderr, Line(question), end=" ")
-    return (await _line()).strip()
+    # Not in a thread: that one would go on reading after the question was cancelled.
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(sys.stdin, there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline().strip()
 
 
 async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:
@@ -378,15 +379,3 @@ async def confirm(output: Output, question: str, lines: Iterable[Line]) -> None:
 def _is_terminal(stream: IO[str] | None) -> bool:
     # A process can be started without one at all. Not rich's word for it: FORCE_COLOR makes that say yes to a file.
     return stream is not None and not stream.closed and stream.isatty()
-
-
-async def _line() -> str:
-    # Not in a thread: that one would go on reading after the question was cancelled.
-    loop = asyncio.get_running_loop()
-    there = asyncio.Event()
-    loop.add_reader(sys.stdin, there.set)
-    try:
-        await there.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()

@@ -45,10 +45,7 @@ class Found:
 
     @property
     def remarks(self) -> list[str]:
-        """What stands beside it in the file."""
-        about = [f"(!) left out: {self.left_out}"] if self.left_out else []
-        if self.unread and not self.left_out:
-            about = [f"(!) {self.unread}"]
+        about = [f"(!) left out: {self.left_out}" if self.left_out else f"(!) {self.unread}"] if self.problem else []
         if self.inventory:
             about = [f"{self.region}, {counted(len(self.own), 'analyzer')} of its own", *about]
             about += [f"(!) {self.inventory.unlisted}"] if self.inventory.unlisted else []
@@ -267,7 +264,6 @@ def configuration_text(
 
 
 def wrapped(text: str, mark: str) -> str:
-    """Make an item of a list in a comment."""
     return textwrap.fill(
         sentence(clean(text)),
         WIDTH + len(mark) + 2,

@@ -39,7 +39,6 @@ RESULTS = {Exit.DONE: "done", Exit.PARTIAL: "partial", Exit.REFUSED: "refused", 
 
 
 def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
-    """Choose the exit status of a command that has a report."""
     if interrupted:
         return Exit.INTERRUPTED
     return Exit.DONE if complete else Exit.PARTIAL
@@ -62,7 +61,12 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
         nonlocal asked
         asked += 1
         if asked > 1:
-            _end_soon()
+            if os.isatty(STDERR):
+                os.write(STDERR, SHOW_CURSOR)
+            # A thread, because the loop may be what hangs.
+            timer = threading.Timer(GRACE, os._exit, [int(Exit.INTERRUPTED)])
+            timer.daemon = True
+            timer.start()
         elif not task.done():
             # Not from here: what is being printed just now must not be printed into.
             loop.call_soon_threadsafe(on_first)
@@ -78,16 +82,6 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
             signal.signal(number, handler)
 
 
-def _end_soon() -> None:
-    if os.isatty(STDERR):
-        os.write(STDERR, SHOW_CURSOR)
-    # A thread, because the loop may be what hangs.
-    timer = threading.Timer(GRACE, os._exit, [int(Exit.INTERRUPTED)])
-    timer.daemon = True
-    timer.start()
-
-
-OURS = "standby"
 SILENT = ("azure", "stamina")  # Loggers of libraries: their messages come back as Standby's errors, without secrets
 
 
@@ -106,7 +100,7 @@ class _Handler(logging.Handler):
 @contextmanager
 def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None]:
     """Send the log to a console for a while, as much of it as was asked for."""
-    ours, others = logging.getLogger(OURS), logging.getLogger()
+    ours, others = logging.getLogger("standby"), logging.getLogger()
     handler = _Handler(console)
     changed = [ours, others, *(logging.getLogger(name) for name in SILENT)]
     before = [(log, log.level, log.propagate) for log in changed]
@@ -175,7 +169,6 @@ async def _measured(work: Coroutine[None, None, Exit], command: str, plan: str) 
 
 
 async def _on_second(command: Command, context: typer.Context, options: Mapping[str, object]) -> Exit:
-    """Run a command on the replica of the vault, as ordered."""
     # What --help and most commands do not need they do not wait for.
     from standby.vault.vault import on_second  # noqa: PLC0415
 

@@ -25,7 +25,7 @@ from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
 from standby.document import JsonObject
 from standby.orchestrator import run_flow
-from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.context import open_recovery
 from standby.recovery.durations import Durations, Part, forecast_restores
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
@@ -131,14 +131,6 @@ def proposal_lines(plan: RestorePlan, forecast: Part | str | None) -> Iterator[L
     yield Line(f"{counted(len(plan.items), 'analyzer')}: {done}." if plan.items else "No analyzer is selected.")
 
 
-async def _forecast(recovery: RecoveryContext, plan: RestorePlan) -> Part | str | None:
-    needs = {item.target_analyzer: item.needs for item in plan.items if item.action is RestoreAction.CREATE}
-    if not needs:
-        return None
-    durations = await Durations.read(recovery.vault, recovery.plan.name)
-    return forecast_restores(durations, needs, recovery.connections[plan.to].resource.max_concurrent_copies)
-
-
 def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Line]:
     """Show what a restore did: whatever did not succeed by name, the rest as a count."""
     for item in report.items:
@@ -204,7 +196,9 @@ async def rebuild(
             recovery = await settle(opened, [force] if force else [], reason)
             snapshot = await open_snapshot(recovery, as_of=moment)
             proposal = await plan_restore(recovery, snapshot, to, analyzers=globs)
-            forecast = await _forecast(recovery, proposal)
+            needs = {it.target_analyzer: it.needs for it in proposal.items if it.action is RestoreAction.CREATE}
+            slots = recovery.connections[to].resource.max_concurrent_copies
+            forecast = forecast_restores(await Durations.read(recovery.vault, plan), needs, slots) if needs else None
             output.results(proposal_lines(proposal, forecast))
             if dry_run:
                 spread = forecast.spread if isinstance(forecast, Part) else None

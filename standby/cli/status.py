@@ -19,7 +19,7 @@ from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.concerns import Concerns, Kind
 from standby.recovery.context import open_recovery
-from standby.recovery.decision.input import Approval, waiting_approvals
+from standby.recovery.decision.input import waiting_approvals
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import PageContent, gather_content, render_page
@@ -114,7 +114,10 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
     shown = status_lines(plan, found, replica, verbose=output.verbose)
     words = [Line(f"Notified at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
     words += [Line(each.words, 0, "!", "yellow", wrong=True) for each in concerns]
-    words += [Line(_waiting_words(plan, each), 0, "!", "yellow", wrong=True) for each in approvals]
+    for it in approvals:
+        until = f"until {utc(it.until)} for another person, who runs {it.command(plan)}"
+        text = f"{it.by} approved a failover of {it.primary} to {it.to}. It waits {until}"
+        words.append(Line(text, 0, "!", "yellow", wrong=True))
     output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])
     output.document(
         {
@@ -135,11 +138,6 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         and not any(view.is_wrong and view.required for view in sinks)
     )
     return Exit.DONE if ready else Exit.DIFFERENCES
-
-
-def _waiting_words(plan: str, approval: Approval) -> str:
-    until = f"until {utc(approval.until)} for another person, who runs {approval.command(plan)}"
-    return f"{approval.by} approved a failover of {approval.primary} to {approval.to}. It waits {until}"
 
 
 PLANS_AT_ONCE = 4  # Each asks all of its resources side by side
@@ -176,7 +174,11 @@ async def report(
     gathered = dict(zip(names, await do_for_each(names, gather, PLANS_AT_ONCE), strict=True))
     found = [each for each in gathered.values() if isinstance(each, PageContent)]
     unread = {name: each for name, each in gathered.items() if isinstance(each, StandbyError)}
-    await asyncio.to_thread(_write, html, render_page(found, SystemClock().now(), unread))
+    page = render_page(found, SystemClock().now(), unread)
+    try:
+        await asyncio.to_thread(write_whole, html, page)
+    except OSError as error:
+        raise FileUnwritable(html, error, "--html") from None
     output.result(f"Written: {html}")
     for content in found:
         output.results(Line(wording.state_words(each), 2) for each in content.readiness)
@@ -194,10 +196,3 @@ def _document(of: PageContent) -> dict[str, object]:
     pairs = [{"home": it.primary, "target": it.target, "state": it.state} for it in of.readiness]
     whole = of.audit is not None and not of.audit.problems
     return {"plan": of.plan.name, "pairs": pairs, "fence": of.finding.to_json(), "audit_whole": whole}
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        write_whole(path, page)
-    except OSError as error:
-        raise FileUnwritable(path, error, "--html") from None

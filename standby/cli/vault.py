@@ -20,7 +20,6 @@ from standby.text import counted, this_user
 from standby.vault.errors import NoSecond
 from standby.vault.move import Move, Moved
 from standby.vault.role import read_role
-from standby.vault.storage import Storage
 from standby.vault.vault import open_place
 
 PROGRESS_EVERY = 5.0  # Seconds between two lines about how far a move is
@@ -45,20 +44,10 @@ def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
 
 
 def _is(place: Place, other: Place | None) -> bool:
-    return other is not None and _whereabouts(place) == _whereabouts(other)
+    def whereabouts(of: Place) -> tuple[str, ...]:
+        return (os.path.realpath(of.folder),) if of.folder is not None else ((of.url or "").rstrip("/"), of.endpoint)
 
-
-def _whereabouts(place: Place) -> tuple[str, ...]:
-    if place.folder is not None:
-        return (os.path.realpath(place.folder),)
-    return (place.url or "").rstrip("/"), place.endpoint
-
-
-async def _becomes(settings: VaultSettings, source: Storage, target: Place) -> Literal["vault", "replica"]:
-    if _is(target, settings.second):
-        return "replica"
-    own = await read_role(source)
-    return "replica" if own is not None and own.kind == "replica" and not _is(target, settings) else "vault"
+    return other is not None and whereabouts(place) == whereabouts(other)
 
 
 def _next_action(settings: VaultSettings, moved: Moved, place: Place) -> str:
@@ -112,7 +101,11 @@ async def command(
         raise typer.BadParameter("it is the same place as FROM", param_hint="TO")
     async with AsyncExitStack() as stack:
         here, there = [await stack.enter_async_context(open_place(place)) for place in places]
-        becomes = await _becomes(settings, here, places[1])
+        is_replica = _is(places[1], settings.second)
+        if not is_replica and not _is(places[1], settings):
+            own = await read_role(here)
+            is_replica = own is not None and own.kind == "replica"
+        becomes: Literal["vault", "replica"] = "replica" if is_replica else "vault"
         moved = await Move(here, there, becomes, SystemClock(), this_user()).run(_shown(output))
     next_action = _next_action(settings, moved, places[1])
     output.result(
