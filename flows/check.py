@@ -83,7 +83,11 @@ async def publish_readiness(
     await tried("the page of readiness", page.acreate)
     last = await LastStates.read(context.vault, plan)
     for each in last.changed(found):
-        _emit(each, last.before(each))
+        worst = f" {sentence(each.reasons[0].text)}" if each.reasons and each.state is not TargetState.READY else ""
+        before = last.before(each)
+        facts: dict[str, JsonValue] = {"home": each.primary, "target": each.target, "state": each.state.value}
+        facts["before"] = before.value if before else None
+        PlanEvent(READINESS_CHANGED, plan, facts).emit(f"{wording.state_words(each)}.{worst}")
     await LastStates.change(context.vault, plan, lambda known: known.after(found))
 
 
@@ -104,13 +108,6 @@ async def publish_report(context: RecoveryContext, found: Sequence[Readiness]) -
     in_words = MarkdownArtifact(key="report", markdown=f"{escaped(text)}\n\n{escaped(where)}", description=text)
     link = LinkArtifact(key="report", link=address, link_text=text, description=text)
     await tried("the link to the report page", shown(link if address else in_words).acreate)
-
-
-def _emit(each: Readiness, before: TargetState | None) -> None:
-    worst = f" {sentence(each.reasons[0].text)}" if each.reasons and each.state is not TargetState.READY else ""
-    facts: dict[str, JsonValue] = {"home": each.primary, "target": each.target, "state": each.state.value}
-    facts["before"] = before.value if before else None
-    PlanEvent(READINESS_CHANGED, each.plan, facts).emit(f"{wording.state_words(each)}.{worst}")
 
 
 OF_TARGETS = frozenset({Kind.READINESS, Kind.RPO, Kind.DRIFT, Kind.MODELS})

@@ -207,22 +207,15 @@ async def _tell(vault: AbstractAsyncContextManager[Storage], plan: str, look: Lo
     except (StandbyError, OSError) as error:
         # Only what people are told is remembered then.
         found = [each.model_copy(update={"lasting": timedelta()}) for each in look.found]
-        known, change = decide(known, replace(seen, found=(*found, _unusable(plan, error))), now)
+        cause = error.cause if isinstance(error, StandbyError) else f"it did not answer ({type(error).__name__})"
+        text = f"The vault of plan {plan} cannot be used, so no failover can begin: {cause}"
+        action = f"Correct that, then run standby doctor {plan}"
+        unusable = Concern(kind=Kind.VAULT, about="", severity="critical", summary=text, next_action=action)
+        known, change = decide(known, replace(seen, found=(*found, unusable)), now)
         kept = False
     if change:
         facts = {**change.facts(), "known": known.model_dump(mode="json"), "kept": kept}
         PlanEvent(PROTECTION_CHANGED, plan, facts, change.severity).emit(change.summary)
-
-
-def _unusable(plan: str, error: Exception) -> Concern:
-    cause = error.cause if isinstance(error, StandbyError) else f"it did not answer ({type(error).__name__})"
-    return Concern(
-        kind=Kind.VAULT,
-        about="",
-        severity="critical",
-        summary=f"The vault of plan {plan} cannot be used, so no failover can begin: {cause}",
-        next_action=f"Correct that, then run standby doctor {plan}",
-    )
 
 
 async def _last_told(plan: str) -> tuple[Concerns, bool]:
@@ -237,18 +230,16 @@ async def _last_told(plan: str) -> tuple[Concerns, bool]:
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
     """Read the latest observations of a resource, of any observer, and in any case the last healthy one."""
-    found = await _observations(resource, [HEALTHY, DEGRADED, UNHEALTHY], now, within, MOST_EVENTS)
+    found = await _observations(resource, [HEALTHY, DEGRADED, UNHEALTHY], now, within)
     if any(observation.healthy and not observation.alert for observation in found):
         return found
     # Alerts may be newer, and say nothing of when it was healthy.
-    earlier = await _observations(resource, [HEALTHY, DEGRADED], now, LAST_HEALTHY, MOST_EVENTS)
+    earlier = await _observations(resource, [HEALTHY, DEGRADED], now, LAST_HEALTHY)
     last = max((each for each in earlier if not each.alert), key=lambda each: each.at, default=None)
     return (*found, last) if last else found
 
 
-async def _observations(
-    resource: str, names: list[str], now: datetime, within: timedelta, limit: int
-) -> tuple[Observation, ...]:
+async def _observations(resource: str, names: list[str], now: datetime, within: timedelta) -> tuple[Observation, ...]:
     """Read the newest observations; an event that holds none is left out, and so is all but the newest alert of each.
 
     A flood of alerts hides no look: more is read then.
@@ -260,14 +251,14 @@ async def _observations(
 
     async def read() -> None:
         async with get_client() as client:
-            page: EventPage | None = await client.read_events(wanted, limit=limit)
+            page: EventPage | None = await client.read_events(wanted, limit=MOST_EVENTS)
             for _ in range(MOST_PAGES):
                 for found in filter(None, map(partial(_observation, resource), page.events if page else ())):
                     if found.alert:
                         alerts.setdefault(found.observer, found)
                     else:
                         looks.append(found)
-                if page is None or len(looks) >= limit // 2:
+                if page is None or len(looks) >= MOST_EVENTS // 2:
                     return
                 page = await page.get_next_page(client)
 

@@ -99,7 +99,8 @@ def failover_page(report: FailoverReport) -> str:
         ("forced", ", ".join(report.forced) or "nothing"),
     )
     names = [sink.name if sink.required else f"{sink.name} (not required)" for sink in report.sinks]
-    sinks = [(name, it.status, it.published, it.reason) for name, it in zip(names, report.sinks, strict=True)]
+    sinks = [(name, sink.status, sink.published, sink.reason) for name, sink in zip(names, report.sinks, strict=True)]
+    it = report.restored
     return page(
         f"# {escaped(ending(report))}",
         bullets([report.next_action]) if report.next_action else "",
@@ -112,16 +113,7 @@ def failover_page(report: FailoverReport) -> str:
         phase_table(report.phases),
         "## Sinks",
         table(("sink", "status", "published", "reason"), sinks) or "None is configured: applications are not informed.",
-        _restored(report),
-    )
-
-
-def _restored(report: FailoverReport) -> str:
-    restored = report.restored
-    if restored is None:
-        return ""
-    return page(
-        f"## Restored from snapshot {restored.snapshot_id} of {restored.taken_at:%Y-%m-%d %H:%M} UTC",
-        bullets(restored.created),
-        table(("not restored", "reason"), restored.failed.items()),
+        f"## Restored from snapshot {it.snapshot_id} of {it.taken_at:%Y-%m-%d %H:%M} UTC" if it else "",
+        bullets(it.created) if it else "",
+        table(("not restored", "reason"), it.failed.items()) if it else "",
     )

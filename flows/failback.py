@@ -79,7 +79,6 @@ async def written_by(context: RecoveryContext, home: str) -> set[str]:
 
 
 def divergence_table(found: DivergenceReport) -> TableArtifact:
-    """Make the table of what was edited at either resource."""
     return TableArtifact(
         key="divergence",
         table=[

@@ -162,7 +162,6 @@ def causes(items: Iterable[Ending]) -> list[str]:
 
 
 async def finish_plan(plan: ReplicationPlan) -> State[Any]:
-    """End a run that only shows what would be done."""
     description = f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed."
     columns = ("analyzer", "from", "to", "action", "reason", "verdict", "as", "warnings")
     artifact = item_table("replication-plan", description, plan.items, columns)
