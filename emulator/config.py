@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -68,7 +68,6 @@ class Settings(_Pace, _Equipment, frozen=False):
 
     @property
     def deployed(self) -> dict[str, Deployment]:
-        """Its deployments by name."""
         return {deployment.name: deployment for deployment in self.deployments}
 
 
@@ -142,8 +141,8 @@ class EmulatorConfig(_Pace):
 
     @model_validator(mode="after")
     def _names_known_resources(self) -> Self:
-        for name in _named(self.faults, self.outages):
-            if name not in self.resources:
+        for name in (*(rule.resource for rule in self.faults), *(outage.resource for outage in self.outages)):
+            if name is not None and name not in self.resources:
                 raise ValueError(f"{name} is not one of the resources")
         return self
 
@@ -174,14 +173,12 @@ def load_emulator_config(path: Path) -> EmulatorConfig:
 
 
 def problems(error: ValidationError) -> str:
-    found = [_problem(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
+    found = []
+    for each in error.errors(include_url=False):
+        where = "".join(f"{part}." for part in each["loc"]).removesuffix(".")
+        text = "this key is not known" if each["type"] == "extra_forbidden" else each["msg"]
+        found.append(f"{where}: {text.removeprefix('Value error, ')}".removeprefix(": "))
     return some_of(found, MOST_PROBLEMS, "; ")
-
-
-def _problem(place: tuple[int | str, ...], message: str) -> str:
-    where = ".".join(str(part) for part in place)
-    text = "this key is not known" if message == "Extra inputs are not permitted" else message
-    return f"{where}: {text.removeprefix('Value error, ')}" if where else text.removeprefix("Value error, ")
 
 
 def _parsed(path: Path) -> Any:
@@ -206,7 +203,3 @@ def _with_analyzers(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if isinstance(part, dict) and isinstance(part.get("analyzers"), str)
     }
     return {"resources": {**resources, **from_files}}
-
-
-def _named(faults: Iterable[FaultRule], outages: Iterable[Outage]) -> set[str]:
-    return {rule.resource for rule in faults if rule.resource} | {outage.resource for outage in outages}

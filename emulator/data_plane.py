@@ -74,7 +74,7 @@ def data_plane(world: World, resource: str) -> ASGIApp:
             route("GET", "/analyzers", "list", handlers.list_analyzers),
             route("POST", f"{one}:grantCopyAuthorization", "authorize", handlers.grant_copy),
             route("POST", f"{one}:getCopyAuthorization", "authorize", handlers.permit_copy),
-            route("POST", f"{one}:copy", "copy", _copy),
+            route("POST", f"{one}:copy", "copy", handlers.copy),
             route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
             route("GET", one, "get", handlers.get_analyzer),
             route("PUT", one, "put", handlers.put_analyzer),
@@ -142,12 +142,6 @@ def parsed_object(body: bytes) -> JsonObject:
     if not isinstance(value, dict):
         raise invalid_request("InvalidJson", "The request body is not a JSON object.")
     return value
-
-
-def _copy(world: World, state: ResourceState, call: Call) -> Answer:
-    if call.api_version == PREVIEW_2025:
-        return handlers.copy_permitted(world, state, call)
-    return handlers.copy_granted(world, state, call)
 
 
 async def _not_served(scope: Scope, receive: Receive, send: Send) -> None:

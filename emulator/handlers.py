@@ -62,7 +62,6 @@ class Call:
 
     @property
     def may_replace(self) -> bool:
-        """Whether an analyzer of the same id may be replaced."""
         return self.query.get("allowReplace", "").lower() == "true"
 
     @property
@@ -202,8 +201,10 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     return json_answer({**named, "expiresAt": with_fraction(expires_at)})
 
 
-def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
+def copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy)."""
+    if call.api_version == PREVIEW_2025:
+        return _copy_permitted(world, state, call)
     # The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to, and the
     # source must be ready.
     check_id(call.analyzer)
@@ -269,7 +270,7 @@ def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
 
 
-def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
+def _copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
     check_id(call.analyzer)
     if state.own(call.api_version, call.analyzer) is not None:

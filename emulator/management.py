@@ -48,12 +48,9 @@ class ManagementPlane:
             known = dict.fromkeys(subscription_of(each.place) for each in world.resources.values())
             return json_answer({"value": [{"subscriptionId": each, "state": "Enabled"} for each in known]})
         if arrival.kind == "arm_accounts":
-            beside = [
-                each.place
-                for each in world.resources.values()
-                if subscription_of(each.place) == subscription_of(state.place)
-            ]
-            return _paged(arrival, [account(place) for place in beside], state.settings.page_size)
+            places, here = [each.place for each in world.resources.values()], subscription_of(state.place)
+            beside = [account(place) for place in places if subscription_of(place) == here]
+            return _paged(arrival, beside, state.settings.page_size)
         deployments = state.settings.deployed.values()
         if arrival.kind == "arm_models":
             return json_answer({"value": [_model(found) for found in deployments]})
@@ -99,13 +96,12 @@ def subscription_of(place: Place) -> str:
 
 def _paged(arrival: Arrival, entries: list[JsonObject], size: int | None) -> Answer:
     """Give one page of a list, with the link to the next. Inferred: the name of what goes on there."""
-    url = arrival.request.url
     first = int(arrival.request.query_params.get("$skiptoken", "0"))
     end = len(entries) if size is None else first + size
     page: JsonObject = {"value": [*entries[first:end]]}
-    return json_answer(
-        page | ({"nextLink": str(url.include_query_params(**{"$skiptoken": end}))} if end < len(entries) else {})
-    )
+    if end < len(entries):
+        page["nextLink"] = str(arrival.request.url.include_query_params(**{"$skiptoken": end}))
+    return json_answer(page)
 
 
 def account(place: Place) -> JsonObject:

@@ -80,18 +80,11 @@ class TokenGrant:
 
     def opens(self, source: str, target: str) -> bool:
         """Say whether it permits a copy now, from and to these URLs."""
-        return (
-            TIME.now() < self.expires_at
-            and same_place(self.source, source)
-            and (self.target is None or same_place(self.target, target))
-        )
-
-
-def same_place(one: str, other: str) -> bool:
-    """Say whether two URLs name the same analyzer, whatever the host's case, the query and a last slash."""
-    return _plain(one) == _plain(other)
+        may_go_there = self.target is None or _plain(self.target) == _plain(target)
+        return TIME.now() < self.expires_at and _plain(self.source) == _plain(source) and may_go_there
 
 
 def _plain(url: str) -> tuple[str, str, str]:
+    """Give what tells the places of two analyzers apart: not the host's case, the query or a last slash."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower(), unquote(parts.path).rstrip("/")

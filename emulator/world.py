@@ -51,7 +51,6 @@ class SlidingMinute:
         return self.count(now)
 
     def seconds_until_room(self, now: float) -> float:
-        """Give how long it takes until the oldest call is no longer counted."""
         return self._moments[0] + WINDOW - now if self._moments else 0.0
 
 
@@ -152,7 +151,7 @@ class ResourceState:
         return [*PREBUILT_ANALYZERS.items(), *((name, there) for name, there in shown if there is not None)]
 
     def own(self, api_version: str, analyzer_id: str) -> Stored | None:
-        """Give an analyzer that is not prebuilt, where there is one."""
+        """Give an analyzer that is not prebuilt."""
         return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
 
     def _shown(self, api_version: str, analyzer_id: str) -> Stored | None:
@@ -181,9 +180,7 @@ class ResourceState:
         """Begin to build an analyzer, whose place it takes at once; one that is `ready` ends its operation at once."""
         analyzer_id = str(body["analyzerId"])
         analyzer = Stored(body, operation_id)
-        operation = Operation(
-            operation_id, analyzer_id, api_version, analyzer, is_copy=is_copy, twist=twist, warnings=warnings
-        )
+        operation = Operation(operation_id, analyzer_id, api_version, analyzer, is_copy, twist, warnings=warnings)
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
         elif not isinstance(twist, OperationHangs):
@@ -212,8 +209,7 @@ class ResourceState:
         self._grants[key] = expires_at
 
     def has_granted(self, key: GrantKey) -> bool:
-        expires_at = self._grants.get(key)
-        return expires_at is not None and TIME.now() < expires_at
+        return key in self._grants and TIME.now() < self._grants[key]
 
     def _end(self, operation: Operation, moment: datetime) -> None:
         # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it, and one that
@@ -236,11 +232,8 @@ class ResourceState:
 
 
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
-    now = TIME.now()
     sent = {str(each["analyzerId"]): each for each in config.analyzers}
-    return {
-        name: Stored(_seed(each, _inherited(each, sent), api_version, settings, now)) for name, each in sent.items()
-    }
+    return {name: Stored(_seed(each, _inherited(each, sent), api_version, settings)) for name, each in sent.items()}
 
 
 def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject:
@@ -254,11 +247,9 @@ def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject
     return {"config": config}
 
 
-def _seed(
-    sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, settings: Settings, now: datetime
-) -> JsonObject:
+def _seed(sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, settings: Settings) -> JsonObject:
     analyzer_id = str(sent["analyzerId"])
-    body = completed(analyzer_id, sent, base, api_version=RELEASED, now=now, status="ready")
+    body = completed(analyzer_id, sent, base, api_version=RELEASED, now=TIME.now(), status="ready")
     if api_version == PREVIEW_2025 and "models" in body:
         body["models"] = _deployments(models_of(body), models_of(sent), settings)
     # What the file says about an analyzer's past is believed.
