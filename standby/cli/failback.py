@@ -80,6 +80,14 @@ def _of_kind(report: DivergenceReport, kind: Divergence, *, verbose: bool) -> It
                 yield from (Line(f"{item.analyzer} {path}", 6) for item in same for path in item.differences)
 
 
+Kept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="ID=primary|standby",
+        help="Which analyzer to keep where both were edited, by its id at the primary; can be repeated.",
+    ),
+]
 Forced = Annotated[
     list[str] | None,
     typer.Option(
@@ -96,14 +104,7 @@ async def command(
     context: typer.Context,
     plan: PlanName,
     primary: Primary = "",
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep",
-            metavar="ID=primary|standby",
-            help="Which analyzer to keep where both were edited, by its id at the primary; can be repeated.",
-        ),
-    ] = None,
+    keep: Kept = None,
     force: Forced = None,
     reason: Reason = "",
     dry_run: Annotated[

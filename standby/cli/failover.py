@@ -97,6 +97,15 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
 
 
 GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER}))
+Forced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="GUARD",
+        help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}. "
+        "With --reason, the value fence continues after the loss of the fence or the audit log.",
+    ),
+]
 
 
 async def command(
@@ -112,15 +121,7 @@ async def command(
         ),
     ] = None,
     reason: Reason = "",
-    force: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--force",
-            metavar="GUARD",
-            help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}. "
-            "With --reason, the value fence continues after the loss of the fence or the audit log.",
-        ),
-    ] = None,
+    force: Forced = None,
     yes: Yes = False,
     via: Via = "direct",
 ) -> Exit:
