@@ -15,15 +15,14 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from standby.concurrency import all_of
-from standby.config.errors import summary
 from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
-from standby.vault.documents import HeldDocument, Stored, hold_document, parse_stored, read_document
+from standby.vault.documents import HeldDocument, Stored, hold_document, read_document, understood
 from standby.vault.signing import LogMark
 from standby.vault.storage import Storage
 
@@ -157,14 +156,9 @@ async def read_fence(objects: Storage, plan: RecoveryPlan, *, known: int = 0) ->
 
 async def read_stored_fence(objects: Storage, plan: str) -> Fence | None:
     """Read the fence as it is stored; `None` where there is none, or an empty file: see `recovery/witnesses.py`."""
-    path = fence_path(plan)
-    content = await objects.read(path)
-    if content is None or not content.strip():
-        return None
-    try:
-        return parse_stored(objects.where(path), content, Fence)
-    except ValidationError as error:
-        raise FenceUnreadable(objects.where(path), summary(error)) from None
+    content = await objects.read(fence_path(plan))
+    is_there = content is not None and content.strip()
+    return understood(objects.where(fence_path(plan)), content, Fence, FenceUnreadable) if is_there else None
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ async def read_document(storage: Storage, path: str, model: type[M], unreadable:
         FormatUnknown: another version of Standby wrote it, whatever `unreadable` is.
         VaultUnavailable: the storage does not say.
     """
-    return _parse(storage.where(path), await storage.read(path), model, unreadable)
+    return understood(storage.where(path), await storage.read(path), model, unreadable)
 
 
 @asynccontextmanager
@@ -147,20 +147,20 @@ async def hold_document(
 ) -> AsyncIterator[HeldDocument[M]]:
     """Hold a document for changing it; one run at a time may, any other gets `Held` or what `busy` makes of it."""
     async with hold_file(storage, path, busy) as file:
-        yield HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
+        yield HeldDocument(understood(file.where, file.found, model, unreadable), file, storage, path)
 
 
 async def open_document(storage: Storage, path: str, model: type[M]) -> HeldDocument[M]:
     """Open a document for writing it again and again while something else keeps other runs away."""
     file = HeldFile(storage, path, await storage.read_version(path))
-    return HeldDocument(_parse(file.where, file.found, model), file, storage, path)
+    return HeldDocument(understood(file.where, file.found, model), file, storage, path)
 
 
 async def change_document(storage: Storage, path: str, model: type[M], change: Callable[[M | None], M]) -> M:
     """Change a document as it is now, again where somebody else was faster; give the new one, which is safe."""
     for _ in range(CHANGES):
         there = await storage.read_version(path)
-        known = _parse(storage.where(path), there.content if there else None, model)
+        known = understood(storage.where(path), there.content if there else None, model)
         new = change(known)
         if known is not None and new == known:
             return new
@@ -234,7 +234,8 @@ def _to_bytes(document: Stored) -> bytes:
     return document.model_dump_json(indent=1).encode()
 
 
-def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None = None) -> M | None:
+def understood(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None = None) -> M | None:
+    """Understand what was read of a document, as `read_document` does."""
     if content is None:
         return None
     try:

@@ -160,7 +160,13 @@ def understand(error: Exception, hint: str) -> Failed:
         return _answered(int(status[1]), code[1] if code else "", hint)
     if isinstance(error, exceptions.UnauthenticatedError):
         return Failed("no access", "nothing can be signed with the credentials")
-    return _unanswered(text.lower(), hint)
+    said = text.lower()
+    if "kind: connect" in said:
+        reasons = (reason for sign, reason in _NO_CONNECTION.items() if sign in said)
+        return Failed("unreached", f"{next(reasons, 'no connection can be made')}{hint}")
+    is_late = "timedout" in said or "timed out" in said
+    reason = "it did not answer in time" if is_late else "its answer was cut off, or is not that of a storage"
+    return Failed("unclear", f"{reason}{hint}")
 
 
 def _answered(status: int, code: str, hint: str) -> Failed:
@@ -179,15 +185,6 @@ def _answered(status: int, code: str, hint: str) -> Failed:
             return Failed("unclear", f"the storage is busy ({answer})")
         case _:
             return Failed("unclear" if status >= 500 else "refused", f"the storage failed ({answer})")
-
-
-def _unanswered(said: str, hint: str) -> Failed:
-    if "kind: connect" in said:
-        reasons = (reason for sign, reason in _NO_CONNECTION.items() if sign in said)
-        return Failed("unreached", f"{next(reasons, 'no connection can be made')}{hint}")
-    is_late = "timedout" in said or "timed out" in said
-    reason = "it did not answer in time" if is_late else "its answer was cut off, or is not that of a storage"
-    return Failed("unclear", f"{reason}{hint}")
 
 
 class OtherRecords(_OfPlaces, VaultError):

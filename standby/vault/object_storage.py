@@ -92,19 +92,6 @@ class EntraTokens:
 
 
 @dataclass(frozen=True)
-class Connection:
-    """A storage that can be called."""
-
-    reading: Store  # for calls that send nothing
-    writing: Callable[[float], Store]  # for those that may take so many seconds
-    container: str  # or bucket, as in the configuration
-    root: str  # what every path begins with; empty, or with a slash at its end
-    url: str  # where the root is, for people
-    tokens: EntraTokens | None = None  # of Entra, where the storage is called with these
-    hint: str = ""  # what may be behind calls that are not answered, or refused
-
-
-@dataclass(frozen=True)
 class Sight:
     """One version of an object, by what the storage compares (Google a generation), and the writes that led to it."""
 
@@ -161,12 +148,18 @@ def outcome(write: str, before: Sight, now: Sight) -> Outcome:
 class ObjectStorage:
     """Objects of one container or bucket, below one folder."""
 
-    _at: Connection
+    _reading: Store  # for calls that send nothing
+    _writing: Callable[[float], Store]  # for those that may take so many seconds
+    _container: str  # or bucket, as in the configuration
+    _root: str  # what every path begins with; empty, or with a slash at its end
+    _url: str  # where the root is, for people
+    _tokens: EntraTokens | None  # of Entra, where the storage is called with these
+    _hint: str  # what may be behind calls that are not answered, or refused
     _clock: Clock
     _waits: Waits
 
     def where(self, path: str) -> str:
-        return f"{self._at.url}{path}"
+        return f"{self._url}{path}"
 
     async def read(self, path: str) -> bytes | None:
         version = await self.read_version(path)
@@ -205,7 +198,8 @@ class ObjectStorage:
             may_go_on = last.is_passing
             if doubt or last.kind in CLASH:
                 try:
-                    now = await self._sight(path)
+                    found = await self._get(path)
+                    now = ABSENT if found is None else found[1]
                 except Failed as unseen:
                     may_go_on = may_go_on and unseen.is_passing
                 became = Outcome.OPEN if now is None else outcome(write, before, now)
@@ -234,18 +228,18 @@ class ObjectStorage:
                 return await work()
             except Failed as failed:
                 if not (failed.is_passing and await tries.again()):
-                    raise failed.at(self.where(path), action, self._at.container) from None
+                    raise failed.at(self.where(path), action, self._container) from None
 
     def _not_written(self, path: str, failed: Failed, doubt: bool) -> VaultUnavailable:
         if doubt:
             return WriteUnsettled(self.where(path), "written for certain", failed.reason)
-        return failed.at(self.where(path), "written", self._at.container)
+        return failed.at(self.where(path), "written", self._container)
 
     async def _put(self, path: str, content: bytes, mode: PutMode, writes: tuple[str, ...]) -> Sight:
         if len(content) > MOST_BYTES:
             raise Failed("refused", TOO_LARGE)
         seconds = self._waits.call + len(content) / BYTES_PER_SECOND
-        store, full, attributes = self._at.writing(seconds), self._full(path), {WRITES: ",".join(writes)}
+        store, full, attributes = self._writing(seconds), self._full(path), {WRITES: ",".join(writes)}
         if path.endswith(".html"):
             attributes["Content-Type"] = "text/html; charset=utf-8"  # A browser would else keep it, not show it.
         result = await self._once(
@@ -257,7 +251,7 @@ class ObjectStorage:
         full = self._full(path)
 
         def get() -> tuple[bytes, Sight]:
-            found = obstore.get(self._at.reading, full)
+            found = obstore.get(self._reading, full)
             size, e_tag = found.meta["size"], found.meta["e_tag"] or ""
             if size > MOST_BYTES:
                 raise Failed("refused", TOO_LARGE)
@@ -275,10 +269,6 @@ class ObjectStorage:
             await self._make_sure_it_is_missing(path, failed)
             return None
 
-    async def _sight(self, path: str) -> Sight:
-        found = await self._get(path)
-        return ABSENT if found is None else found[1]
-
     async def _make_sure_it_is_missing(self, path: str, failed: Failed) -> None:
         """Return if it is certain that there is no such object; or else raise why not."""
         if failed.kind == "not found":
@@ -290,19 +280,19 @@ class ObjectStorage:
     async def _delete(self, path: str) -> None:
         full = self._full(path)
         try:
-            await self._once(lambda: obstore.delete(self._at.reading, full))
+            await self._once(lambda: obstore.delete(self._reading, full))
         except Failed as failed:
             await self._make_sure_it_is_missing(path, failed)
 
     async def _list(self, prefix: str) -> tuple[Listed, ...]:
-        folder = self._full(prefix.rstrip("/")) if prefix.rstrip("/") else self._at.root
+        folder = self._full(prefix.rstrip("/")) if prefix.rstrip("/") else self._root
         end = time.monotonic() + self._waits.listing
 
         def pages() -> list[Listed]:
             found: list[Listed] = []
-            for page in obstore.list(self._at.reading, folder or None, chunk_size=1000):
+            for page in obstore.list(self._reading, folder or None, chunk_size=1000):
                 for each in page:
-                    path = each["path"].removeprefix(self._at.root)
+                    path = each["path"].removeprefix(self._root)
                     if not path.endswith(LOCK):
                         found.append(Listed(path, each["size"], each["last_modified"].astimezone(UTC)))
                 if len(found) > MOST_LISTED:
@@ -315,23 +305,22 @@ class ObjectStorage:
 
     async def _once(self, call: Callable[[], T]) -> T:
         """Call the storage once; once more where it refused the token."""
-        tokens = self._at.tokens
         for is_second in (False, True):
-            if tokens is not None:
-                await tokens.have(another=is_second)
+            if self._tokens is not None:
+                await self._tokens.have(another=is_second)
             try:
                 return await asyncio.to_thread(call)
             except Failed as known:
                 failed = known
             except (exceptions.BaseError, OSError, ValueError) as error:
-                failed = understand(error, self._at.hint)
-            if tokens is None or failed.status != 401:
+                failed = understand(error, self._hint)
+            if self._tokens is None or failed.status != 401:
                 break
         # Raised here and not above: the library's errors may hold a signature, even as a context.
         raise failed
 
     def _full(self, path: str) -> str:
-        return f"{self._at.root}{checked(path)}"
+        return f"{self._root}{checked(path)}"
 
 
 CLASH = frozenset({"conflict", "no object"})  # What is said of a write with a condition that is not met

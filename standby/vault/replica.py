@@ -108,8 +108,15 @@ class Replicated(Guarded):
     async def aclose(self) -> None:
         """Let the second follow to the end, unless it fails or takes long; warn of a first that is not the vault."""
         if self._worker is None:
-            if self._refusal is None:
-                await self._warn_readers()
+            if self._refusal is not None:
+                return
+            try:
+                async with asyncio.timeout(CHECK):
+                    await must_still_lead(self._first, self._second)
+            except GuardRefused as refusal:
+                log.warning("%s", refusal)
+            except (VaultError, TimeoutError):
+                pass  # What only reads does not need it, and status says that it cannot be read.
             return
         failing = asyncio.create_task(self._failing.wait())
         try:
@@ -207,15 +214,6 @@ class Replicated(Guarded):
                 self._failing.clear()
         return None
 
-    async def _warn_readers(self) -> None:
-        try:
-            async with asyncio.timeout(CHECK):
-                await must_still_lead(self._first, self._second)
-        except GuardRefused as refusal:
-            log.warning("%s", refusal)
-        except (VaultError, TimeoutError):
-            pass  # What only reads does not need it, and status says that it cannot be read.
-
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
@@ -291,8 +289,7 @@ class Replicated(Guarded):
             return ReplicaState(where=self._where, behind=None, problem=problem)
 
     async def _compare_and_say(self) -> ReplicaState:
-        await must_still_lead(self._first, self._second)
-        first, second = await read_role(self._first), await read_role(self._second)
+        first, second = await must_still_lead(self._first, self._second)
         if first is not None and second is not None and second.history[0] != first.history[0]:
             raise OtherRecords(self._where, self.where(""))
         behind = await compare(self._first, self._second)

@@ -14,14 +14,13 @@ from datetime import datetime
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from standby.clock import SystemClock
-from standby.config.errors import summary
 from standby.config.vault import Promotion
 from standby.text import utc
 from standby.vault import errors
-from standby.vault.documents import Stored, parse_stored
+from standby.vault.documents import Stored, understood
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 log = logging.getLogger("standby.vault")
@@ -53,10 +52,7 @@ async def role_and_tag(place: Storage) -> tuple[Role | None, str | None]:
     version = await place.read_version(ROLE)
     if version is None:
         return None, None
-    try:
-        return parse_stored(place.where(ROLE), version.content, Role), version.tag
-    except ValidationError as error:
-        raise errors.RoleUnreadable(place.where(ROLE), summary(error)) from None
+    return understood(place.where(ROLE), version.content, Role, errors.RoleUnreadable), version.tag
 
 
 async def set_role(place: Storage, role: Role, tag: str | None) -> None:
@@ -92,13 +88,14 @@ def must_lead(first: Role, second: Role | None, where: str, where_second: str) -
     raise errors.PromotedTwice(where, where_second)
 
 
-async def must_still_lead(first: Storage, second: Storage) -> None:
-    """Refuse by `GuardRefused` to believe a vault whose replica was promoted, or that was lost; nothing is changed."""
+async def must_still_lead(first: Storage, second: Storage) -> tuple[Role | None, Role | None]:
+    """Refuse by `GuardRefused` to believe a vault whose replica was promoted, or that was lost; give what both are."""
     own, other = await read_role(first), await read_role(second)
-    if own is not None:
+    if own is None:
+        await must_be_there(first, second, other)
+    else:
         must_lead(own, other, first.where(""), second.where(""))
-        return
-    await must_be_there(first, second, other)
+    return own, other
 
 
 async def must_be_there(first: Storage, second: Storage, other: Role | None) -> None:

@@ -6,15 +6,14 @@ The library for Ed25519 is imported only where a vault has such a key: nothing e
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from pydantic import ConfigDict, ValidationError
 
 from standby.config.errors import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
-from standby.document import Document
+from standby.document import Document, digest_of
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import FormatUnknown
 
@@ -45,20 +44,6 @@ class KeysApart(ConfigurationError):
         super().__init__(cause, "Leave public_key out, or give the one that belongs to private_key")
 
 
-class Signer(Protocol):
-    """Signs and checks with one key."""
-
-    @property
-    def key_id(self) -> str:
-        """Tells keys apart, and nothing about them."""
-
-    def sign(self, content: bytes) -> str:
-        """Give the signature, as `algorithm:base64`; `CannotSign` where only the public half of the key is here."""
-
-    def verifies(self, content: bytes, signature: str) -> bool:
-        """Say whether a signature is of this content and of this key."""
-
-
 def signer_for(settings: Signing | None) -> Signer | None:
     """Make the signer of a configuration; `None` where it has no key. Raises what is wrong with its keys."""
     match settings:
@@ -73,14 +58,15 @@ def signer_for(settings: Signing | None) -> Signer | None:
 
 
 class HmacSigner:
-    """HMAC-SHA-256: anybody who can check can also sign."""
+    """HMAC-SHA-256: anybody who can check can also sign. A signature is `algorithm:base64`."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     @property
     def key_id(self) -> str:
-        return _short(hmac.digest(self._key, b"standby key id", "sha256"))
+        """Tells keys apart, and nothing about them."""
+        return self._digest(b"standby key id").hex()[:12]
 
     def sign(self, content: bytes) -> str:
         return f"hmac-sha256:{base64.b64encode(self._digest(content)).decode()}"
@@ -102,7 +88,7 @@ class Ed25519Signer:
 
     @property
     def key_id(self) -> str:
-        return _short(hashlib.sha256(self._public.public_bytes_raw()).digest())
+        return digest_of(self._public.public_bytes_raw())[:12]
 
     def sign(self, content: bytes) -> str:
         if self._private is None:
@@ -120,6 +106,9 @@ class Ed25519Signer:
         except InvalidSignature:
             return False
         return True
+
+
+Signer = HmacSigner | Ed25519Signer
 
 
 def _ed25519(settings: Ed25519Signing) -> Ed25519Signer:
@@ -159,10 +148,6 @@ def _from_base64(text: str) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return None  # And no error from here on: its message may quote a key.
-
-
-def _short(digest: bytes) -> str:
-    return digest.hex()[:12]
 
 
 class LogMark(Document):

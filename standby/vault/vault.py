@@ -22,7 +22,7 @@ from standby.errors import is_read_only, must_not_be_read_only
 from standby.text import counted, some_of, utc
 from standby.vault.errors import AccessRefused, NoSecond, VaultError, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Store, Waits
+from standby.vault.object_storage import EntraTokens, ObjectStorage, Store, Waits
 from standby.vault.replica import Replicated, compare
 from standby.vault.role import Guarded, guarded, promoted, records
 from standby.vault.storage import Storage, checked
@@ -166,15 +166,15 @@ async def open_object_storage(
 
     try:
         reading = _open(place, tokens, {"timeout": READ, "read_timeout": timedelta(seconds=waits.call)})
-        connection = Connection(reading, writing, parts.netloc, root, f"{base}/{root}", tokens, _hint(place))
-        yield ObjectStorage(connection, clock or SystemClock(), waits)
+        where = (parts.netloc, root, f"{base}/{root}")
+        yield ObjectStorage(reading, writing, *where, tokens, _hint(place), clock or SystemClock(), waits)
     finally:
         if tokens is not None:
             await tokens.aclose()
 
 
 def _open(place: Place, tokens: EntraTokens | None, options: ClientConfig) -> Store:
-    container = urlsplit(place.url or "").netloc
+    container, there = urlsplit(place.url or "").netloc, urlsplit(place.endpoint)
     common: Any = {"client_options": _client(place.endpoint) | options, "retry_config": ONCE}
     reason = ""
     try:
@@ -182,7 +182,8 @@ def _open(place: Place, tokens: EntraTokens | None, options: ClientConfig) -> St
             case "az":
                 return AzureStore(
                     container,
-                    account_name=_account(place.endpoint),
+                    # The first label of its host, or the path where the host is an address.
+                    account_name=there.path.strip("/").partition("/")[0] or (there.hostname or "").partition(".")[0],
                     endpoint=place.endpoint,
                     credential_provider=tokens or _secret(place),
                     # The environment may say otherwise, and is another program's.
@@ -221,12 +222,6 @@ def _hint(place: Place) -> str:
             if (end := datetime.fromisoformat(ends).astimezone(UTC)) < SystemClock().now():
                 return f"; its shared access signature ended at {utc(end)}"
     return ""
-
-
-def _account(endpoint: str) -> str:
-    """Give the account's name: the first label of its host, or the path where the host is an address."""
-    parts = urlsplit(endpoint)
-    return parts.path.strip("/").partition("/")[0] or (parts.hostname or "").partition(".")[0]
 
 
 def _secret(place: Place) -> Callable[[], AzureCredential]:
