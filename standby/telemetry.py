@@ -42,7 +42,6 @@ class Metric:
         return self.name.replace(".", "_") + added + ("_total" if self.kind == "counter" else "")
 
     def labelled(self, values: Iterable[Value]) -> dict[str, Value]:
-        """Name the attributes of a value."""
         return {name: value for name, value in zip(self.attributes, values, strict=True) if value != ""}
 
 
@@ -224,7 +223,6 @@ def _exporter() -> _Exporter | None:
 
 
 def is_on() -> bool:
-    """Say whether anything is pushed."""
     return _exporter() is not None
 
 

@@ -26,7 +26,6 @@ def clean(text: str, most: int = MOST_CHARACTERS) -> str:
 
 
 def sentence(text: str) -> str:
-    """End a text as a sentence ends."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 

@@ -65,7 +65,6 @@ def records_for(chunk: Chunk, items: Iterable[PlanItem], records: Records) -> di
 
 
 def _closure(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> set[T]:
-    """Give what is reached from somewhere, that included."""
     reached: set[T] = set()
     waiting = list(start)
     while waiting:
@@ -182,7 +181,6 @@ class Sharing:
     at_resource: Mapping[str, int]
 
     def shares(self, chunk: Chunk) -> dict[str, int]:
-        """Tell into how many parts the limits of a chunk's two resources are divided."""
         return {name: self.at_resource[name] for name in (chunk.source, chunk.target)}
 
 
@@ -217,8 +215,6 @@ def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Conf
 
 @dataclass
 class Tally:
-    """Adds up the progress of parts."""
-
     total: int
     on_progress: Callable[[Progress], None]
     _parts: list[Progress] = field(default_factory=list)

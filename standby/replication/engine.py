@@ -36,7 +36,6 @@ WorthIt = Callable[[BaseException], bool]  # Whether a step that failed so is tr
 
 
 async def try_again(policy: RetryPolicy, worth_it: WorthIt, step: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """Run a step as often as its policy and its condition allow."""
     # The delays are the policy's own list, as Prefect takes them: stamina's would be an exponential between two bounds.
     for attempt in range(1, policy.attempts):
         try:
@@ -64,7 +63,6 @@ class Receipt:
 
     @classmethod
     def of(cls, started: StartedOperation, begun: float, warnings: tuple[str, ...]) -> Self:
-        """Give that of what the service has begun."""
         ready = started.analyzer.status == "ready"
         return cls(started.operation_url, started.operation_id, warnings, begun=begun, ready=ready)
 

@@ -125,8 +125,6 @@ SETTINGS = frozenset(  # Fields that people set, and the service where they do n
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a source and a target mean, side by side."""
-
     source: dict[str, JsonValue]
     target: dict[str, JsonValue]
 
@@ -144,7 +142,6 @@ class Comparison:
 
 
 def comparison(source: Definition, target: Definition, ignore: Sequence[str] = ()) -> Comparison:
-    """Put side by side what two definitions mean."""
     return Comparison(writable(source, ignore), writable(target, ignore))
 
 

@@ -117,7 +117,6 @@ class Forecast:
 
     @property
     def summary(self) -> str:
-        """What a run will take, in one sentence."""
         busiest, share = max(self.quota_share.items(), key=lambda entry: entry[1])
         return (
             f"At most {self.all_calls} calls, {max(1, math.ceil(share * 100))}% of the quota per minute "

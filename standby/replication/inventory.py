@@ -51,7 +51,6 @@ _MEANINGS: WeakKeyDictionary[Written, Meaning] = WeakKeyDictionary()
 
 
 def meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
-    """Work out what planning needs of an analyzer's definition."""
     written = analyzer.written
     known = _MEANINGS.get(written) if written is not None else None
     if known is not None and known.ignore == ignore:
@@ -148,7 +147,6 @@ async def take_inventory(client: ContentUnderstandingClient, ignore: tuple[str, 
 
 
 def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
-    """Put together what a resource serves and what it lists."""
     return Inventory(serving, {each.analyzer_id: each for each in listing if not each.is_prebuilt})
 
 
@@ -294,7 +292,6 @@ class Connections:
 
 @asynccontextmanager
 async def connect(resources: Iterable[Resource], silence: float | None = None) -> AsyncIterator[Connections]:
-    """Give a client for each resource, and close them all."""
     made: dict[str, ContentUnderstandingClient] = {}
     tls = cache(trusted_certificates)
 

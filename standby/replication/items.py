@@ -43,7 +43,6 @@ class Selection:
 
 
 def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterator[tuple[str, str]]:
-    """Yield source and target of every pair that is asked for."""
     for pair in recovery_plan.pairs:
         if selection.sources and pair.source not in selection.sources:
             continue
@@ -77,7 +76,6 @@ class PlanItem:
 
     @property
     def key(self) -> Key:
-        """Source, target and analyzer: unique in a plan."""
         return (self.source, self.target, self.analyzer)
 
     @property
@@ -103,8 +101,6 @@ class ReplicationPlan:
 
 
 class Status(StrEnum):
-    """How an item ended."""
-
     SUCCEEDED = "succeeded"
     SKIPPED = "skipped"
     FAILED = "failed"
@@ -117,8 +113,6 @@ GOOD = frozenset({Status.SUCCEEDED, Status.SKIPPED})  # Ends after which the ana
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, at one moment."""
-
     total: int
     in_flight: int
     ended: tuple[tuple[Status, int], ...]
@@ -129,8 +123,6 @@ class Progress:
 
 
 class HasStatus(Protocol):
-    """Anything that has ended."""
-
     @property
     def status(self) -> Status: ...
 
@@ -144,7 +136,6 @@ def count(results: Iterable[HasStatus]) -> dict[Status, int]:
 
 
 def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
-    """Give the part of a plan that has some items."""
     # What they need outside of it was found good by the plan: else they would be blocked in it.
     wanted = set(keys)
     chosen = [item for item in plan.items if item.key in wanted]

@@ -273,7 +273,6 @@ class Rebuilt(Document):
         return is_later(there.last_modified_at, self.changed_at)
 
     def is_as_built(self, there: Analyzer) -> bool:
-        """Say whether it is known, by its dates, that nothing was done to it since it was built."""
         return self.changed_at is not None and self.is_incarnation_of(there) and not self.is_older_than(there)
 
 

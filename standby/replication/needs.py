@@ -21,8 +21,6 @@ from standby.service.models import PREBUILT, Deployment
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The analyzers a selection needs."""
-
     # For each analyzer, selected or pulled in, the custom analyzers it refers to.
     children: Mapping[str, frozenset[str]]
     pulled_in: frozenset[str]  # analyzers that nobody selected but a selected one needs
@@ -31,7 +29,6 @@ class Dependencies:
     cycles: Mapping[str, tuple[str, ...]]
 
     def warnings_of(self, analyzer: str) -> tuple[str, ...]:
-        """Say of an analyzer that nobody selected which ones need it."""
         if analyzer not in self.pulled_in:
             return ()
         return (f"Not selected, but needed by {', '.join(sorted(self._parents[analyzer]))}.",)
@@ -120,7 +117,6 @@ def _categories(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, Js
 
 
 def referenced_anywhere(definitions: Mapping[str, Mapping[str, JsonValue]]) -> frozenset[str]:
-    """Name every analyzer that some definition refers to."""
     return frozenset(name for definition in definitions.values() for name in references(definition))
 
 

@@ -91,7 +91,6 @@ class Known:
         return min(max(best, asked + deadlines.first_interval), asked + deadlines.longest_interval, deadlines.poll)
 
     def _spread(self, seen: Sequence[Took]) -> None:
-        """Work out the share that is over at each moment: each measurement is spread evenly over its interval."""
         rates = defaultdict[float, float](float)
         for under_way, seen_over in seen:
             over = max(seen_over, 0.001)

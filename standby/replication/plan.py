@@ -281,7 +281,6 @@ class Pair:
         return sight_as_it_is(analyzer, there.meaning(name, ignore))
 
     def _compared(self, name: str, target_name: str) -> Comparison:
-        """Compare what a copy of an analyzer would mean with what the target has."""
         known, ignore = self._comparisons, self.recovery_plan.ignore
         if (name, target_name) not in known:
             known.clear()  # One is asked for several times in a row; all of them would fill the memory.

@@ -123,7 +123,6 @@ class Replication(Engine[PlanItem, ReportItem]):
         )
 
     def report(self, *, run_id: str, via: Via) -> Report:
-        """Put what has become of the plan so far into a report."""
         seconds, now = self._seconds, self._clock.now()
         return make_report(self.plan, self.results(), run_id=run_id, via=via, seconds=seconds, now=now)
 
@@ -232,7 +231,6 @@ def _without_copy(item: PlanItem) -> tuple[Status, str]:
 
 @asynccontextmanager
 async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterator[RunContext]:
-    """Open clients to every resource of a plan, and the vault."""
     recovery_plan = configuration.plan(plan_name)
     resources = [configuration.resource(name) for name in recovery_plan.resources]
     # A plan that asks more often for a grant waits as much longer for a resource that does not answer.

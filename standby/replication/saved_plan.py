@@ -47,7 +47,6 @@ class SavedPlan(Stored, extra="forbid"):
 
     @property
     def selection(self) -> Selection:
-        """What was asked for when it was made."""
         return Selection(self.analyzers, self.targets, self.on_existing, self.force)
 
 

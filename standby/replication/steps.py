@@ -119,8 +119,6 @@ ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)  # A copy tha
 
 @dataclass(frozen=True)
 class Verified:
-    """Source and target as they were when the copy was found good."""
-
     source: Sighting
     target: Sighting
     warnings: tuple[str, ...] = ()
@@ -300,7 +298,6 @@ def must_be_ready(made: Analyzer, target: str) -> None:
 
 
 async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | None:
-    """Read an analyzer; `None` where the target does not have it."""
     try:
         return await context.connections[target].get_analyzer(analyzer)
     except AnalyzerNotFound:

@@ -71,7 +71,6 @@ def guarded(item: PlanItem, why: Guard, side_copy_of: Callable[[str, Sighting], 
 
 
 def _guarded_words(why: Guard, item: PlanItem) -> str:
-    """Say what is trained, where, why it stays, and what can be done."""
     there, source, target = item.target_analyzer, item.source, item.target
     force = f"--force {item.analyzer}"
     if why is Guard.UNKNOWN:
@@ -108,7 +107,6 @@ def is_side_copy(name: str) -> bool:
 
 
 def side_copy_names(analyzer: str, day: date) -> Iterator[str]:
-    """Give ids for a side copy, the best first."""
     for number in count(1):
         ending = f"_kept_{day:%Y%m%d}{f'_{number}' if number > 1 else ''}"
         yield fitting_id(analyzer, ending)
@@ -141,7 +139,6 @@ def side_copy(item: PlanItem, kept_as: str, found: Sighting) -> PlanItem:
 
 
 def kept_words(copy: PlanItem) -> str:
-    """Say where what was trained is kept."""
     return (
         f"The trained {copy.analyzer} of {copy.target} is kept there as {copy.target_analyzer}; "
         "delete it when it is no longer needed."

@@ -30,7 +30,6 @@ class Verdict(StrEnum):
 
     @property
     def words(self) -> str:
-        """As a sentence says it."""
         return self.value.replace("_", " ")
 
 
@@ -157,7 +156,6 @@ def is_unfinished(begun: CopyRecord, found: Sighting, expected: Sighting) -> boo
 
 
 def is_later(moment: datetime | None, than: datetime | None) -> bool:
-    """Say whether a moment is known to be after another one."""
     return moment is not None and than is not None and moment > than
 
 

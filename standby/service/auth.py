@@ -62,7 +62,6 @@ class EntraAuth(httpx.Auth):
         self._lock = asyncio.Lock()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Refuse: tokens are fetched asynchronously."""
         del request
         raise RuntimeError("EntraAuth signs requests of an httpx.AsyncClient only")
 
@@ -74,10 +73,6 @@ class EntraAuth(httpx.Auth):
             token = await self.token(refused=token)
             request.headers["Authorization"] = f"Bearer {token.token}"
             yield request
-
-    async def sign_in(self) -> None:
-        """Have a token ready; `TokenUnavailable` where Entra does not answer."""
-        await self.token()
 
     async def token(self, refused: AccessToken | None = None) -> AccessToken:
         """Give a token valid for some minutes, another than was refused; else `NotAuthorized` or `TokenUnavailable`."""

@@ -56,17 +56,14 @@ def trusted_certificates() -> Tls:
     except OSError as error:
         variable = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
         nobody = _TrustsNobody(ssl.PROTOCOL_TLS_CLIENT)
-        # Some of its errors have no words.
-        nobody.problem = f"the trusted certificates that {variable} names cannot be read: {_words(error)}"
+        has_words = error.errno and not isinstance(error, ssl.SSLError)
+        words = os.strerror(error.errno) if has_words else type(error).__name__
+        nobody.problem = f"the trusted certificates that {variable} names cannot be read: {words}"
         return nobody
 
 
 class _TrustsNobody(ssl.SSLContext):
     problem = ""
-
-
-def _words(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -229,6 +226,5 @@ class Answer:
         raise self.protocol_error(cause, AnswerUnreadable)
 
     def protocol_error(self, cause: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
-        """Make the error of an answer that breaks the protocol."""
         request = code_of(self.headers.get("apim-request-id"))
         return kind(cause, status=self.status, request_id=request, resource=self.resource, analyzer=self.analyzer)

@@ -143,7 +143,6 @@ class ArmClient:
             return (await self._sender.read(_asked(self._path, "the resource"), Account))[1]
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
-        """List the model deployments of the resource, over as many pages as there are."""
         return await self._list(f"{self._path}/deployments", "deployments", _ArmPage[Deployment])
 
     async def list_models(self) -> tuple[CatalogModel, ...]:
@@ -153,7 +152,6 @@ class ArmClient:
         return await self._list(f"{self._path}/models", "models", _ArmPage[CatalogModel])
 
     async def list_subscriptions(self) -> tuple[Subscription, ...]:
-        """List the subscriptions that the identity can see."""
         kind = _ArmPage[Subscription]
         return await self._list("/subscriptions", "subscriptions", kind, version=SUBSCRIPTIONS_VERSION)
 
@@ -302,11 +300,9 @@ class ContentUnderstandingClient:
         return (await self._sender.read(call, Defaults))[1]
 
     async def post(self, call: Call) -> Answer:
-        """Send the `:copy` of a copy protocol."""
         return await self._sender.send(call)
 
     async def ask_for_grant(self, analyzer: str, action: str, body: JsonObject) -> tuple[Answer, Grant]:
-        """Ask for the grant of a copy protocol, under this resource's api-version."""
         call = Call("POST", self.path(analyzer, action), self.version, body, analyzer=analyzer, kind="a grant")
         return await self._sender.read(call, Grant)
 

@@ -50,7 +50,6 @@ _VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing an
 def error_of_answer(
     response: httpx.Response, analyzer: str | None, resource: str, now: datetime
 ) -> errors.ServiceError:
-    """Make the error of an answer that refuses."""
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, analyzer)
@@ -201,7 +200,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def retry_after_of(response: httpx.Response, now: datetime) -> float | None:
-    """Give the seconds that an answer asks to wait."""
     return parse_retry_after(response.headers.get("retry-after"), date=response.headers.get("date"), now=now)
 
 

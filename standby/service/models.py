@@ -247,7 +247,6 @@ class Analyzer(_Wire):
 
     @property
     def is_prebuilt(self) -> bool:
-        """Whether it is one of those that every resource has."""
         return self.analyzer_id.startswith(PREBUILT)
 
     @property
@@ -380,7 +379,5 @@ class StartedOperation:
 
 @dataclass(frozen=True)
 class PollAnswer:
-    """One poll of an operation."""
-
     operation: Operation
     retry_after: float | None

@@ -56,7 +56,6 @@ class Quota:
             self._held_until = max(self._held_until, now + retry_after)
 
     def let_through(self) -> None:
-        """Note that the service took a call."""
         self._refused_since = None
 
 

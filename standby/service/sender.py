@@ -101,7 +101,7 @@ class Sender:
         try:
             async with asyncio.timeout(silence.left(now())):
                 silence.sent(now())
-                await self.auth.sign_in()
+                await self.auth.token()
         except TimeoutError:
             raise errors.TokenUnavailable(f"Entra gave no token within {SIGN_IN_SECONDS:.0f} s") from None
         silence.ended(now(), answered=True)

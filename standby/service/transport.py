@@ -25,7 +25,6 @@ class Transport(httpx.AsyncBaseTransport):
     """Connections to one origin, straight or through a proxy; how many is for the caller to bound."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: str | None) -> None:
-        """Prepare; nothing is opened yet."""
         self._tls = tls
         self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None

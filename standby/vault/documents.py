@@ -186,7 +186,6 @@ class Remembered(Stored):
 
     @classmethod
     async def change(cls, storage: Storage, of: str, change: Callable[[Self], Self]) -> Self:
-        """Change it as it is now, as `change_document` does."""
         path = cls.place.format(plan=of, resource=of)
         return await change_document(storage, path, cls, lambda known: change(known or cls()))
 

@@ -56,7 +56,6 @@ class ReplicaState(Document):
 
     @property
     def words(self) -> str:
-        """The state as a sentence."""
         if self.refused:
             return sentence(self.problem)
         if self.problem:
@@ -98,7 +97,6 @@ class Replicated(Guarded):
             yield file
 
     def note(self, path: str, *, removed: bool = False) -> None:
-        """Let the second follow."""
         # At the end, even where it waited already: what it refers to comes before it.
         self._waiting.pop(path, None)
         self._waiting[path] = removed

@@ -109,7 +109,6 @@ async def must_be_there(first: Storage, second: Storage, other: Role | None) -> 
 
 
 def promotion_of(second: Role, where: str, where_second: str) -> errors.Promoted:
-    """Make the error of the first where the second was promoted."""
     return errors.Promoted(where, where_second, f"{utc(second.at)} by {second.by or 'an operator'}")
 
 
@@ -210,5 +209,4 @@ async def _longest(first: Storage, history: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def records(place: Storage) -> list[Listed]:
-    """List what is replicated."""
     return [each for each in await place.list() if not each.path.startswith(OWN)]

@@ -176,12 +176,10 @@ class SealFile(Seal, Stored):
 
 
 def seal_of(content: bytes, signer: Signer) -> Seal:
-    """Sign some content."""
     return Seal(key_id=signer.key_id, signature=signer.sign(content))
 
 
 def sealed(content: bytes, signer: Signer) -> bytes:
-    """Sign some content, and give what its seal's file holds."""
     return SealFile(**seal_of(content, signer).model_dump()).model_dump_json().encode()
 
 

@@ -102,7 +102,6 @@ class HeldFile:
 
     @property
     def where(self) -> str:
-        """Say where it is, for people."""
         return self.storage.where(self._path)
 
     async def write(self, content: bytes) -> None:
