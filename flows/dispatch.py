@@ -24,10 +24,10 @@ from pydantic import ValidationError
 from standby.config.errors import summary
 from standby.flows.errors import NoChunkDeployment
 from standby.flows.run import PROGRESS
-from standby.replication.chunks import Chunk, ChunkReport, ChunkState, NextStep, next_step, results_of
-from standby.replication.items import PlanItem, Progress, count
+from standby.replication.chunks import Chunk, ChunkReport, ChunkState, NextStep, next_step
+from standby.replication.items import PlanItem, Progress, Status, count
 from standby.replication.ledger import Ledger
-from standby.replication.report import ReportItem
+from standby.replication.report import ReportItem, end_of
 
 WARN_AFTER = 60.0  # Seconds in which no worker took a chunk, after which the run warns
 UNSEEN_AFTER = 900.0  # Seconds without an answer from the Prefect server after which a chunk's end is unknown
@@ -144,8 +144,10 @@ class SentChunk:
     _otherwise: str = "Interrupted before it was sent to a worker. Run again."
 
     def results(self) -> tuple[ReportItem, ...]:
-        """Give the end of each item; true at any moment."""
-        return results_of(self.items, self._report, self._otherwise)
+        """Give the end of each item; true at any moment. What the chunk's run decided counts."""
+        reported = {item.analyzer: item for item in self._report.items} if self._report else {}
+        ends = ((item, reported.get(item.analyzer)) for item in self.items)
+        return tuple(end or end_of(item, Status.FAILED, self._otherwise) for item, end in ends)
 
     async def run(self, dispatch: Dispatch) -> None:
         """Send the chunk and wait for its end; only a cancellation raises."""

@@ -19,7 +19,7 @@ from standby.replication.items import Key, PlanItem, Progress, Records, Replicat
 from standby.replication.ledger import Ledger, read_took
 from standby.replication.pacing import Took
 from standby.replication.replicate import Replication, Steps, make_plan_now
-from standby.replication.report import ReportItem, end_of
+from standby.replication.report import ReportItem
 from standby.replication.steps import RunContext
 from standby.replication.verdict import ACTING, Action, CopyRecord
 
@@ -110,12 +110,6 @@ class ChunkReport(Document):
     items: tuple[ReportItem, ...]
     records: dict[str, CopyRecord]
     took: dict[str, list[Took]] = Field(default_factory=dict)  # as the ledger has it
-
-
-def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ReportItem, ...]:
-    """Give the results of a chunk's items: what its run decided counts, and `otherwise` says why there is none."""
-    reported = {item.analyzer: item for item in report.items} if report else {}
-    return tuple(reported.get(item.analyzer) or end_of(item, Status.FAILED, otherwise) for item in items)
 
 
 @dataclass(frozen=True)

@@ -245,27 +245,21 @@ def _without_defaults(value: dict[str, JsonValue], defaults: Mapping[str, JsonVa
 
 
 def _but_ignored(kept: dict[str, JsonValue], ignore: Sequence[str]) -> dict[str, JsonValue]:
-    if not ignore:
-        return kept
-    return _without_empty(
-        {key: _without_ignored(value, key, ignore) for key, value in kept.items() if not _is_ignored(key, ignore)}
-    )
+    return _without_empty(_without_ignored(kept, "", ignore)) if ignore else kept
 
 
-def _without_ignored(value: JsonValue, path: str, ignore: Sequence[str]) -> JsonValue:
-    if isinstance(value, list):
-        return [_without_ignored(inner, f"{path}.{index}", ignore) for index, inner in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
+def _without_ignored(fields: Mapping[str, JsonValue], place: str, ignore: Sequence[str]) -> dict[str, JsonValue]:
+    def cut(value: JsonValue, path: str) -> JsonValue:
+        if isinstance(value, list):
+            return [cut(inner, f"{path}.{index}") for index, inner in enumerate(value)]
+        return _without_ignored(value, f"{path}.", ignore) if isinstance(value, dict) else value
+
+    paths = {key: f"{place}{key}" for key in fields}
     return {
-        key: _without_ignored(inner, f"{path}.{key}", ignore)
-        for key, inner in value.items()
-        if not _is_ignored(f"{path}.{key}", ignore)
+        key: cut(value, paths[key])
+        for key, value in fields.items()
+        if not any(fnmatchcase(paths[key], rule) for rule in ignore)
     }
-
-
-def _is_ignored(path: str, ignore: Sequence[str]) -> bool:
-    return any(fnmatchcase(path, rule) for rule in ignore)
 
 
 _ODD_NUMBERS = re.compile(r"[:,\[]-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))")

@@ -118,19 +118,14 @@ class Forecast:
     @property
     def summary(self) -> str:
         busiest, share = max(self.quota_share.items(), key=lambda entry: entry[1])
-        return (
-            f"At most {self.all_calls} calls, {max(1, math.ceil(share * 100))}% of the quota per minute "
-            f"of {busiest}, {self._time}."
-        )
-
-    @property
-    def _time(self) -> str:
-        if not self.measured:
-            return f"about {_span(self.usual, self.slow)} by recordings of the service; no copy was measured yet"
-        usual, slow = _rounded(self.usual), _rounded(self.slow)
-        time = usual if usual == slow else f"{usual} in the median, {slow} in the slowest tenth"
-        copies = "one measured copy" if self.measured == 1 else f"{self.measured} measured copies"
-        return f"about {time}, from {copies}"
+        if self.measured:
+            usual, slow = _rounded(self.usual), _rounded(self.slow)
+            time = usual if usual == slow else f"{usual} in the median, {slow} in the slowest tenth"
+            time += f", from {'one measured copy' if self.measured == 1 else f'{self.measured} measured copies'}"
+        else:
+            time = f"{_span(self.usual, self.slow)} by recordings of the service; no copy was measured yet"
+        quota = f"{max(1, math.ceil(share * 100))}% of the quota per minute of {busiest}"
+        return f"At most {self.all_calls} calls, {quota}, about {time}."
 
     def to_json(self) -> JsonObject:
         return {
@@ -152,7 +147,12 @@ def forecast(
     calls = _calls(plan, acting, resources)
     limits = {name: resources[name].operations_per_minute for name in calls}
     at_least = max(calls[name] / limits[name] * MINUTE if calls[name] > limits[name] else 0.0 for name in calls)
-    runs = _runs(acting, resources, measured) if measured else _by_recordings(acting, resources, deadlines)
+    if measured:
+        # Targets are served side by side: a run lasts as long as the slowest of them.
+        each = [play_often(jobs, slots, measured) for slots, jobs in _by_target(acting, resources)]
+        runs = Spread.of([max(ends) for ends in zip(*each, strict=False)] or [ANSWER_SECONDS])
+    else:
+        runs = _by_recordings(acting, resources, deadlines)
     usual, slow = max(at_least, runs.median), max(at_least, runs.high)
     minutes = max(usual / MINUTE, 1.0)
     shares = {name: min(1.0, count / minutes / limits[name]) for name, count in calls.items()}
@@ -200,12 +200,6 @@ def _by_target(acting: Iterable[PlanItem], resources: Mapping[str, Resource]) ->
     for item in acting:
         jobs[item.target][item.key] = [(item.source, item.target, child) for child in item.needs]
     return [(resources[target].max_concurrent_copies, found) for target, found in jobs.items()]
-
-
-def _runs(acting: Iterable[PlanItem], resources: Mapping[str, Resource], measured: Sequence[float]) -> Spread:
-    # Targets are served side by side: a run lasts as long as the slowest of them.
-    each = [play_often(jobs, slots, measured) for slots, jobs in _by_target(acting, resources)]
-    return Spread.of([max(ends) for ends in zip(*each, strict=False)] or [ANSWER_SECONDS])
 
 
 def _by_recordings(acting: Iterable[PlanItem], resources: Mapping[str, Resource], deadlines: CopyDeadlines) -> Spread:

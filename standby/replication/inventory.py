@@ -93,13 +93,9 @@ class Inventory:
 
     serving: Serving
     analyzers: Mapping[str, Analyzer]
-    _meanings: dict[str, Meaning] = field(default_factory=dict, repr=False, compare=False)
 
     def meaning(self, name: str, ignore: tuple[str, ...]) -> Meaning:
-        known = self._meanings.get(name)
-        if known is None or known.ignore != ignore:
-            known = self._meanings[name] = meaning_of(self.analyzers[name], ignore)
-        return known
+        return meaning_of(self.analyzers[name], ignore)
 
     def means(self, name: str, ignore: tuple[str, ...]) -> dict[str, JsonValue]:
         """Give what an analyzer's definition means in full, to be compared."""
@@ -175,33 +171,23 @@ async def look_at(
 
 async def read_serving(client: ContentUnderstandingClient) -> Serving:
     async with side_by_side() as group:
-        defaults = group.create_task(read_defaults(client))
+        serving = group.create_task(read_defaults(client))
         deployments = group.create_task(read_deployments(client))
-    return serving_of(client.resource, defaults.result(), deployments.result())
+    return replace(serving.result(), deployments=deployments.result())
 
 
-DefaultsRead = Mapping[str, str] | AnswerUnreadable | None
-"""Which deployment serves which model name, or why that cannot be read; `None` where it was never set."""
-
-
-async def read_defaults(client: ContentUnderstandingClient) -> DefaultsRead:
-    """Read a resource's defaults: where they cannot be read, its analyzers nevertheless can."""
-    if client.resource.api_version == PREVIEW_2025:
-        return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
+async def read_defaults(client: ContentUnderstandingClient) -> Serving:
+    """Read what a resource serves but its deployments: where that cannot be read, its analyzers nevertheless can."""
+    resource = client.resource
+    if resource.api_version == PREVIEW_2025:
+        return Serving(resource)  # It has no such call: its analyzers name deployments (recording: defaults).
     try:
-        return (await client.get_defaults()).model_deployments
+        return Serving(resource, (await client.get_defaults()).model_deployments)
     except DefaultsNotSet:
-        return None
+        return Serving(resource)
     except AnswerUnreadable as error:
-        log.warning("it is unknown which deployments %s has: %s", client.resource.name, error)
-        return error
-
-
-def serving_of(resource: Resource, defaults: DefaultsRead, deployments: Mapping[str, Deployment] | None) -> Serving:
-    """Put together what a resource serves."""
-    if isinstance(defaults, AnswerUnreadable):
-        return Serving(resource, None, deployments, defaults)
-    return Serving(resource, defaults, deployments)
+        log.warning("it is unknown which deployments %s has: %s", resource.name, error)
+        return Serving(resource, unread=error)
 
 
 async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:

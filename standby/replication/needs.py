@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from standby.config.plan import MissingDefaults
@@ -23,6 +22,7 @@ from standby.service.models import PREBUILT, Deployment
 class Dependencies:
     # For each analyzer, selected or pulled in, the custom analyzers it refers to.
     children: Mapping[str, frozenset[str]]
+    parents: Mapping[str, list[str]]  # likewise, by analyzer the ones that refer to it
     pulled_in: frozenset[str]  # analyzers that nobody selected but a selected one needs
     missing: Mapping[str, frozenset[str]]  # for each analyzer, the ones it refers to that the source does not have
     # For each member of a cycle, the cycle's path (first name repeated at its end).
@@ -31,15 +31,7 @@ class Dependencies:
     def warnings_of(self, analyzer: str) -> tuple[str, ...]:
         if analyzer not in self.pulled_in:
             return ()
-        return (f"Not selected, but needed by {', '.join(sorted(self._parents[analyzer]))}.",)
-
-    @cached_property
-    def _parents(self) -> Mapping[str, list[str]]:
-        parents: defaultdict[str, list[str]] = defaultdict(list)
-        for parent, needed in self.children.items():
-            for child in needed:
-                parents[child].append(parent)
-        return parents
+        return (f"Not selected, but needed by {', '.join(sorted(self.parents[analyzer]))}.",)
 
 
 def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
@@ -76,6 +68,7 @@ def closure(
     """Close a selection of ids under references, of which it is known what each refers to."""
     wanted = frozenset(selected)
     children: dict[str, frozenset[str]] = {}
+    parents: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, frozenset[str]] = {}
     waiting = sorted(wanted)
     while waiting:
@@ -86,9 +79,11 @@ def closure(
         children[analyzer] = there = frozenset(name for name in needed if name in known)
         if absent := needed - there:
             missing[analyzer] = absent
-        waiting.extend(name for name in there if name not in children)
+        for name in there:
+            parents[name].append(analyzer)
+        waiting.extend(there - children.keys())
     pulled_in = frozenset(children) - wanted
-    return Dependencies(children=children, pulled_in=pulled_in, missing=missing, cycles=_cycles(children))
+    return Dependencies(children, parents, pulled_in, missing, cycles=_cycles(children))
 
 
 def _cycles(children: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
@@ -133,8 +128,8 @@ class Serving:
     """What a resource has behind its model names; `None` where it was never set, or could not be asked for."""
 
     resource: Resource
-    defaults: Mapping[str, str] | None
-    deployments: Mapping[str, Deployment] | None
+    defaults: Mapping[str, str] | None = None
+    deployments: Mapping[str, Deployment] | None = None
     unread: ServiceError | None = None  # why its defaults cannot be read; `None` where they can, or were never set
 
 

@@ -242,8 +242,7 @@ async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterato
 async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
     """Look at every resource that is asked for, and decide what a run would do; nothing is changed."""
     pairs = selected_pairs(context.recovery_plan, selection)
-    ledgers = {pair: await context.read_ledger(*pair) for pair in pairs}
-    records = {pair: ledger.records for pair, ledger in ledgers.items()}
+    records = {pair: (await context.read_ledger(*pair)).records for pair in pairs}
     return await make_plan_now(context, selection, records)
 
 
@@ -257,8 +256,13 @@ async def begin(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> AsyncIterator[Replication]:
     """Hold the ledgers of the pairs that are asked for, plan, and give the run that is ready to start."""
-    # The ledgers are held first: what another run does meanwhile would make the plan untrue.
-    async with _hold_ledgers(context, selection) as ledgers:
+    async with AsyncExitStack() as stack:
+        # The ledgers are held first: what another run does meanwhile would make the plan untrue. At the same time: in
+        # object storage each takes several calls.
+        pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
+        async with side_by_side() as group:
+            tasks = {pair: group.create_task(stack.enter_async_context(context.write_ledger(*pair))) for pair in pairs}
+        ledgers = {pair: task.result() for pair, task in tasks.items()}
         fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
         for pair, ledger in ledgers.items():
             ledger.know(fence.plan, fence.epoch)
@@ -266,25 +270,18 @@ async def begin(
             context.experience.take_up(*pair, ledger.took)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         others = await context.other_plans(fresh=True)
-        plan = await _approved_plan(context, selection, records, approved)
+        try:
+            plan = await make_plan_now(context, selection, records, approved)
+        except NothingSelected as error:
+            if approved is None:
+                raise
+            raise PlanMoved(approved.made_at, [error.cause]) from None
+        if approved is not None:
+            refuse_if_moved(approved, plan)
         _refuse_if_all_serve_elsewhere(plan, others)
         _warn_of_missing_ledgers(plan, ledgers)
         slots = {target: context.connections.slots(target) for _, target in ledgers}
         yield Replication(plan, steps, ledgers=ledgers, slots=slots, clock=context.clock, on_progress=on_progress)
-
-
-async def _approved_plan(
-    context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None
-) -> ReplicationPlan:
-    try:
-        plan = await make_plan_now(context, selection, records, approved)
-    except NothingSelected as error:
-        if approved is None:
-            raise
-        raise PlanMoved(approved.made_at, [error.cause]) from None
-    if approved is not None:
-        refuse_if_moved(approved, plan)
-    return plan
 
 
 async def make_plan_now(
@@ -364,16 +361,6 @@ def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) ->
     first = against[0] if against else None
     if first is not None and len(against) == len(plan.items) and all(against):
         raise first
-
-
-@asynccontextmanager
-async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncIterator[dict[Pair, Ledger]]:
-    async with AsyncExitStack() as stack:
-        pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
-        # At the same time: in object storage each takes several calls.
-        async with side_by_side() as group:
-            tasks = {pair: group.create_task(stack.enter_async_context(context.write_ledger(*pair))) for pair in pairs}
-        yield {pair: task.result() for pair, task in tasks.items()}
 
 
 def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:

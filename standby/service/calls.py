@@ -56,8 +56,8 @@ def trusted_certificates() -> Tls:
     except OSError as error:
         variable = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
         nobody = _TrustsNobody(ssl.PROTOCOL_TLS_CLIENT)
-        has_words = error.errno and not isinstance(error, ssl.SSLError)
-        words = os.strerror(error.errno) if has_words else type(error).__name__
+        number = 0 if isinstance(error, ssl.SSLError) else error.errno
+        words = os.strerror(number) if number else type(error).__name__
         nobody.problem = f"the trusted certificates that {variable} names cannot be read: {words}"
         return nobody
 

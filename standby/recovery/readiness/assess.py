@@ -43,7 +43,6 @@ from standby.replication.inventory import (
     inventory_of,
     read_defaults,
     read_deployments,
-    serving_of,
 )
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
@@ -91,7 +90,7 @@ async def _inspect(
     try:
         async with asyncio.timeout(seconds), side_by_side() as group:
             listing = group.create_task(client.list_readable())
-            defaults = group.create_task(read_defaults(client))
+            serving = group.create_task(read_defaults(client))
             deployments = group.create_task(_in_time(lambda: read_deployments(client), shorter, None))
             models = group.create_task(_in_time(list_models, shorter, none)) if ask_models else None
     except ServiceError as error:
@@ -99,8 +98,8 @@ async def _inspect(
     except TimeoutError:
         name = client.resource.name
         return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
-    serving = serving_of(client.resource, defaults.result(), deployments.result())
-    return Inspection(inventory_of(serving, listing.result()), models.result() if models else ())
+    found = replace(serving.result(), deployments=deployments.result())
+    return Inspection(inventory_of(found, listing.result()), models.result() if models else ())
 
 
 async def _in_time(read: Callable[[], Awaitable[T]], seconds: float, otherwise: T) -> T:
