@@ -43,12 +43,15 @@ class Refusal(Exception):
     inner: tuple[str, str] | None = None
     headers: tuple[Header, ...] = ()
 
+    @property
+    def error(self) -> JsonObject:
+        """The error object, as an operation that failed has it, too."""
+        error: JsonObject = {"code": self.code, "message": self.message}
+        return error | ({"innererror": {"code": self.inner[0], "message": self.inner[1]}} if self.inner else {})
+
     def answer(self) -> Answer:
         """Give the answer; its header `x-ms-error-code` repeats the outer code (recording: get not found)."""
-        error: JsonObject = {"code": self.code, "message": self.message}
-        if self.inner:
-            error["innererror"] = {"code": self.inner[0], "message": self.inner[1]}
-        return json_answer({"error": error}, self.status, (("x-ms-error-code", self.code), *self.headers))
+        return json_answer({"error": self.error}, self.status, (("x-ms-error-code", self.code), *self.headers))
 
 
 def analyzer_not_found() -> Refusal:

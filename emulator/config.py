@@ -55,6 +55,14 @@ class _Pace(_Part):
     service_spread: float = Field(0.0, ge=0, le=1)
     latency: float = Field(0.0, ge=0)
     page_size: int | None = Field(None, ge=1)
+    # The share of fields that differ from one analysis of the same document to the next, by a seed.
+    generate_noise: float = Field(0.3, ge=0, le=1)
+    extract_noise: float = Field(0.0, ge=0, le=1)  # also of those that are classified
+    analysis_seed: int = 0
+    # The share of fields in which an analyzer that was trained anew differs from others.
+    rebuilt_differs: float = Field(0.4, ge=0, le=1)
+    # How the lack of a model or a child shows: it fails, it is refused, or only what the child read is missing.
+    analysis_failures: Literal["late", "at_once", "quiet"] = "late"
 
 
 class _Equipment(_Part):

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -58,6 +59,7 @@ class Control:
     async def stats(self, _: Request) -> JsonObject:
         for state in self._world.resources.values():
             state.settle()
+            state.count_results()
         return {"resources": {name: state.stats.to_json() for name, state in self._world.resources.items()}}
 
     async def reset(self, _: Request) -> None:
@@ -98,7 +100,8 @@ class Control:
         for version, analyzer in found:
             if analyzer is not None:
                 body = merged({**analyzer.body, **now}, order.changes)
-                state.keep(version, order.analyzer, Stored(body, analyzer.operation_id))
+                training = str(uuid4()) if order.retrained else analyzer.training
+                state.keep(version, order.analyzer, Stored(body, analyzer.operation_id, training))
 
     def _known(self, resource: str | None) -> None:
         if resource is not None and resource not in self._world.resources:

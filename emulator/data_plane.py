@@ -12,7 +12,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from standby.document import JsonObject
-from standby.emulator import handlers
+from standby.emulator import analysis, handlers
 from standby.emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
 from standby.emulator.definitions import PREVIEW_2025, REGION_NAMES
 from standby.emulator.faults import CallKind
@@ -28,6 +28,7 @@ Handler = Callable[[World, ResourceState, Call], Answer]
 @dataclass(frozen=True)
 class DataPlane:
     handler: Handler
+    takes_document: bool = False  # Rather than JSON
     is_data: ClassVar[bool] = True
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
@@ -41,9 +42,12 @@ class DataPlane:
             endpoint=state.place.endpoint,
             api_version=checked_api_version(state, query.get("api-version")),
             query=query,
-            body=parsed_object(arrival.body),
+            body={} if self.takes_document else parsed_object(arrival.body),
             analyzer=arrival.request.path_params.get("analyzer", ""),
             operation=arrival.request.path_params.get("operation", ""),
+            file=arrival.request.path_params.get("file", ""),
+            content=arrival.body if self.takes_document else b"",
+            media_type=arrival.request.headers.get("content-type", ""),
             twist=arrival.twist,
             id=arrival.id,
         )
@@ -66,8 +70,10 @@ class DataPlane:
 
 def data_plane(world: World, resource: str) -> ASGIApp:
     def route(method: str, path: str, kind: CallKind, handler: Handler) -> Route:
-        return Route(f"{BASE}{path}", Gate(world, resource, kind, DataPlane(handler)), methods=[method])
+        plane = DataPlane(handler, takes_document=handler is analysis.analyze_binary)
+        return Route(f"{BASE}{path}", Gate(world, resource, kind, plane), methods=[method])
 
+    result = "/analyzerResults/{operation}"
     one = "/analyzers/{analyzer}"
     return Router(
         [
@@ -76,6 +82,11 @@ def data_plane(world: World, resource: str) -> ASGIApp:
             route("POST", f"{one}:getCopyAuthorization", "authorize", handlers.permit_copy),
             route("POST", f"{one}:copy", "copy", handlers.copy),
             route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
+            route("POST", f"{one}:analyze", "analyze", analysis.analyze),
+            route("POST", f"{one}:analyzeBinary", "analyze", analysis.analyze_binary),
+            route("GET", result, "get_result", analysis.get_result),
+            route("GET", f"{result}/files/{{file:path}}", "get_result", analysis.get_file),
+            route("DELETE", result, "delete_result", analysis.delete_result),
             route("GET", one, "get", handlers.get_analyzer),
             route("PUT", one, "put", handlers.put_analyzer),
             route("PATCH", one, "patch", handlers.patch_analyzer),

@@ -38,6 +38,7 @@ class Stored:
 
     body: Mapping[str, JsonValue]
     operation_id: str | None = None
+    training: str = ""  # Which training with labels it has: empty for those that were there from the beginning
 
     @property
     def status(self) -> str:
@@ -90,6 +91,19 @@ class Operation:
         if self.warnings:
             head["warnings"] = list(self.warnings)
         return encode(head)[:-1] + b',"result":' + self.analyzer.encoded + b"}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """An analysis of documents, which ends at a moment of the monotonic clock, as both are answered."""
+
+    api_version: str
+    due: float
+    running: bytes
+    ended: bytes
+
+    def encoded(self, now: float) -> bytes:
+        return self.ended if now >= self.due else self.running
 
 
 ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]

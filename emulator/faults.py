@@ -19,6 +19,9 @@ CallKind = Literal[
     "authorize",
     "copy",
     "poll",
+    "analyze",
+    "get_result",
+    "delete_result",
     "arm_resource",
     "arm_deployments",
     "arm_models",
@@ -143,10 +146,39 @@ class ShownLate(OfOperation):
     seconds: float = Field(ge=0)
 
 
+class OfAnalysis(Twist):
+    """A fault of the analysis that a call begins."""
+
+    calls = frozenset({"analyze"})
+
+
+class AnalysisHangs(OfAnalysis):
+    """Begin an analysis that never ends."""
+
+    kind: Literal["analysis_hangs"] = "analysis_hangs"
+
+
+class AnalysisFails(OfAnalysis):
+    """Begin an analysis that ends as `Failed`."""
+
+    kind: Literal["analysis_fails"] = "analysis_fails"
+    code: str = "InternalServerError"
+    inner_code: str | None = None
+    message: str = "Injected by the emulator."
+
+
+class AnswersDifferently(OfAnalysis):
+    """Answer with other values in a share of the fields, or in those that are named, as a copy that went wrong."""
+
+    kind: Literal["answers_differently"] = "answers_differently"
+    fields: Annotated[float, Field(ge=0, le=1)] | tuple[str, ...] = 1.0
+    markdown: bool = False
+
+
 class ForeignLocation(Twist):
     """Name a place at another origin in `Operation-Location` or `nextLink`."""
 
-    calls = OfOperation.calls | {"list"}
+    calls = OfOperation.calls | OfAnalysis.calls | {"list"}
     kind: Literal["foreign_location"] = "foreign_location"
     origin: str = ELSEWHERE
 
@@ -178,6 +210,9 @@ Fault = Annotated[
     | OperationVanishes
     | AnalyzerFails
     | ShownLate
+    | AnalysisHangs
+    | AnalysisFails
+    | AnswersDifferently
     | ForeignLocation
     | LoopingNextLink
     | Rewritten,

@@ -9,7 +9,7 @@ models which the analyzer does not have mean nothing.
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -57,6 +57,9 @@ class Call:
     body: JsonObject
     analyzer: str = ""
     operation: str = ""
+    file: str = ""  # of a result
+    content: bytes = b""  # what was sent, where it is a document, as `media_type`
+    media_type: str = ""
     twist: Twist | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -106,7 +109,8 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     status = "creating" if takes_time(call.body) or isinstance(call.twist, OfOperation) else "ready"
     base = state.base_of(call.api_version, call.body)
     body = completed(call.analyzer, call.body, base, api_version=call.api_version, now=call.now, status=status)
-    operation = state.begin(call.id, call.api_version, body, is_copy=False, twist=call.twist)
+    training = call.id if call.body.get("knowledgeSources") else ""
+    operation = state.begin(call.id, call.api_version, body, is_copy=False, twist=call.twist, training=training)
     # Inferred: 201 on replace, too.
     return Answer(201, operation.analyzer.encoded, call.operation_location("Operation-Location"))
 
@@ -121,7 +125,7 @@ def patch_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     body = merged(current.body, patch) | {"lastModifiedAt": whole_seconds(call.now)}
     tags = body.get("tags")
     check_tags(tags if isinstance(tags, dict) else {})
-    state.keep(call.api_version, call.analyzer, Stored(body, current.operation_id))
+    state.keep(call.api_version, call.analyzer, replace(current, body=body))
     return json_answer(echoed(call.analyzer, call.body))
 
 
@@ -216,7 +220,7 @@ def copy(world: World, state: ResourceState, call: Call) -> Answer:
         text = f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
         raise answers.invalid_request("ModelNotReady", text)
     body = copied(source.body, call.analyzer, call.now)
-    operation = state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist)
+    operation = state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist, training=source.training)
     return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
 
 
@@ -281,7 +285,9 @@ def _copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     body = copied(found.body, call.analyzer, call.now)
     if models:
         body["models"] = dict(models)
-    state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist, warnings=warnings)
+    state.begin(
+        call.id, call.api_version, body, is_copy=True, twist=call.twist, warnings=warnings, training=found.training
+    )
     answer: JsonObject = {"analyzerId": call.analyzer, "status": "creating"}
     if warnings:
         answer["warnings"] = list(warnings)

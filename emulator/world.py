@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.answers import analyzer_not_found
+from standby.emulator.answers import analyzer_not_found, operation_not_found
 from standby.emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
 from standby.emulator.definitions import (
     PREBUILT_ANALYZERS,
     PREVIEW_2025,
     RELEASED,
     Operation,
+    Result,
     Stored,
     completed,
     models_of,
@@ -67,6 +68,10 @@ class Stats:
     copies_finished: int = 0
     copy_seconds: list[float] = field(default_factory=list)  # what each takes, in the order in which they began
     bytes: int = 0
+    analyses: Counter[str] = field(default_factory=Counter)
+    analyses_in_flight: int = 0
+    max_analyses_in_flight: int = 0
+    results: int = 0  # of analyses that are there
     _minute: SlidingMinute = field(default_factory=SlidingMinute)
 
     def called(self, kind: str, *, data_plane: bool, now: float) -> None:
@@ -117,6 +122,8 @@ class ResourceState:
             version: _seeded(config, version, settings) for version in config.api_versions
         }
         self._operations: dict[str, Operation] = {}
+        self.results: dict[str, Result] = {}  # of analyses, until they are deleted
+        self.analysed: Counter[tuple[object, ...]] = Counter()  # by seed, place, analyzer and document
         self._due: list[tuple[float, str]] = []
         self._grants: dict[GrantKey, datetime] = {}
         # What is still shown of analyzers whose latest work is shown late, and until when.
@@ -176,10 +183,11 @@ class ResourceState:
         is_copy: bool,
         twist: Twist | None,
         warnings: tuple[JsonValue, ...] = (),
+        training: str = "",
     ) -> Operation:
         """Begin to build an analyzer, whose place it takes at once; one that is `ready` ends its operation at once."""
         analyzer_id = str(body["analyzerId"])
-        analyzer = Stored(body, operation_id)
+        analyzer = Stored(body, operation_id, training)
         operation = Operation(operation_id, analyzer_id, api_version, analyzer, is_copy, twist, warnings=warnings)
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
@@ -204,6 +212,23 @@ class ResourceState:
         if found is None or isinstance(found.twist, OperationVanishes):
             return None
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
+
+    def keep_result(self, operation_id: str, analyzer_id: str, result: Result) -> None:
+        self.results[operation_id] = result
+        self.stats.analyses[analyzer_id] += 1
+        self.count_results()
+
+    def count_results(self) -> None:
+        now, stats = TIME.monotonic(), self.stats
+        stats.results = len(self.results)
+        stats.analyses_in_flight = sum(result.due > now for result in self.results.values())
+        stats.max_analyses_in_flight = max(stats.max_analyses_in_flight, stats.analyses_in_flight)
+
+    def result(self, api_version: str, operation_id: str) -> Result:
+        found = self.results.get(operation_id)
+        if found is None or found.api_version != api_version:
+            raise operation_not_found()
+        return found
 
     def grant(self, key: GrantKey, expires_at: datetime) -> None:
         self._grants[key] = expires_at
