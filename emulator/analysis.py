@@ -301,10 +301,12 @@ def _file(given: JsonObject) -> File:
     if isinstance(url, str) and data is None:
         # Nothing is fetched: what stands for the document is its address.
         return File(f"%PDF\n({url}) Tj".encode() if url.endswith(".pdf") else url.encode(), UNNAMED)
+    if not isinstance(data, str) or url is not None:
+        raise answers.invalid_request("InvalidParameter", "Exactly one of 'url' and 'data' is required.")
     try:
-        return File(base64.b64decode(str(data), validate=True), str(given.get("mimeType") or ""))
+        return File(base64.b64decode(data, validate=True), str(given.get("mimeType") or ""))
     except ValueError:
-        raise answers.invalid_request("InvalidParameter", "Exactly one of 'url' and 'data' is required.") from None
+        raise answers.invalid_request("InvalidParameter", "'data' is not Base64.") from None
 
 
 def _begin(state: ResourceState, call: Call, files: list[File], overrides: JsonObject) -> Answer:

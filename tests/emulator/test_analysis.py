@@ -348,7 +348,8 @@ async def test_bytes_are_sent_as_base64_too_and_one_of_data_and_url_is_needed(
     contents = ended["result"]["contents"]
     assert [each["path"] for each in contents] == ["input1", "input2"]
     assert contents[0]["markdown"] == (await analyse(east, "invoice"))["result"]["contents"][0]["markdown"]
-    for inputs in ([], [{}], [{"data": "?"}], [{**given, "url": "https://a.example/b.pdf"}]):
+    wrong: list[list[dict[str, str]]] = [[], [{}], [{"data": "?"}], [{**given, "url": "https://a.example/b.pdf"}]]
+    for inputs in wrong:
         assert (await east.post("/analyzers/invoice:analyze", json={"inputs": inputs})).status_code == 400
 
 

@@ -119,7 +119,7 @@ async def test_a_malformed_answer_is_a_200_that_is_not_json(
 
 
 async def test_what_is_shown_late_is_there_all_the_same(east: httpx.AsyncClient, add_fault: AddFault) -> None:
-    await add_fault("shown_late", call="copy", seconds=3600, times=2)
+    await add_fault("shown_late", call="copy", seconds=3600, times=3)
     old = (await east.get("/analyzers/invoice")).json()
     assert (await east.post(COPY, json=ORDER)).status_code == 201
     assert (await east.post(COPY, json=ORDER)).status_code == 409
