@@ -25,8 +25,8 @@ from standby.recovery.concerns import Concerns, Kind, Severity
 from standby.recovery.durations import Durations
 from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.snapshots.catalog import index_path
 from standby.recovery.snapshots.manifest import parse_index
-from standby.recovery.snapshots.store import index_path
 from standby.replication.forecast import Spread
 from standby.telemetry import Metric
 from standby.vault.documents import read_document

@@ -30,9 +30,8 @@ from standby.recovery.activation.sinks import ActivationSink, read_sink
 from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_and_remember, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking
 from standby.recovery.context import Known, RecoveryContext
-from standby.recovery.snapshots.catalog import taken
+from standby.recovery.snapshots.catalog import index_path, manifest_path, taken
 from standby.recovery.snapshots.manifest import Manifest, parse_index
-from standby.recovery.snapshots.store import index_path, manifest_path
 from standby.replication.ledger import read_epochs
 from standby.text import some_of
 from standby.vault.documents import parse_stored, read_document
