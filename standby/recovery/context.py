@@ -84,7 +84,6 @@ class LogEnd:
     log: Version | None = None
 
     def is_known(self, vault: Storage, plan: str) -> bool:
-        """Say whether it is that of a plan's log, and current."""
         return self.of is not None and self.of[0] is vault and self.of[1] == plan
 
 

@@ -68,13 +68,11 @@ class Evidence:
 
     @property
     def epoch(self) -> int:
-        """The highest epoch that anything knows."""
         stored = self.fence.epoch if self.fence else 0
         return max([stored, *(witness.epoch for witness in self.witnesses)])
 
     @property
     def newest_line(self) -> LogMark | None:
-        """The newest line of the log that anything knows."""
         marks = [witness.log for witness in self.witnesses if witness.log]
         if self.fence is not None and self.fence.log is not None:
             marks.append(self.fence.log)
@@ -98,7 +96,6 @@ class Finding:
 
     @property
     def next_action(self) -> str:
-        """What to do about it."""
         return HOW_TO_GO_ON if self.problem else ""
 
     @property
@@ -114,7 +111,6 @@ class Finding:
         return Known(self.evidence.newest_line, self.problem, {name: found for name, (found, _) in believed.items()})
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Give it as `status --json` and others do."""
         stored = self.evidence.fence
         return {
             "epoch": stored.epoch if stored else None,

@@ -34,7 +34,6 @@ class OutageEvidence:
 
     @property
     def since(self) -> datetime | None:
-        """When the first of the streak was made."""
         return self.streak[0].at if self.streak else None
 
     @property

@@ -300,11 +300,7 @@ def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
 
 
 def is_stale(copy: CopyAge, now: datetime, limit: timedelta, kept_at: datetime | None = None) -> bool:
-    """Say whether a copy is too old to serve.
-
-    Args:
-        kept_at: when the source had what it is restored from; `None` where it is not restored.
-    """
+    """Say whether a copy is too old to serve; where it is restored, the source had that at `kept_at`."""
     if copy.source_changed is False:
         return False
     # What the target lacks becomes as old as the snapshot that it is restored from.

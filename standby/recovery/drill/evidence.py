@@ -97,7 +97,6 @@ class EvidenceCheck:
 
 
 async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
-    """Check the evidence that the vault has of a drill."""
     path = f"{drill_folder(plan, run_id)}/evidence.json"
     content = await objects.read(path)
     if content is None:

@@ -122,19 +122,13 @@ async def compare(
     primary: str,
     standby: str,
     keep: Choices,
-    begun_at: datetime | None = None,
+    begun_at: datetime | None = None,  # when an unfinished failback began, UTC
     *,
+    # Ids at the primary of what may be replaced although it was trained, and its counterpart was not.
     force: Collection[str] = (),
-    earlier: Collection[str] = (),
+    earlier: Collection[str] = (),  # given to an earlier run of that failback: used where they still mean something
 ) -> Comparison:
-    """Compare primary and standby with what they had in common; nothing is changed.
-
-    Args:
-        keep: whose analyzers are kept, where somebody decided.
-        begun_at: when an unfinished failback began, UTC.
-        force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.
-        earlier: ids that an earlier run of that failback was given: they count only where they still mean something.
-    """
+    """Compare primary and standby with what they had in common; nothing is changed."""
     async with side_by_side() as group:
         serving = group.create_task(take_inventory(context.connections[standby]))
         away = group.create_task(_inventory_of_primary(context, primary))
@@ -288,10 +282,8 @@ def diverge(
 ) -> Divergence:
     """Compare primary and standby with what they were at the last verified copy.
 
-    Args:
-        primary: reduced to what a copy of it at the standby would be; primary or standby has it.
-        begun_at: when an unfinished failback began; what was copied to the primary since, and is equal, was
-            copied by it.
+    That of the primary is reduced to what a copy of it at the standby would be. What was copied to the primary since
+    an unfinished failback began, and is equal, was copied by it.
     """
     primary, standby = _there(primary), _there(standby)
     if standby is not None and standby.status not in {"ready", "creating"}:
@@ -363,9 +355,7 @@ def _rebuilt_at_standby(
 ) -> Divergence:
     """Say how an analyzer changed that was rebuilt at the standby, of which `diverge` says what was found.
 
-    Args:
-        last: the last verified copy, likely of an earlier incarnation.
-        is_own: it was rebuilt from what the primary had.
+    The last verified copy is likely of an earlier incarnation. It `is_own` if rebuilt from what the primary had.
     """
     if found not in _BOTH_HAVE_IT:
         return found

@@ -85,7 +85,6 @@ class SwitchRecord(LastFailover):
         return known.get(resource, {})
 
     def missing_at(self, primary: str, resource: str) -> Mapping[str, str]:
-        """Say which analyzers are left out at a resource, and why."""
         return self.missing.get(primary, {}).get(resource, {})
 
     def naming(

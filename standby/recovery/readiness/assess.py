@@ -125,7 +125,6 @@ class Known:
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
 
     def seen(self, resource: str) -> Inventory | None:
-        """Give what a resource holds, where it answered."""
         inspection = self.inspections.get(resource)
         return inspection.inventory if isinstance(inspection, Inspection) else None
 
@@ -140,7 +139,6 @@ def copied(frame: Facts) -> Pair:
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
-    """Complete the facts of a pair from what was gathered."""
     inspection, pair = known.inspections[frame.destination], copied(frame)
     source = known.inspections.get(frame.primary) if frame.source_asked else None
     snapshot = known.snapshots.get(frame.primary, NO_SNAPSHOT)
@@ -235,15 +233,9 @@ async def assess(
     *,
     ask_source: bool = True,
     seconds: float = ANSWER_SECONDS,
-    fence: Fence | None = None,
+    fence: Fence | None = None,  # of the plan, where the caller has read it just now, or holds it
 ) -> Readiness:
-    """Assess whether a target could take over from a primary now.
-
-    Args:
-        target: the resource that would serve for it. Where it serves already, or is the primary itself, a
-            failback is assessed.
-        fence: of the plan, where the caller has read it just now, or holds it.
-    """
+    """Assess whether a target could take over from a primary now; a failback, where it serves or is the primary."""
     known = fence or await read_fence(context.vault, context.plan)
     (only,) = await _gather(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
     return judge_readiness(only)
@@ -282,19 +274,13 @@ async def what_can_be_rebuilt(
     context: RecoveryContext,
     primary: str,
     target: str,
-    names: Mapping[str, str],
+    names: Mapping[str, str],  # id at the target by id at the primary
     *,
-    lacked: Collection[str],
-    held: Collection[str],
+    lacked: Collection[str],  # ids at the primary of what the target cannot serve as it is
+    held: Collection[str],  # those of them that are there, and may hold a training
     seconds: float,
 ) -> Rebuilding:
-    """Plan the restore that a failover would begin with; nothing is changed, and the primary is not called.
-
-    Args:
-        names: id at the target by id at the primary.
-        lacked: ids at the primary of what the target cannot serve as it is.
-        held: those of them that are there, and may hold a training.
-    """
+    """Plan the restore that a failover would begin with; nothing is changed, and the primary is not called."""
     try:
         async with asyncio.timeout(seconds):
             snapshot = await open_snapshot(context)

@@ -84,11 +84,7 @@ class Reason(Document):
 def with_parents(
     out: Mapping[str, str], needs: Mapping[str, Collection[str]], *, also: Collection[str] = ()
 ) -> dict[str, str]:
-    """Add to what cannot serve, with the reasons, whatever needs one of these, at any depth.
-
-    Args:
-        also: others that cannot be used, and are not themselves asked for.
-    """
+    """Add to what cannot serve, with the reasons, whatever needs one of these, or others that are unusable `also`."""
     found = dict(out)
     while more := {
         name: f"{name} needs {some_of(sorted(lost))}"
@@ -226,7 +222,6 @@ class Facts:
 
     @property
     def switched(self) -> bool:
-        """Whether another resource serves for the primary."""
         return self.assignment.active != self.primary
 
     @property
@@ -236,7 +231,6 @@ class Facts:
 
     @property
     def destination(self) -> str:
-        """The resource that would have to serve."""
         return self.primary if self.is_failback else self.target
 
 
@@ -296,7 +290,6 @@ class LastStates(Remembered):
     history: dict[str, tuple[Sample, ...]] = Field(default_factory=dict)  # the oldest first
 
     def before(self, now: Readiness) -> State | None:
-        """Give the state of a target at the last check; `None` where it was never checked."""
         return self.states.get(_pair(now))
 
     def changed(self, found: Iterable[Readiness]) -> list[Readiness]:
@@ -304,7 +297,6 @@ class LastStates(Remembered):
         return [each for each in found if self.before(each) is not each.state]
 
     def samples(self, of: Readiness) -> tuple[Sample, ...]:
-        """Give what earlier checks found of a target, the oldest first."""
         return self.history.get(_pair(of), ())
 
     def after(self, found: Iterable[Readiness]) -> Self:

@@ -360,7 +360,6 @@ def _source_answered(facts: Facts) -> bool:
 
 
 def state_of(reasons: Iterable[Reason]) -> State:
-    """Give the state that the worst of some reasons makes."""
     severities = {reason.severity for reason in reasons}
     if Severity.ERROR in severities:
         return State.NOT_READY

@@ -85,11 +85,7 @@ def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
 def failback_standings(
     plan: RecoveryPlan, primary: Inventory, active: Inventory | None, recorded: Recorded, now: datetime
 ) -> tuple[Standing, ...]:
-    """Give the state of a primary's analyzers at itself, while another resource serves for it.
-
-    Args:
-        active: what the resource holds that serves; `None` where it did not answer.
-    """
+    """Give the state of a primary's analyzers at itself, while another resource serves for it, or does not answer."""
     names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:
         names |= known_names(plan, active, recorded, now)

@@ -180,7 +180,6 @@ STATES = {State.READY: "ready", State.NOT_READY: "not ready", State.UNKNOWN: "un
 
 
 def state_words(readiness: Readiness) -> str:
-    """Say whether a target could take over."""
     return f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}"
 
 

@@ -105,7 +105,6 @@ class Store:
 
 
 def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
-    """Give the vault, and the second store where there is one."""
     first = Store("the vault", context.vault)
     return (first,) if context.second is None else (first, Store("the second store", context.second))
 
