@@ -72,10 +72,6 @@ class GuardResult(Document):
     text: str
 
 
-def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
-    return GuardResult(guard=guard, outcome=outcome, text=text)
-
-
 class Decision(Document):
     """A decision: the result, the target and every guard's answer."""
 
