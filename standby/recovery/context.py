@@ -86,6 +86,10 @@ class LogEnd:
     def is_known(self, vault: Storage, plan: str) -> bool:
         return self.of is not None and self.of[0] is vault and self.of[1] == plan
 
+    def remember(self, vault: Storage, plan: str, head: Version | None, log: Version | None) -> None:
+        """Keep what was just read or written of head and log, which agree, for the next line."""
+        self.of, self.head, self.log = (vault, plan), head, log
+
 
 class RunReport(Document):
     """What every report says first: which run of which plan it is of."""

@@ -201,10 +201,8 @@ async def _relate_standbys(context: RecoveryContext, primary: str, source: str, 
 
 
 def _not_seen_yet(known: Records, records: Records) -> dict[str, CopyRecord]:
-    def sightings(record: CopyRecord | None) -> object:
-        return record and (record.source, record.target)
-
-    return {name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)}
+    seen = {name: (record.source, record.target) for name, record in known.items()}
+    return {name: record for name, record in records.items() if seen.get(name) != (record.source, record.target)}
 
 
 def reversed_records(records: Records) -> dict[str, CopyRecord]:

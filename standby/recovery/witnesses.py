@@ -27,7 +27,7 @@ from standby.fencing import (
     switch_path,
 )
 from standby.recovery.activation.sinks import ActivationSink, read_sink
-from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_and_remember, verify_audit
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.snapshots.catalog import index_path, manifest_path, taken
@@ -248,7 +248,7 @@ class _Asked:
 
     async def verified(self, context: RecoveryContext) -> AuditCheck | None:
         try:
-            return await verify_and_remember(context)
+            return await verify_audit(context.vault, context.plan.name, context.signer, context.log_end)
         except VaultError as error:
             self.unread.append(error.cause)
             return None

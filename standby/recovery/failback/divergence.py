@@ -199,8 +199,9 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
         if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
-            is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
-            found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
+            if found in _BOTH_HAVE_IT and at_standby.has_training:
+                is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
+                found = Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
         elif built and at_primary and at_standby and original and _is_still_rebuilt(built, standby, plan):
             is_own = built.origin == primary.serving.resource.name
             found = _rebuilt_at_standby(found, built, at_primary, at_standby, known, is_own=is_own)
@@ -341,13 +342,6 @@ def _is_our_copy(primary: Sighting, standby: Sighting, begun_at: datetime | None
 
 
 _BOTH_HAVE_IT = CONFLICTS | {Divergence.IN_SYNC, Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
-
-
-def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool) -> Divergence:
-    """Say how an analyzer changed that was rebuilt at the primary, of which `diverge` says what was found."""
-    if found not in _BOTH_HAVE_IT or not standby.has_training:
-        return found
-    return Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
 
 
 def _rebuilt_at_standby(

@@ -129,10 +129,8 @@ async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterat
 
 def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:
     """Read what the vault has, and say whether it may be overwritten: it only spares repetitions."""
-    if content is None:
-        return None, True
     try:
-        return parse_stored(where, content, Evaluation), True
+        return parse_stored(where, content or b"", Evaluation), True
     except FormatUnknown as error:
         log.warning("%s", error)
         return None, False

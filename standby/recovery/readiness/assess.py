@@ -30,7 +30,6 @@ from standby.recovery.readiness.standing import (
     model_facts,
     retirements,
     surveyed,
-    usable_at,
     with_children,
 )
 from standby.recovery.snapshots.fidelity import RestoreAction, RestoreItem
@@ -159,11 +158,9 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     there = inspection.inventory
     states, needed, serving = _pair_standings(known, facts, there, active, recorded)
     names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in states}
-    usable = usable_at(there)
-    standings = (with_children(each, names[each.analyzer], there, usable) for each in states)
     return replace(
         facts,
-        standings=tuple(_as_it_serves(facts, each) for each in standings),
+        standings=tuple(_as_it_serves(facts, each) for each in with_children(states, names, there)),
         names=names,
         rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
         models=model_facts(facts.plan, needed, serving, there.serving),
@@ -182,14 +179,24 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
 def _pair_standings(
     known: Known, facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded
 ) -> PairStandings:
-    source = known.seen(facts.primary) if facts.source_asked else None
+    source, plan = known.seen(facts.primary) if facts.source_asked else None, facts.plan
     if source is not None and not facts.is_failback:
-        return _survey(facts, source, there, recorded, known.rebuilt)
+        # A version beside what the target has would get another id than the one that applications use now.
+        on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
+        asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
+        inventories = {facts.primary: source, facts.target: there}
+        rebuilt = {at: still_there(known.rebuilt.get(at, {}), each.analyzers) for at, each in inventories.items()}
+        proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
+        standings = tuple(
+            surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
+            for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
+        )
+        return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
     if facts.is_failback:
-        standings = failback_standings(facts.plan, there, active, recorded, facts.now)
+        standings = failback_standings(plan, there, active, recorded, facts.now)
         at_target, serving = {each.analyzer: each.analyzer for each in standings}, there.serving
     else:
-        standings = from_records(facts.plan, there, recorded, facts.now)
+        standings = from_records(plan, there, recorded, facts.now)
         at_target = {each.analyzer: each.target_analyzer for each in standings}
         serving = Serving(known.resources[facts.primary], defaults=None, deployments=None)
     needed = {name: models_of(there.definitions.get(called, {})) for name, called in at_target.items()}
@@ -207,23 +214,6 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
     found = {at_primary.get(name, each.original) for name, each in present.items()}
     # What another plan rebuilt there does not matter here.
     return tuple(sorted(found & names.keys()))
-
-
-def _survey(
-    facts: Facts, source: Inventory, there: Inventory, recorded: Recorded, known: Mapping[str, RebuiltThere]
-) -> PairStandings:
-    plan = facts.plan
-    # A version beside what the target has would get another id than the one that applications use now.
-    on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
-    asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
-    inventories = {facts.primary: source, facts.target: there}
-    rebuilt = {name: still_there(known.get(name, {}), each.analyzers) for name, each in inventories.items()}
-    proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
-    standings = tuple(
-        surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
-        for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
-    )
-    return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
 
 
 async def assess(
@@ -329,7 +319,10 @@ async def _gather(
     known = Known(
         resources=context.configuration.resources,
         inspections=inspections,
-        ledgers={pair: await _records(context, pair) for pair in {copied(frame) for frame in frames}},
+        ledgers={
+            (source, target): {} if source == target else (await context.run.read_ledger(source, target)).records
+            for source, target in {copied(frame) for frame in frames}
+        },
         last_runs=await LastRuns.read(vault, plan.name),
         drills=await LatestDrills.read(vault, plan.name),
         durations=await Durations.read(vault, plan.name),
@@ -359,13 +352,6 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         can_replace=context.run.api_version(target) != PREVIEW_2025,
         source_asked=ask_source and assignment.active == primary and target != primary,
     )
-
-
-async def _records(context: RecoveryContext, pair: Pair) -> Records:
-    source, target = pair
-    if source == target:
-        return {}
-    return (await context.run.read_ledger(source, target)).records
 
 
 async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:

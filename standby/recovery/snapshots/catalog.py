@@ -5,7 +5,6 @@ believed when the manifest says the same; a list or manifest that one store lost
 """
 
 import bisect
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,11 +57,6 @@ def seal_path(plan: str, snapshot: str) -> str:
 
 def object_path(plan: str, digest: str) -> str:
     return f"objects/{plan}/{digest[:2]}/{digest}"
-
-
-def to_object(definition: Mapping[str, JsonValue]) -> bytes:
-    """Give the bytes of a definition's object, in the order in which it was received."""
-    return json.dumps(definition, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,7 @@ async def open_snapshot(context: RecoveryContext, as_of: datetime | None = None)
 async def readable_definitions(
     context: RecoveryContext, snapshot: Snapshot, resource: str
 ) -> tuple[dict[str, JsonObject], dict[str, tuple[str, ...]]]:
-    """Read the definitions of one resource of a snapshot, as far as they can be read.
-
-    Returns:
-        Definitions by analyzer; and by analyzer what is wrong with those that cannot be read, a sentence each.
-    """
+    """Give definitions of one resource of a snapshot, and what is wrong with those that cannot be read, by analyzer."""
     stores, plan = stores_of(context), context.plan.name
     entries = dict(sorted(snapshot.resources[resource].analyzers.items()))
 

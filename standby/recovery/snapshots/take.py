@@ -1,5 +1,6 @@
 """Takes a snapshot: reads what the resources of a plan hold, writes it to the vault, removes old snapshots."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from standby.recovery.snapshots.catalog import (
     put_objects,
     retire,
     seal_path,
-    to_object,
 )
 from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.labelled import see_labelled
@@ -101,7 +101,8 @@ async def _read(context: RecoveryContext, name: str, primaries: tuple[str, ...],
     }
     labelled = await see_labelled(protected, client.resource, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
-    objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
+    # In the order in which they were received.
+    objects = {analyzer: json.dumps(each, separators=(",", ":")).encode() for analyzer, each in clean.items()}
     into.unreadable[name], into.unserved[name] = unreadable, inventory.serving.unread
     into.objects |= {digest_of(content): content for content in objects.values()}
     into.resources[name] = ResourceSnapshot(
