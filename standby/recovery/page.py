@@ -320,6 +320,7 @@ def _rows(readiness: Readiness) -> Iterator[dict[str, str | bool]]:
             problems.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
             if reason.severity is not Weight.WARNING:
                 wrong.add(analyzer)
+    proofs = {each.analyzer: each.words for each in readiness.proofs}
     points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in problems))
     for point in points:
         yield {
@@ -328,4 +329,5 @@ def _rows(readiness: Readiness) -> Iterator[dict[str, str | bool]]:
             "point": wording.point_words(point, readiness.assessed_at),
             "problems": ", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
             "wrong": point.analyzer in wrong,
+            "proof": proofs.get(point.analyzer, ""),
         }

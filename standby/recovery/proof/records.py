@@ -1,5 +1,6 @@
 """What is kept of proofs: the latest of each copy, what was spent, and the baselines of the sources."""
 
+import math
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Literal
 from standby.document import Document
 from standby.recovery.proof.agreement import Layout, Verdict
 from standby.recovery.proof.reading import Reading
+from standby.text import counted, sentence, some_of
 from standby.vault.documents import Remembered, Stored, change_document, read_document
 from standby.vault.storage import Storage
 
@@ -37,6 +39,36 @@ class Proof(Document):
     def key(self) -> tuple[str, str, str]:
         """Of which copy it is."""
         return (self.source, self.target, self.analyzer)
+
+    @property
+    def words(self) -> str:
+        """Say what was found in figures, without a full stop."""
+        tried = self.samples + len(self.failed)
+        parts = [f"{self.analyzer} at {self.target}: {self.samples} of {counted(tried, 'sample')} analysed"]
+        if self.agreement is not None:
+            own = self.self_agreement
+            noise = "" if own is None else f" ({self.source} with itself: {_percent(own)})"
+            parts.append(f"agreement {_percent(self.agreement)}{noise}")
+        if self.layout is not Layout.UNKNOWN:
+            parts.append(f"layout {self.layout.value}")
+        return ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    # Rounded down: what is not quite all is not said to be.
+    return f"{math.floor(100 * share + 1e-9)} %"
+
+
+def wrong_words(proofs: Iterable[Proof]) -> tuple[str, ...]:
+    """Say of which copies samples gave another answer or none, a sentence or more each."""
+    every = list(proofs)
+    differ = [each for each in every if each.verdict is Verdict.DIFFERS]
+    silent = [each for each in every if each.verdict is Verdict.NO_VERDICT]
+    said = [f"{it.analyzer} at {it.target} answers differently from {it.source}: {it.reason}" for it in differ]
+    if silent:
+        names, first = some_of(each.analyzer for each in silent), silent[0]
+        said.append(f"Samples gave no verdict on {names} at {first.target}: {first.reason}")
+    return tuple(map(sentence, said))
 
 
 def month_of(now: datetime) -> str:

@@ -13,9 +13,12 @@ from typing import TypeVar
 from standby.concurrency import all_of, side_by_side
 from standby.config.globs import PLACE_OF_ID
 from standby.config.resource import PREVIEW_2025, Resource
+from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, Restoring
+from standby.recovery.proof.records import Proof, Proofs
+from standby.recovery.proof.samples import sampled
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
@@ -122,6 +125,7 @@ class Known:
     durations: Durations
     snapshots: Mapping[str, InSnapshot]  # what the newest one has, by source; empty where it was not needed
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
+    proofs: tuple[Proof, ...] = ()
 
     def seen(self, resource: str) -> Inventory | None:
         inspection = self.inspections.get(resource)
@@ -143,12 +147,15 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     snapshot = known.snapshots.get(frame.primary, NO_SNAPSHOT)
     recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), snapshot)
     active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
+    proofs = {} if frame.is_failback else {it.analyzer: it for it in known.proofs if (it.source, it.target) == pair}
     facts = replace(
         frame,
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
         source_failure=source if isinstance(source, ServiceError) else None,
         gone=() if active is None else gone_from(frame.plan, active, recorded, frame.now),
+        proofs=proofs,
+        recopied=frozenset(name for name, proof in proofs.items() if _is_recopied(proof, recorded.records)),
     )
     at_primary = frame.target == frame.primary
     if isinstance(inspection, ServiceError):
@@ -166,6 +173,11 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         models=model_facts(facts.plan, needed, serving, there.serving),
         retirements=retirements(facts.plan, needed, there.serving, inspection.models),
     )
+
+
+def _is_recopied(proof: Proof, records: Records) -> bool:
+    copy = records.get(proof.target_analyzer)
+    return copy is not None and copy.copied_at > proof.compared_at
 
 
 def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
@@ -237,9 +249,14 @@ async def assess_plan(
     """Assess every pair of a plan, and what a failover would have to restore."""
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
-    found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)
+    has_samples = context.plan.samples is not None
+    # A failover does not wait for them: what documents say forbids none.
+    proofs = (await Proofs.read(context.vault, context.plan.name)).proofs if has_samples else ()
+    with_samples = await _with_samples(context) if has_samples else frozenset()
+    found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds, proofs=proofs)
 
     async def with_restoring(facts: Facts) -> Facts:
+        facts = replace(facts, sampled=with_samples)
         lacked = {each.analyzer: each.status for each in facts.standings if each.status not in {"ready", "creating"}}
         if facts.is_failback or not lacked:
             return facts
@@ -249,6 +266,14 @@ async def assess_plan(
 
     whole = await all_of(with_restoring(each) for each in found)
     return tuple(with_replica(judge_readiness(each), replica) for each in whole)
+
+
+async def _with_samples(context: RecoveryContext) -> frozenset[str]:
+    try:
+        return await sampled(context)
+    except StandbyError as error:
+        log.warning("Which analyzers have samples is not known: %s", error)
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -302,7 +327,13 @@ async def what_can_be_rebuilt(
 
 
 async def _gather(
-    context: RecoveryContext, fence: Fence, pairs: Collection[Pair], *, ask_source: bool, seconds: float
+    context: RecoveryContext,
+    fence: Fence,
+    pairs: Collection[Pair],
+    *,
+    ask_source: bool,
+    seconds: float,
+    proofs: tuple[Proof, ...] = (),
 ) -> tuple[Facts, ...]:
     plan, vault = context.plan, context.vault
     context = await looked(context)
@@ -327,6 +358,7 @@ async def _gather(
         drills=await LatestDrills.read(vault, plan.name),
         durations=await Durations.read(vault, plan.name),
         snapshots=await _in_snapshots(context) if need_records else {},
+        proofs=proofs,
         rebuilt={
             name: await read_rebuilt(vault, name)
             for name in {each for frame in frames for each in (frame.target, *copied(frame))}

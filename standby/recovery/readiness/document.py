@@ -13,6 +13,7 @@ from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Assignment, OtherPlans
 from standby.recovery.durations import Durations, Restoring, RtoForecast
+from standby.recovery.proof.records import Proof
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
@@ -53,11 +54,15 @@ class Bucket(StrEnum):
     STALE = "stale"
     RPO_MISSED = "rpo_missed"
     REBUILT = "rebuilt"
+    PROOF_DIFFERS = "differs"
     MODEL_RETIRING = "model_retiring"
     NOTHING_KNOWN = "nothing_known"
     NEVER_DRILLED = "never_drilled"
     DRILL_FAILED = "drill_failed"
     DRILL_OLD = "drill_too_old"
+    NEVER_COMPARED = "never_compared"
+    NO_VERDICT = "no_verdict"
+    PROOF_OLD = "proof_too_old"
     RTO_AT_RISK = "rto_at_risk"
     LEFT_OUT = "left_out"
 
@@ -141,6 +146,7 @@ class Readiness(Document):
     # The analyzers that each one refers to at the target, by their ids at the primary: those that are known, and others
     # where they cannot be used.
     needs: Mapping[str, tuple[str, ...]] = {}
+    proofs: tuple[Proof, ...] = ()  # the last by document of each analyzer that has one
 
     @property
     def is_failback(self) -> bool:
@@ -214,6 +220,9 @@ class Facts:
     names: Mapping[str, str] = field(default_factory=dict)
     # Ids at the primary of what labelled data trained and a restore rebuilt at the target.
     rebuilt: tuple[str, ...] = ()
+    proofs: Mapping[str, Proof] = field(default_factory=dict)  # the last by document, by id at the primary
+    recopied: frozenset[str] = frozenset()  # ids at the primary of what was copied again after its proof
+    sampled: frozenset[str] = frozenset()  # ids at the primary of what has sample documents
     gone: tuple[str, ...] = ()  # ids at the primary of what the resource had that serves for it, and has no more
     others: OtherPlans | None = None  # what serves for other plans; `None` where that was not asked
     can_replace: bool = True  # whether the protocol of the pair can copy over what the target has
