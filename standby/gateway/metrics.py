@@ -23,8 +23,7 @@ from standby.fencing import read_fence
 from standby.gateway.errors import PartUnreadable
 from standby.recovery.concerns import Concerns, Kind, Severity
 from standby.recovery.durations import Durations
-from standby.recovery.proof.agreement import Verdict
-from standby.recovery.proof.records import Proofs, month_of
+from standby.recovery.proof.records import Proofs, Verdict, month_of
 from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.snapshots.catalog import index_path

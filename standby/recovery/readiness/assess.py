@@ -18,7 +18,6 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, Restoring
 from standby.recovery.proof.records import Proof, Proofs
-from standby.recovery.proof.samples import sampled
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
@@ -269,10 +268,13 @@ async def assess_plan(
 
 
 async def _with_samples(context: RecoveryContext) -> frozenset[str]:
+    # Only a plan with samples needs it.
+    from standby.recovery.proof.samples import sampled  # noqa: PLC0415
+
     try:
         return await sampled(context)
     except StandbyError as error:
-        log.warning("Which analyzers have samples is not known: %s", error)
+        log.warning("The samples could not be listed: %s", error)
         return frozenset()
 
 

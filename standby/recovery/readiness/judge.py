@@ -9,7 +9,7 @@ from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.durations import Restoring, RtoForecast, forecast_rto
-from standby.recovery.proof.agreement import Verdict as ByDocument
+from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
     Bucket,
