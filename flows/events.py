@@ -45,6 +45,9 @@ REFUSED = "standby.failover.refused"  # a guard or a person refused it: `home`, 
 WAITING = "standby.failover.waiting"  # an outage is known, and a guard makes it wait: `home`, `what`
 FAILED_BACK = "standby.failback.completed"  # the primary serves again: `home`, `epoch`
 DRILLED = "standby.drill.completed"  # a drill ended: `home`, `to`, `passed`
+# A comparison by documents found another verdict of a copy than the last one: `changed`, each with its `source`,
+# `target`, `analyzer`, `verdict`, the one `before`, `samples` and `agreement`.
+PROOF_CHANGED = "standby.proof.changed"
 # What lessens the protection began, became worse or ended: `began`, `continues`, `ended`, `headline`, `next_action`.
 PROTECTION_CHANGED = "standby.protection.changed"
 SERVED_BY = "served-by"  # Role of a plan beside a resource that serves for it

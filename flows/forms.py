@@ -15,6 +15,7 @@ TITLES = {
     "dry_run": "Only show what would be done",
     "apply": "Saved plan to carry out",
     "dispatch": "Where copies are made",
+    "samples": "Samples of each analyzer",
     "to": "To resource",
     "as_of": "Snapshot up to",
     "home": "Primary",

@@ -90,6 +90,7 @@ SCHEDULED = {
     "check": "it is not noticed when a target is no longer ready",
     "snapshot": "no new recovery point is made",
     "drill": "no failover is tested",
+    "compare": "no copy is proved by documents",
 }
 """The scheduled flows of a plan beside its watch, and what follows where their runs stay away."""
 

@@ -59,7 +59,7 @@ class Orchestrator(Protocol):
         """Run one of the recovery's flows here and now, under the orchestrator's eyes.
 
         Args:
-            flow: snapshot, restore, watch, failover, commit, failback, drill or automation.
+            flow: snapshot, restore, watch, failover, commit, failback, drill, compare or automation.
             parameters: the flow's own; the plan need not be among them.
 
         Returns:

@@ -133,6 +133,8 @@ def test_the_deployments_of_the_contract_are_there() -> None:
         "failback/manual",
         "automation/manual",
         "drill/scheduled",
+        "compare/scheduled",
+        "compare/manual",
         "prune/scheduled",
     }
 

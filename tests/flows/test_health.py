@@ -184,4 +184,4 @@ async def test_where_nothing_is_deployed_nothing_is_said(prefect_server: Any) ->
     await delete_deployments()
     look = await look_at_runs("p")
     assert not look.found
-    assert {about for _, about in look.unsure} == {"replicate", "check", "snapshot", "drill"}
+    assert {about for _, about in look.unsure} == {"replicate", "check", "snapshot", "drill", "compare"}

@@ -1,0 +1,100 @@
+"""What a comparison by documents leaves in Prefect: the page, the event, and what people are told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from standby.config.plan import RecoveryPlan
+from standby.flows.compare import changed, differing, latest_of, proof_page
+from standby.recovery.concerns import Concerns, Kind, decide
+from standby.recovery.proof.agreement import Layout, Verdict
+from standby.recovery.proof.compare import CompareReport
+from standby.recovery.proof.records import Proof, Proofs
+
+NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
+PLAN = RecoveryPlan.model_validate({"name": "p", "pairs": [{"source": "east", "targets": ["west", "north"]}]})
+
+
+def proof(analyzer: str = "invoice", target: str = "west", **changes: Any) -> Proof:
+    made = Proof(
+        source="east",
+        target=target,
+        analyzer=analyzer,
+        target_analyzer=analyzer,
+        verdict=Verdict.AGREES,
+        samples=12,
+        agreement=0.94,
+        self_agreement=0.91,
+        layout=Layout.IDENTICAL,
+        compared_at=NOW,
+    )
+    return made.model_copy(update=changes)
+
+
+DIFFERS = proof(verdict=Verdict.DIFFERS, reason="The model at west is another one")
+SILENT = proof(verdict=Verdict.NO_VERDICT, reason="west is throttled")
+
+
+def report(*items: Proof, **changes: Any) -> CompareReport:
+    fields: dict[str, Any] = dict.fromkeys(("without_samples", "left", "problems"), ())
+    fields |= {"plan": "p", "run_id": "run", "via": "prefect", "target": "", "totals": {}, "items": items, "tokens": {}}
+    fields |= {"analyses": 0, "deleted": 0, "next_action": "", "seconds": 1.0, "interrupted": False}
+    return CompareReport.model_validate(fields | changes)
+
+
+def test_a_page_is_a_matrix_of_analyzers_and_targets_with_reasons_and_figures() -> None:
+    text = proof_page("p", [DIFFERS, proof(target="north"), proof("receipt", "north", agreement=None)])
+
+    assert "| analyzer | from | north | west |" in text
+    assert "| invoice | east | **agrees**, 94% | **differs**, 94% |" in text
+    assert "| receipt | east | **agrees** |  |" in text
+    assert "- invoice at west answers differently from east: The model at west is another one." in text
+    assert "- invoice at north: 12 of 12 samples analysed, agreement 94 % (east with itself: 91 %)" in text
+
+
+def test_a_page_shows_what_is_known_of_every_copy_that_the_plan_still_makes() -> None:
+    known = Proofs(proofs=(proof(), proof("receipt", "north"), proof("receipt", "south")))
+    assert latest_of(PLAN, known, report(DIFFERS)) == [DIFFERS, proof("receipt", "north")]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "severity"),
+    [
+        ((), proof(), "info"),
+        ((proof(),), DIFFERS, "warning"),
+        ((DIFFERS,), proof(), "info"),
+        ((proof(),), SILENT, "info"),
+    ],
+)
+def test_another_verdict_is_an_event_with_the_one_before(before: tuple[Proof, ...], now: Proof, severity: str) -> None:
+    event = changed(report(now, proof("receipt")), Proofs(proofs=(*before, proof("receipt"))))
+    assert event is not None
+    assert event.severity == severity
+    found: Any = event.facts["changed"]
+    assert [(it["analyzer"], it["verdict"], it["before"]) for it in found] == [
+        ("invoice", now.verdict, before[0].verdict if before else None)
+    ]
+
+
+def test_the_same_verdict_is_no_event_whatever_its_figures() -> None:
+    again = proof(compared_at=NOW + timedelta(weeks=1), agreement=0.9)
+    assert changed(report(again), Proofs(proofs=(proof(),))) is None
+
+
+def test_people_are_told_of_a_target_that_answers_differently_and_when_it_no_longer_does() -> None:
+    known, change = decide(Concerns(), differing(PLAN, [DIFFERS, proof(target="north")], is_whole=True), NOW)
+    assert change.summary.startswith("invoice at west answers differently from east: The model at west is another one.")
+    assert change.next_action == "Correct that, then run standby compare p --to west."
+    known, change = decide(known, differing(PLAN, [proof()], is_whole=True), NOW + timedelta(days=1))
+    assert [each.about for each in change.ended] == ["west"]
+
+
+@pytest.mark.parametrize(("items", "is_whole"), [([SILENT], True), ([proof()], False), ([], True)])
+def test_a_comparison_without_verdicts_or_of_a_part_ends_no_concern(items: list[Proof], is_whole: bool) -> None:
+    known, _ = decide(Concerns(), differing(PLAN, [DIFFERS], is_whole=True), NOW)
+    known, change = decide(known, differing(PLAN, items, is_whole=is_whole), NOW + timedelta(days=1))
+    assert not change
+    assert [each.concern.subject for each in known.open] == [(Kind.PROOF, "west")]
