@@ -38,7 +38,7 @@ class Metric:
     @property
     def exposed(self) -> str:
         """The name that it has in Prometheus, by OpenTelemetry's rules: a unit in braces adds nothing."""
-        added = "_seconds" if self.unit == "s" else ""
+        added = {"s": "_seconds", "1": "_ratio"}.get(self.unit, "")
         return self.name.replace(".", "_") + added + ("_total" if self.kind == "counter" else "")
 
     def labelled(self, values: Iterable[Value]) -> dict[str, Value]:
@@ -84,6 +84,15 @@ _SERVES = "1 for the resource that serves for a primary, with the phase of its f
 SERVING = Metric("standby.serving", "{resource}", _SERVES, (PLAN, PRIMARY, RESOURCE, STATE))
 _LASTED = "What copies, restores, detections and activations took: the median, and the slowest tenth."
 MEASURED = Metric("standby.measured.duration", "s", _LASTED, (PLAN, KIND, "standby.statistic"))
+_PROVED = "Analyzers at a target, by what sample documents said of them last."
+PROVED = Metric("standby.proof.analyzers", "{analyzer}", _PROVED, (PLAN, PRIMARY, TARGET, "standby.verdict"))
+_AGREES = "The lowest share of fields in which an analyzer at a target agreed with its source."
+PROOF_AGREEMENT = Metric("standby.proof.agreement", "1", _AGREES, (PLAN, PRIMARY, TARGET))
+_AGED = "Age of the oldest proof by document at a target."
+PROOF_AGE = Metric("standby.proof.age", "s", _AGED, (PLAN, PRIMARY, TARGET))
+PROOF_OBJECTIVE = Metric("standby.proof.objective", "s", "How old a plan allows a proof by document to be.", (PLAN,))
+_SPENT = "Analyses of sample documents that were begun this month; each costs."
+PROOF_ANALYSES = Metric("standby.proof.analyses", "{analysis}", _SPENT, (PLAN,))
 REPLICA_BEHIND = Metric("standby.vault.replica.behind", "{file}", "Files that the replica of the vault lacks.")
 REPLICA_LAG = Metric("standby.vault.replica.lag", "s", "How long the replica of the vault is behind; 0 if it is not.")
 _READ = "1 if a part of the vault could be read; 0 if not, and then what it says is left out."

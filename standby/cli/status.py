@@ -80,6 +80,10 @@ def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     yield Line(wording.forecast_words(readiness.rto), 2)
     if not readiness.is_failback:
         yield Line(f"Last drill: {wording.drill_words(readiness)}", 2)
+    if readiness.proofs:
+        yield Line(f"Proof by document: {wording.proof_words(readiness)}", 2)
+    if verbose or len(readiness.proofs) <= wording.MOST_NAMED:
+        yield from (Line(each.words, 4) for each in readiness.proofs)
 
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
-from itertools import chain, product
+from itertools import chain, groupby, product
 from typing import get_args
 
 from prometheus_client.core import GaugeMetricFamily
@@ -23,10 +23,11 @@ from standby.fencing import read_fence
 from standby.gateway.errors import PartUnreadable
 from standby.recovery.concerns import Concerns, Kind, Severity
 from standby.recovery.durations import Durations
+from standby.recovery.proof.records import Proofs, Verdict, month_of
 from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.snapshots.catalog import index_path
 from standby.recovery.snapshots.manifest import parse_index
-from standby.recovery.snapshots.store import index_path
 from standby.replication.forecast import Spread
 from standby.telemetry import Metric
 from standby.vault.documents import read_document
@@ -139,6 +140,24 @@ async def _drills(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sa
     return [(telemetry.LAST_SUCCESS, max(passed), ("drill", plan.name))] if passed else []
 
 
+async def _proofs(vault: Storage, plan: RecoveryPlan, now: datetime) -> list[Sample]:
+    if plan.samples is None:
+        return []
+    known = await Proofs.read(vault, plan.name, PartUnreadable)
+    found: list[Sample] = [(telemetry.PROOF_ANALYSES, known.spent.get(month_of(now), 0), (plan.name,))]
+    if plan.objectives.proof is not None:
+        found.append((telemetry.PROOF_OBJECTIVE, plan.objectives.proof.total_seconds(), (plan.name,)))
+    for (source, target), grouping in groupby(known.proofs, key=lambda each: (each.source, each.target)):
+        proofs, about = list(grouping), (plan.name, source, target)
+        verdicts = [each.verdict for each in proofs]
+        found += [(telemetry.PROVED, verdicts.count(each), (*about, each.value)) for each in Verdict]
+        if agreements := [each.agreement for each in proofs if each.agreement is not None]:
+            found.append((telemetry.PROOF_AGREEMENT, min(agreements), about))
+        oldest = min(each.compared_at for each in proofs)
+        found.append((telemetry.PROOF_AGE, max(0.0, (now - oldest).total_seconds()), about))
+    return found
+
+
 async def _snapshots(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
     path = index_path(plan.name)
     found = parse_index(vault.where(path), await vault.read(path))
@@ -164,6 +183,7 @@ _PARTS: dict[str, Callable[[Storage, RecoveryPlan, datetime], Awaitable[Iterable
     "fence": _fence,
     "runs": _replications,
     "drills": _drills,
+    "proofs": _proofs,
     "snapshots": _snapshots,
     "durations": _durations,
 }

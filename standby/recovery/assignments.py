@@ -63,7 +63,6 @@ def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:
 
 
 def must_be_able_to_serve(plan: RecoveryPlan, primary: str, resource: str) -> None:
-    """Accept only a resource that the plan pairs with a primary."""
     able = may_serve(plan, primary)
     if not able:
         raise NotAPrimary(plan.name, primary, {pair.source for pair in plan.pairs})
@@ -74,8 +73,7 @@ def must_be_able_to_serve(plan: RecoveryPlan, primary: str, resource: str) -> No
 def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str = "") -> str:
     """Give the primary that an operation is about: the one that was named, or the only one that it can be.
 
-    Args:
-        to: the resource that is to serve; empty where the primary itself is to serve again.
+    `to` is to serve for it; empty where the primary itself is to serve again.
     """
     if named:
         must_be_able_to_serve(plan, named, to or named)

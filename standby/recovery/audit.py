@@ -29,7 +29,7 @@ from standby.recovery.chain import (
     unsigned,
     write_head,
 )
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import LogEnd, RecoveryContext
 from standby.text import some_of, totals
 from standby.vault.documents import set_aside
 from standby.vault.errors import Changed
@@ -149,7 +149,7 @@ async def record_action(
         written = await write_head(context.vault, newest, head)
         # A head that somebody who was faster has written belongs to a log that is longer by now.
         if written and parse_head(context.vault.where(head_path(context.plan.name)), written.content) == newest:
-            remember_end(context, written, Version(added, tag))
+            context.log_end.remember(context.vault, context.plan.name, written, Version(added, tag))
         return line
     raise AuditBusy(context.vault.where(path))
 
@@ -186,18 +186,21 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
     raise AuditBusy(context.vault.where(path))
 
 
-async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> AuditCheck:
-    """Check every line of a plan's log, and its end; with a key, the signatures, too."""
-    return _checked(storage, plan, signer, *await _read_both(storage, plan, signer))
-
-
-async def verify_and_remember(context: RecoveryContext) -> AuditCheck:
-    """Verify a plan's log; the next line that this run adds to a whole one needs not read it again."""
-    both = await _read_both(context.vault, context.plan.name, context.signer)
-    check = _checked(context.vault, context.plan.name, context.signer, *both)
-    if not check.breaks:
-        remember_end(context, *both)
-    return check
+async def verify_audit(storage: Storage, plan: str, signer: Signer | None, end: LogEnd | None = None) -> AuditCheck:
+    """Check every line of a plan's log, and its end, which is then known; with a key, the signatures, too."""
+    head, log = await _read_both(storage, plan, signer)
+    where, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
+    lines, wrong = follow(where, log.content.splitlines() if log else [], plan)
+    doubtful = [(line, doubt) for line in lines if (doubt := unsigned(line, signer))]
+    other_key = bool(doubtful) and all(signer and line.key_id not in {None, signer.key_id} for line, _ in doubtful)
+    breaks = [wrong] if wrong else []
+    content = head.content if head else None
+    if not wrong and (problem := head_problem(head_at, content, lines, signer)):
+        breaks.append(f"{head_at} {problem}")
+    if end is not None and not breaks:
+        end.remember(storage, plan, head, log)
+    doubts = tuple(_grouped((line.sequence, doubt) for line, doubt in doubtful))
+    return AuditCheck(where, lines, tuple(breaks), doubts, other_key and not breaks, parse_head(head_at, content))
 
 
 async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[AuditLine]:
@@ -211,21 +214,6 @@ async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[Au
     texts = [text for text in content.splitlines() if any(name in text for name in names)]
     lines = (read_line(context.vault.where(path), text) for text in texts)
     return [line for line in lines if line is not None and line.action in actions]
-
-
-def _checked(
-    storage: Storage, plan: str, signer: Signer | None, head: Version | None, log: Version | None
-) -> AuditCheck:
-    where, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
-    lines, wrong = follow(where, log.content.splitlines() if log else [], plan)
-    doubtful = [(line, doubt) for line in lines if (doubt := unsigned(line, signer))]
-    other_key = bool(doubtful) and all(signer and line.key_id not in {None, signer.key_id} for line, _ in doubtful)
-    breaks = [wrong] if wrong else []
-    content = head.content if head else None
-    if not wrong and (problem := head_problem(head_at, content, lines, signer)):
-        breaks.append(f"{head_at} {problem}")
-    doubts = tuple(_grouped((line.sequence, doubt) for line, doubt in doubtful))
-    return AuditCheck(where, lines, tuple(breaks), doubts, other_key and not breaks, parse_head(head_at, content))
 
 
 def audit_path(plan: str) -> str:
@@ -264,17 +252,11 @@ async def _read_end(context: RecoveryContext) -> Both:
     return head, log
 
 
-def remember_end(context: RecoveryContext, head: Version | None, log: Version | None) -> None:
-    """Keep what was just read or written of head and log, which agree, for the next line."""
-    end = context.log_end
-    end.of, end.head, end.log = (context.vault, context.plan.name), head, log
-
-
 async def must_be_whole(context: RecoveryContext) -> None:
     """Let nothing begin that the log could not record; `AuditBroken` as `record_action` raises it."""
     head, log = await _read_end(context)
     _last_line(context, log.content.splitlines() if log else [])
-    remember_end(context, head, log)
+    context.log_end.remember(context.vault, context.plan.name, head, log)
 
 
 def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None:

@@ -48,7 +48,6 @@ CONTINUES = "continues"  # Its fact that has the mark of the last line that was 
 
 
 def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
-    """Give a line its digest and its signature."""
     keyed = line.model_copy(update={"key_id": signer.key_id if signer else None})
     digest = _digest(keyed.model_dump_json().encode())
     signature = signer.sign(digest.encode()) if signer else None
@@ -56,7 +55,6 @@ def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
 
 
 def read_line(where: str, text: bytes) -> AuditLine | None:
-    """Read a line; `None` where it is none."""
     try:
         if not isinstance(json.loads(text, object_pairs_hook=_no_duplicate_keys), dict):
             return None
@@ -108,9 +106,7 @@ def follow(where: str, texts: Sequence[bytes], plan: str) -> tuple[tuple[AuditLi
 def lacking(mark: LogMark, lines: Sequence[AuditLine]) -> str:
     """Say, as a clause, that a log is not the one of which a line is known; empty where it is.
 
-    Args:
-        mark: of the newest line that is known.
-        lines: the log's, oldest first; at least from that line on.
+    The lines are the log's, oldest first, and at least those from the newest line on that is known.
     """
     if any(line.action == FORCED and line.sequence > mark.sequence for line in lines):
         return ""  # Somebody went on without it, and said so.
@@ -196,10 +192,7 @@ def head_path(plan: str) -> str:
 async def write_head(storage: Storage, head: AuditHead, known: Version | None) -> Version | None:
     """Write down which line is the newest, unless somebody who added a later one did that already.
 
-    Gives the head as it is then.
-
-    Args:
-        known: the head as it was read before the line was added.
+    `known` is the head as it was read before the line was added. Gives the head as it is then.
     """
     content = head.model_dump_json(indent=1).encode()
     while True:
@@ -215,7 +208,6 @@ async def write_head(storage: Storage, head: AuditHead, known: Version | None) -
 
 
 def parse_head(where: str, content: bytes | None) -> AuditHead | None:
-    """Understand a head; `None` where it is none."""
     try:
         return parse_stored(where, content, AuditHead) if content else None
     except ValidationError:
@@ -233,9 +225,7 @@ def head_of(line: AuditLine, signer: Signer | None, epoch: int | None) -> AuditH
 def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], signer: Signer | None) -> str:
     """Say what is wrong between a log and its head, as a clause; empty where they agree.
 
-    Args:
-        content: of the head's file; `None` where there is none.
-        lines: the log's last two lines at least, oldest first.
+    The content is that of the head's file, and the lines are the log's last two at least, oldest first.
     """
     length = lines[-1].sequence if lines else 0
     if content is None:

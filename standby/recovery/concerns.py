@@ -98,7 +98,6 @@ class Tracked(Document):
 
     @property
     def words(self) -> str:
-        """Say what is so, since when, and what to do."""
         return f"Since {utc(self.since)}: {self.concern.words}" if self.since else self.concern.words
 
     def after(self, present: Concern, now: datetime) -> tuple["Tracked", bool]:
@@ -148,29 +147,24 @@ class Change:
 
     @property
     def severity(self) -> Severity:
-        """That of the worst that began or goes on."""
         return max((each.severity for each in self._now), key=_RANKS.index, default="info")
 
     @property
     def headline(self) -> str:
-        """Name what it is about."""
         over = ", ".join(each.title for each in self.ended)
         return "; ".join(filter(None, [some_of(each.title for each in self._now), over and f"over: {over}"]))
 
     @property
     def next_action(self) -> str:
-        """Say what to do, each thing once."""
         return " ".join(dict.fromkeys(sentence(each.next_action) for each in self._now))
 
     @property
     def summary(self) -> str:
-        """Say what is so, what it means and what to do."""
         going_on = (each.words for each in self.continues)
         over = some_sentences([f"Resolved: {each.summary}" for each in self.ended])
         return " ".join(filter(None, [*(each.words for each in self.began), *going_on, over]))
 
     def facts(self) -> JsonObject:
-        """Give it as an event has it."""
         went_on = (each.concern for each in self.continues)
         named = {"began": self.began, "continues": went_on, "ended": self.ended}
         lists: JsonObject = {name: [each.model_dump(mode="json") for each in of] for name, of in named.items()}
@@ -212,8 +206,7 @@ async def report_concerns(
 ) -> tuple[Concerns, Change]:
     """Keep what a look found, and give what of it people are to be told; nothing is written where nothing changed.
 
-    Args:
-        instead: what is known, where the vault could not be written recently.
+    What is known comes from elsewhere `instead` where the vault could not be written recently.
     """
     known = instead or await Concerns.read(storage, plan)
     if instead is None and (after := decide(known, look, now))[0] == known:

@@ -84,8 +84,11 @@ class LogEnd:
     log: Version | None = None
 
     def is_known(self, vault: Storage, plan: str) -> bool:
-        """Say whether it is that of a plan's log, and current."""
         return self.of is not None and self.of[0] is vault and self.of[1] == plan
+
+    def remember(self, vault: Storage, plan: str, head: Version | None, log: Version | None) -> None:
+        """Keep what was just read or written of head and log, which agree, for the next line."""
+        self.of, self.head, self.log = (vault, plan), head, log
 
 
 class RunReport(Document):

@@ -33,11 +33,7 @@ class ReasonMissing(GuardRefused):
 async def settle(context: RecoveryContext, forced: Collection[str] = (), reason: str = "") -> RecoveryContext:
     """Let nothing that relies on fence and log begin where these are missing or out of date.
 
-    Args:
-        context: of the recovery; or of a replication, with the sinks beside it.
-
-    Returns:
-        The context with what is known now, which everything after this is held against.
+    Gives the context with what is known now, which everything after this is held against.
     """
     finding = await look(context)
     if not finding.problem:

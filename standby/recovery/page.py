@@ -94,9 +94,7 @@ async def gather_content(
 ) -> PageContent:
     """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does.
 
-    Args:
-        readiness: of the plan, where the caller has assessed it just now.
-        seconds: that a resource has to answer.
+    `readiness` is given where the caller has assessed the plan just now; a resource has `seconds` to answer.
     """
     plan, vault = context.plan, context.vault
     problems: list[str] = []
@@ -132,8 +130,6 @@ async def gather_content(
 
 
 class Matter(NamedTuple):
-    """One thing that needs attention."""
-
     severity: Severity
     about: str
     text: str
@@ -271,8 +267,6 @@ class _Target(NamedTuple):
 
 
 class _View(NamedTuple):
-    """A plan as the page shows it."""
-
     content: PageContent
     headline: str
     worst: State
@@ -305,11 +299,7 @@ def _view(content: PageContent) -> _View:
 def render_page(
     contents: Sequence[PageContent], made_at: datetime, unread: Mapping[str, StandbyError] | None = None
 ) -> str:
-    """Write a page: of one plan, or of all with an overview.
-
-    Args:
-        unread: why nothing is known of other plans, by name.
-    """
+    """Write a page: of one plan, or of all with an overview; `unread` says why nothing is known of others, by name."""
     return template("standby.recovery", "report.html.j2").render(
         views=sorted(map(_view, contents), key=lambda view: WORST_FIRST.index(view.worst)),
         made_at=made_at,
@@ -330,6 +320,7 @@ def _rows(readiness: Readiness) -> Iterator[dict[str, str | bool]]:
             problems.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
             if reason.severity is not Weight.WARNING:
                 wrong.add(analyzer)
+    proofs = {each.analyzer: each.words for each in readiness.proofs}
     points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in problems))
     for point in points:
         yield {
@@ -338,4 +329,5 @@ def _rows(readiness: Readiness) -> Iterator[dict[str, str | bool]]:
             "point": wording.point_words(point, readiness.assessed_at),
             "problems": ", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
             "wrong": point.analyzer in wrong,
+            "proof": proofs.get(point.analyzer, ""),
         }

@@ -45,7 +45,6 @@ class Meaning:
 
 
 def meaning_of(error: ServiceError) -> Meaning:
-    """Say what a failed call says about the service."""
     # No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A missing
     # token, an untrusted certificate or a proxy that fails say nothing about the service.
     code = error.inner_code or error.code or type(error).__name__
@@ -127,7 +126,6 @@ class WatchReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every resource is healthy, and none degraded."""
         return all(observation.is_well for observation in self.observations.values())
 
     @property
@@ -146,7 +144,6 @@ GRANT = "grant"  # The check whether a copy could start here; analyzers are serv
 
 
 def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
-    """Make one observation of several checks."""
     # An outage is only where nothing that was asked for works. Where some of it does, or where the answers are slow,
     # the resource is degraded. Where nothing is known to work, and one check cannot tell, the result is unknown.
     serving = [check.ok for check in checks if check.name != GRANT]
@@ -261,14 +258,11 @@ async def probe(
     observer: str,
     clock: Clock,
     limits: Limits = LIMITS,
-    grant_to: Resource | None = None,
+    grant_to: Resource | None = None,  # that a copy of its first analyzer would go to; the grant is not used
 ) -> Observation:
     """Probe a resource once: its defaults, or an analyzer; the first page of its list; and perhaps a grant for a copy.
 
     Signing in comes before, with a time limit of its own: a slow Entra is not an outage of the resource.
-
-    Args:
-        grant_to: the resource that a copy of its first analyzer would go to; the grant is not used.
     """
     refused = await _sign_in(client, clock)
     at, begun = clock.now(), clock.monotonic()
@@ -329,13 +323,10 @@ async def probe_resources(
     *,
     tls: Tls | None = None,
     limits: Limits = LIMITS,
+    # A target by the name of a source: whether the source grants it a copy is checked as well.
     grants: Mapping[str, Resource] | None = None,
 ) -> dict[str, Observation]:
-    """Probe several resources at the same time; give the observations by resource.
-
-    Args:
-        grants: a target by the name of a source: whether the source grants it a copy is checked as well.
-    """
+    """Probe several resources at the same time; give the observations by resource."""
     trusted = tls or trusted_certificates()
     targets = grants or {}
 

@@ -37,10 +37,11 @@ class NoPairBetween(StandbyError):
 
 
 async def synchronise(
-    context: RecoveryContext,
-    source: str,
-    target: str,
+    context: RecoveryContext,  # of the failover; its run id passes the fence
+    source: str,  # the resource that serves
+    target: str,  # the one that is to serve
     *,
+    # What to copy instead, with the ids at the target where the plan has no such pair.
     selection: Selection | None = None,
     steps: StepsFactory = DirectSteps,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -49,12 +50,6 @@ async def synchronise(
 
     What is older at the target is replaced, and kept in the vault; what was edited there, or was never copied
     from the source, is not changed and is reported as refused. At the primary, copies get their own ids again.
-
-    Args:
-        context: of the failover; its run id passes the fence.
-        source: the resource that serves.
-        target: the one that is to serve.
-        selection: what to copy instead, with the ids at the target where the plan has no such pair.
     """
     fence = await read_fence(context.vault, context.plan)
     fence.must_allow_copy(source, target, context.run_id)
@@ -206,10 +201,8 @@ async def _relate_standbys(context: RecoveryContext, primary: str, source: str, 
 
 
 def _not_seen_yet(known: Records, records: Records) -> dict[str, CopyRecord]:
-    def sightings(record: CopyRecord | None) -> object:
-        return record and (record.source, record.target)
-
-    return {name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)}
+    seen = {name: (record.source, record.target) for name, record in known.items()}
+    return {name: record for name, record in records.items() if seen.get(name) != (record.source, record.target)}
 
 
 def reversed_records(records: Records) -> dict[str, CopyRecord]:

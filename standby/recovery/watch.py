@@ -54,12 +54,9 @@ def is_known(found: Observation, known: Sequence[Observation], policy: FailoverP
 
 
 def is_news(found: Observation, reported: Sequence[Observation], policy: FailoverPolicy) -> bool:
-    """Say whether a look is to be reported.
+    """Say whether a look is to be reported, by what earlier looks and other observers have reported.
 
     The first two that fail are; of those that follow only as many as keep an evaluation being started.
-
-    Args:
-        reported: what earlier looks, and other observers, have reported.
     """
     if found.healthy is not False:
         return found.healthy is not None
@@ -158,8 +155,7 @@ LASTING = 2  # Probe periods for which what may pass has to last before people a
 def protection(plan: RecoveryPlan, watched: Watched, serving: Collection[str] | None) -> Look:
     """Give what is wrong with each resource; that an outage of what serves is proved is no concern: it is answered.
 
-    Args:
-        serving: the resources that serve; `None` where that is not known, so that each may.
+    Each may be what serves where that is not known: `None`.
     """
     found: list[Concern] = []
     unsure: set[Subject] = set()

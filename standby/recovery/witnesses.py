@@ -27,12 +27,11 @@ from standby.fencing import (
     switch_path,
 )
 from standby.recovery.activation.sinks import ActivationSink, read_sink
-from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_and_remember, verify_audit
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking
 from standby.recovery.context import Known, RecoveryContext
-from standby.recovery.snapshots.catalog import taken
+from standby.recovery.snapshots.catalog import index_path, manifest_path, taken
 from standby.recovery.snapshots.manifest import Manifest, parse_index
-from standby.recovery.snapshots.store import index_path, manifest_path
 from standby.replication.ledger import read_epochs
 from standby.text import some_of
 from standby.vault.documents import parse_stored, read_document
@@ -69,13 +68,11 @@ class Evidence:
 
     @property
     def epoch(self) -> int:
-        """The highest epoch that anything knows."""
         stored = self.fence.epoch if self.fence else 0
         return max([stored, *(witness.epoch for witness in self.witnesses)])
 
     @property
     def newest_line(self) -> LogMark | None:
-        """The newest line of the log that anything knows."""
         marks = [witness.log for witness in self.witnesses if witness.log]
         if self.fence is not None and self.fence.log is not None:
             marks.append(self.fence.log)
@@ -99,7 +96,6 @@ class Finding:
 
     @property
     def next_action(self) -> str:
-        """What to do about it."""
         return HOW_TO_GO_ON if self.problem else ""
 
     @property
@@ -115,7 +111,6 @@ class Finding:
         return Known(self.evidence.newest_line, self.problem, {name: found for name, (found, _) in believed.items()})
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Give it as `status --json` and others do."""
         stored = self.evidence.fence
         return {
             "epoch": stored.epoch if stored else None,
@@ -253,7 +248,7 @@ class _Asked:
 
     async def verified(self, context: RecoveryContext) -> AuditCheck | None:
         try:
-            return await verify_and_remember(context)
+            return await verify_audit(context.vault, context.plan.name, context.signer, context.log_end)
         except VaultError as error:
             self.unread.append(error.cause)
             return None

@@ -10,9 +10,8 @@ import pytest
 from standby.config.plan import RecoveryPlan
 from standby.flows.compare import changed, differing, latest_of, proof_page
 from standby.recovery.concerns import Concerns, Kind, decide
-from standby.recovery.proof.agreement import Layout, Verdict
 from standby.recovery.proof.compare import CompareReport
-from standby.recovery.proof.records import Proof, Proofs
+from standby.recovery.proof.records import Layout, Proof, Proofs, Verdict
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 PLAN = RecoveryPlan.model_validate({"name": "p", "pairs": [{"source": "east", "targets": ["west", "north"]}]})

@@ -61,7 +61,6 @@ class SinkView(Document):
     problem: str = ""  # what is not known of it, or went wrong; a sentence without its full stop
 
     def is_ahead(self, epoch: int) -> bool:
-        """Whether it has a higher epoch than the fence."""
         return self.epoch is not None and self.epoch > epoch
 
     @property
@@ -86,11 +85,7 @@ class SinkView(Document):
 async def see_sinks(
     sinks: Sequence[ActivationSink], plan: str, wanted: Activation | None, known: SinkRecord, *, under_way: int = 0
 ) -> tuple[SinkView, ...]:
-    """Say what the applications of each sink see; nothing is changed.
-
-    Args:
-        under_way: the epoch of a failover that may have told them more.
-    """
+    """Say what applications see; nothing is changed. `under_way` is the epoch of a failover that may have told more."""
     views = []
     for sink, each in zip(sinks, await read_back(sinks, plan), strict=True):
         view = _read(sink, each, wanted)
@@ -138,10 +133,7 @@ def under_way_words(views: Sequence[SinkView], fence: Fence | None) -> tuple[str
 def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
     """Say what applications were told of a failover that has not ended, as a sentence without its full stop.
 
-    It is empty where there is no sink.
-
-    Args:
-        epoch: of the failover: what a sink has with an earlier one was told before it.
+    It is empty where there is no sink. What a sink has with an earlier epoch than the failover's was told before it.
     """
     told: dict[str, list[str]] = {}
     earlier: dict[str, list[str]] = {}

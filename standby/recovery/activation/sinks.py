@@ -209,7 +209,6 @@ class SinkResult(Document):
 
     @property
     def holds_up(self) -> bool:
-        """Whether it stops a failover."""
         return self.required and self.status == "failed"
 
 
@@ -231,15 +230,10 @@ async def publish_to_sinks(
     activation: Activation,
     primary: str,
     *,
-    into: Outcomes | None = None,
-    patience: float | None = None,
+    into: Outcomes | None = None,  # gets each outcome as it comes
+    patience: float | None = None,  # seconds for each; without it, those that are not required have `OPTIONAL_SECONDS`
 ) -> tuple[SinkResult, ...]:
-    """Publish a map to every sink, and name what each has for one primary; one that fails does not stop the others.
-
-    Args:
-        into: gets each outcome as it comes.
-        patience: seconds that each may take; without it, those that are not required have `OPTIONAL_SECONDS`.
-    """
+    """Publish a map to every sink, and name what each has for one primary; one that fails does not stop the others."""
     must_not_be_read_only("A publication")
     outcomes = Outcomes() if into is None else into
     seconds = {it.name: patience if patience is not None or it.required else OPTIONAL_SECONDS for it in sinks}
@@ -269,7 +263,6 @@ async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
 
 
 def failed_at(sink: ActivationSink, error: StandbyError) -> SinkResult:
-    """Make the result of a sink that was not published to."""
     reason = str(error) if sink.required else f"{sentence(error.cause)} {LATER}"
     return SinkResult(name=sink.name, status="failed", reason=reason, required=sink.required)
 

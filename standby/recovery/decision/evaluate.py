@@ -186,8 +186,7 @@ async def _candidate(
 def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datetime | None = None) -> Fitness:
     """Take from readiness, and from what a snapshot has, what a decision needs.
 
-    Args:
-        served_until: when the resource served itself, UTC: what it has was current then.
+    What the resource has was current until it served last: `served_until`, UTC.
     """
     # A failover of the primary that has not ended is no reason against ending it: other guards ask that.
     of_others = {Bucket.SWITCH_UNDER_WAY, Bucket.RESIDENCY}

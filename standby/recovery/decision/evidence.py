@@ -34,7 +34,6 @@ class OutageEvidence:
 
     @property
     def since(self) -> datetime | None:
-        """When the first of the streak was made."""
         return self.streak[0].at if self.streak else None
 
     @property
@@ -72,7 +71,9 @@ def weigh(
     A look dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
     ignored.
     """
-    believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
+    said = [look for look in observations if look.resource == resource and look.healthy is not None]
+    said = [look.model_copy(update={"at": min(look.at, now)}) for look in said if look.at <= now + policy.probe_every]
+    believed = sorted((look for look in said if since is None or look.at > since + clocks), key=_order)
     known = [look for look in believed if not look.alert]
     longest = max(policy.probe_every * gap, SHORTEST_GAP)
     streak = _undisputed(_streak(known, longest, clocks), known, now, policy.probe_every * REGULAR)
@@ -149,18 +150,9 @@ def _clock(look: Observation) -> str:
     return look.observer.rpartition("@")[2]
 
 
-def _in_order(
-    observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta, since: datetime | None
-) -> list[Observation]:
-    """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later."""
-    # Remaining ties are broken by observer and result, so that the order of the input does not matter.
-    known = [look for look in observations if look.resource == resource and look.healthy is not None]
-    known = [look for look in known if look.at <= now + ahead]
-    believed = [look.model_copy(update={"at": now}) if look.at > now else look for look in known]
-    return sorted((look for look in believed if since is None or look.at > since), key=_order)
-
-
 def _order(seen: Observation) -> tuple[object, ...]:
+    # The oldest first; of two at one moment the healthy one counts as later. Remaining ties are broken by observer and
+    # result, so that the order of the input does not matter.
     tries = tuple(check.last_try for check in seen.checks)
     return (seen.at, seen.healthy is True, seen.observer, seen.seconds, seen.summary, tries)
 

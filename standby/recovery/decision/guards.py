@@ -29,30 +29,27 @@ from standby.recovery.decision.input import (
     GuardResult,
     Outcome,
     Restorable,
-    says,
 )
 from standby.recovery.readiness.document import with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.text import counted, some_of
 
-
-def fence(given: DecisionInput) -> list[GuardResult]:
-    """Ask whether it is known what serves; nothing is said where it is, as in decisions of earlier versions."""
-    return [says(Guard.FENCE, GuardOutcome.REFUSE, given.records_lost)] if given.records_lost else []
+PASS, WAIT, REFUSE = GuardOutcome.PASS, GuardOutcome.WAIT, GuardOutcome.REFUSE
+Answer = tuple[GuardOutcome, str]  # Of one guard, and why; where the reason is empty, there is nothing to say
 
 
-def off_switch(given: DecisionInput) -> GuardResult:
+def off_switch(given: DecisionInput) -> Answer:
     """Ask whether outages may start anything at all."""
     switch = given.automation
     if switch.on:
-        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, "automation is on")
+        return PASS, "automation is on"
     text = f"a{position_words(switch)[1:]}"
     if given.requested_by == "operator":
-        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{text}; this does not stop an operator")
-    return says(Guard.OFF_SWITCH, GuardOutcome.REFUSE, text)
+        return PASS, f"{text}; this does not stop an operator"
+    return REFUSE, text
 
 
-def already_active(given: DecisionInput, to: str | None) -> GuardResult:
+def already_active(given: DecisionInput, to: str | None) -> Answer:
     """Ask whether there is anything to do."""
     if outage_is_elsewhere(given):
         text = f"the outage is at {given.outage_of}, but {given.active} serves for {given.primary}"
@@ -61,11 +58,11 @@ def already_active(given: DecisionInput, to: str | None) -> GuardResult:
     elif to == given.active:
         text = f"{to} serves for {given.primary} already (epoch {given.epoch})"
     else:
-        return says(Guard.ALREADY_ACTIVE, GuardOutcome.PASS, f"{given.active} serves (epoch {given.epoch})")
-    return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
+        return PASS, f"{given.active} serves (epoch {given.epoch})"
+    return REFUSE, text
 
 
-def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
+def one_at_a_time(given: DecisionInput, to: str | None) -> Answer:
     """Ask whether another failover is under way, or waits to be committed."""
     # An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time. A
     # failover that is not committed stands in the way of another planned one only: what it led to may be lost as well.
@@ -75,53 +72,48 @@ def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
             text = f"run {each.run_id} is failing {primary} over to {each.target}, or was interrupted"
             may_take_up = to in {each.target, each.active, each.previous} if operator else given.rules > 1
             if may_take_up and primary == given.primary:
-                return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{text}; this resumes it or rolls it back")
-            outcome = GuardOutcome.REFUSE if operator else GuardOutcome.WAIT
-            return says(Guard.ONE_AT_A_TIME, outcome, text)
+                return PASS, f"{text}; this resumes it or rolls it back"
+            return REFUSE if operator else WAIT, text
     assignment = given.assignment
     if assignment.phase is Phase.ACTIVATED and not (operator and to == assignment.previous):
         text = f"the failover to {assignment.active} by run {assignment.run_id} is not committed"
-        stands_in_the_way = given.planned or given.rules == 1
-        outcome = GuardOutcome.REFUSE if stands_in_the_way else GuardOutcome.PASS
-        return says(Guard.ONE_AT_A_TIME, outcome, text)
-    return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other failover is under way")
+        return REFUSE if given.planned or given.rules == 1 else PASS, text
+    return PASS, "no other failover is under way"
 
 
-def cool_down(given: DecisionInput) -> GuardResult:
+def cool_down(given: DecisionInput) -> Answer:
     """Ask whether the last failover is long enough ago."""
     needed = given.policy.cool_down
     if given.assignment.phase is Phase.SWITCHING and given.rules > 1:
-        return says(Guard.COOL_DOWN, GuardOutcome.PASS, "it was begun already")
+        return PASS, "it was begun already"
     if given.assignment.since is None:
-        return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never failed over")
+        return PASS, f"{given.primary} was never failed over"
     elapsed = given.asked_at - given.assignment.since
     text = f"the last failover was {roughly(elapsed)} ago, and the cool-down is {roughly(needed)}"
-    return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
+    return PASS if elapsed >= needed else REFUSE, text
 
 
 STALE = 3  # Probe periods after which a look says nothing of the present
 
 
-def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
+def quorum(given: DecisionInput, evidence: OutageEvidence) -> Answer:
     """Ask for enough independent and recent observations, one of them by the run that decides."""
     # Where the source answers again it refuses.
     newest = evidence.newest
     if newest is None:
-        text = f"no observation says whether {given.active} is healthy"
-        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+        return WAIT, f"no observation says whether {given.active} is healthy"
     age = (given.asked_at - newest.at).total_seconds()
     if newest.healthy:
-        text = f"{given.active} answers: {newest.observer} found it {newest.health} {age:.0f} s ago"
-        return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
+        return REFUSE, f"{given.active} answers: {newest.observer} found it {newest.health} {age:.0f} s ago"
     oldest = max(given.policy.probe_every * STALE, SHORTEST_GAP).total_seconds()
     if (given.asked_at - newest.ended).total_seconds() > oldest:
         text = f"the newest observation of {given.active} is {age:.0f} s old, and it may be {oldest:.0f} s at most"
-        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+        return WAIT, text
     own = given.own_probe
     if own is None or own.healthy is not False or (given.asked_at - own.ended).total_seconds() > oldest:
         detail = f": {own.summary}" if own is not None and own.summary else ""
         text = f"{given.observer}, which decides, did not itself see a probe of {given.active} fail recently{detail}"
-        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+        return WAIT, text
     needed = given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
     text = f"{len(evidence.counted)} unhealthy observations in a row{seen_by}"
@@ -129,77 +121,72 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
         more = "count as one more" if evidence.votes > len(evidence.counted) else "alone prove nothing"
         text += f"; alerts of {', '.join(evidence.alerts)} {more}"
     text += f"; {needed} are needed"
-    return says(Guard.QUORUM, GuardOutcome.PASS if evidence.votes >= needed else GuardOutcome.WAIT, text)
+    return PASS if evidence.votes >= needed else WAIT, text
 
 
-def minimum_outage(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
+def minimum_outage(given: DecisionInput, evidence: OutageEvidence) -> Answer:
     """Ask for an outage that lasts."""
     needed = given.policy.minimum_outage
     text = (
         f"unhealthy for {math.floor(evidence.lasted.total_seconds())} s from the first observation to the latest, "
         f"and {needed.total_seconds():.0f} s are needed"
     )
-    enough = bool(evidence.streak) and evidence.lasted >= needed
-    return says(Guard.MINIMUM_OUTAGE, GuardOutcome.PASS if enough else GuardOutcome.WAIT, text)
+    return PASS if evidence.streak and evidence.lasted >= needed else WAIT, text
 
 
-def observers_agree(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
+def observers_agree(given: DecisionInput, evidence: OutageEvidence) -> Answer:
     """Ask whether somebody else finds the source healthy."""
     if evidence.contradicting:
         period = given.policy.probe_every.total_seconds()
-        text = f"{', '.join(evidence.contradicting)} found {given.active} healthy within the last {period:.0f} s"
-        return says(Guard.OBSERVERS_AGREE, GuardOutcome.WAIT, text)
-    return says(Guard.OBSERVERS_AGREE, GuardOutcome.PASS, f"no observer finds {given.active} healthy")
+        return WAIT, f"{', '.join(evidence.contradicting)} found {given.active} healthy within the last {period:.0f} s"
+    return PASS, f"no observer finds {given.active} healthy"
 
 
-def source_answers(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
+def source_answers(given: DecisionInput, evidence: OutageEvidence) -> Answer:
     """Ask whether what serves answers: without that a planned failover has no last sync."""
     newest = evidence.newest
     if newest is not None and newest.healthy:
-        return says(Guard.SOURCE_ANSWERS, GuardOutcome.PASS, f"{given.active} answers")
+        return PASS, f"{given.active} answers"
     detail = f": {newest.summary}" if newest is not None and newest.summary else ""
-    text = f"a planned failover needs {given.active} to answer{detail}; if it is lost, fail over unplanned"
-    return says(Guard.SOURCE_ANSWERS, GuardOutcome.REFUSE, text)
+    return REFUSE, f"a planned failover needs {given.active} to answer{detail}; if it is lost, fail over unplanned"
 
 
-def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
+def standby_health(given: DecisionInput, candidate: Candidate) -> Answer:
     """Ask whether the target answers now. After an outage it waits for that; an operator is refused at once."""
     seen = candidate.observation
     if seen is not None and seen.healthy:
         text = f"is degraded, but serves: {seen.summary}" if seen.degraded else "is healthy"
-        return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} {text}")
+        return PASS, f"{candidate.resource} {text}"
     detail = "was not probed" if seen is None else f"is not known to be healthy: {seen.summary}"
     if seen is not None and seen.healthy is False:
         detail = f"is unhealthy: {seen.summary}"
-    outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
-    return says(Guard.STANDBY_HEALTH, outcome, f"{candidate.resource} {detail}")
+    return REFUSE if given.requested_by == "operator" else WAIT, f"{candidate.resource} {detail}"
 
 
-def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
+def readiness(given: DecisionInput, candidate: Candidate) -> Answer:
     """Ask whether the target has what it needs, or will have it once the failover has restored what it lacks."""
     # Where it does not answer, that is not known yet.
     fitness = candidate.fitness
     if fitness is None:
-        outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
-        return says(Guard.READINESS, outcome, f"it is unknown whether {candidate.resource} is ready")
+        outcome = REFUSE if given.requested_by == "operator" else WAIT
+        return outcome, f"it is unknown whether {candidate.resource} is ready"
     if fitness.state == "ready":
-        return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
+        return PASS, f"{candidate.resource} is ready"
     kept = {each.analyzer: each for each in fitness.restorable}
     needed = [kept[name] for name in fitness.lacking] if kept.keys() >= set(fitness.lacking) else []
     restored = _after_a_restore(candidate.resource, needed) if needed else None
-    if restored is not None and restored.outcome is GuardOutcome.PASS:
+    if restored is not None and restored[0] is PASS:
         return restored
     if out := _left_out(given, fitness, Guard.READINESS, fitness.unusable):
-        return says(Guard.READINESS, GuardOutcome.PASS, _without(candidate.resource, out, fitness))
+        return PASS, _without(candidate.resource, out, fitness)
     if restored is not None:
         return restored
     detail = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
     reasons = some_of((reason.rstrip(".") for reason in fitness.reasons), between="; ")
-    text = f"{candidate.resource} {detail}{': ' + reasons if reasons else ''}"
-    return says(Guard.READINESS, GuardOutcome.REFUSE, text)
+    return REFUSE, f"{candidate.resource} {detail}{': ' + reasons if reasons else ''}"
 
 
-def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
+def staleness(given: DecisionInput, candidate: Candidate) -> Answer:
     """Ask whether a copy is too old to serve, unless its source is known not to have changed."""
     limit = given.policy.staleness
     fitness = candidate.fitness or Fitness(state="unknown")
@@ -212,32 +199,23 @@ def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     out = _left_out(given, fitness, Guard.STALENESS, _stale_words(stale, limit) | unusable)
     if stale and out:
         text = _without(candidate.resource, {name: out[name] for name in out if name not in unusable}, fitness)
-        return says(Guard.STALENESS, GuardOutcome.PASS, text)
+        return PASS, text
     if stale:
         names = some_of(copy.analyzer for copy in stale)
-        text = f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
-        return says(Guard.STALENESS, GuardOutcome.REFUSE, text)
-    text = f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
-    return says(Guard.STALENESS, GuardOutcome.PASS, text)
+        return REFUSE, f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
+    return PASS, f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
 
 
-def residency(candidate: Candidate) -> list[GuardResult]:
-    """Ask whether the primary's data may be at the target; nothing is said where it may, as in earlier decisions."""
-    text = candidate.outside.removesuffix(".")
-    return [says(Guard.RESIDENCY, GuardOutcome.REFUSE, text)] if text else []
-
-
-def approvals(given: DecisionInput) -> list[GuardResult]:
+def approvals(given: DecisionInput) -> Answer:
     """Ask whether enough persons approve; nothing is said where one is enough, as in earlier decisions."""
     needed, names = given.policy.approvals, " and ".join(each.by for each in given.approvals)
     if needed == 1:
-        return []
+        return PASS, ""
     if len(given.approvals) >= needed:
-        return [says(Guard.APPROVALS, GuardOutcome.PASS, f"approved by {names}")]
+        return PASS, f"approved by {names}"
     so_far = f"{needed} different persons have to approve it, and so far {names or 'nobody who gave a name'} does"
     # After an outage they are asked once everything else holds, and counted again before anything begins.
-    outcome = GuardOutcome.PASS if given.requested_by == "outage" else GuardOutcome.REFUSE
-    return [says(Guard.APPROVALS, outcome, so_far)]
+    return PASS if given.requested_by == "outage" else REFUSE, so_far
 
 
 def _stale_words(stale: Iterable[CopyAge], limit: timedelta) -> dict[str, str]:
@@ -285,26 +263,21 @@ def _stale(given: DecisionInput, fitness: Fitness) -> list[CopyAge]:
     return [copy for copy in fitness.copies if is_stale(copy, now, limit, kept.get(copy.analyzer))]
 
 
-def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
+def _after_a_restore(resource: str, needed: list[Restorable]) -> Answer:
     lost = counted(len(needed), "analyzer")
     oldest = min(needed, key=lambda each: each.seen_at)
     snapshot = f"snapshot {oldest.snapshot} of {oldest.seen_at:%Y-%m-%d %H:%M} UTC"
     has = f"{resource} lacks {lost}, which {snapshot} has"
     unfaithful = [each for each in needed if each.fidelity is Fidelity.UNFAITHFUL]
     if not unfaithful:
-        return says(Guard.READINESS, GuardOutcome.PASS, has)
+        return PASS, has
     names = some_of(each.analyzer for each in unfaithful)
     doubt = unfaithful[0].doubt.rstrip(".")
-    text = f"{has}, but {names} would be unfaithful{': ' + doubt if doubt else ''}"
-    return says(Guard.READINESS, GuardOutcome.REFUSE, text)
+    return REFUSE, f"{has}, but {names} would be unfaithful{': ' + doubt if doubt else ''}"
 
 
 def is_stale(copy: CopyAge, now: datetime, limit: timedelta, kept_at: datetime | None = None) -> bool:
-    """Say whether a copy is too old to serve.
-
-    Args:
-        kept_at: when the source had what it is restored from; `None` where it is not restored.
-    """
+    """Say whether a copy is too old to serve; where it is restored, the source had that at `kept_at`."""
     if copy.source_changed is False:
         return False
     # What the target lacks becomes as old as the snapshot that it is restored from.
@@ -312,8 +285,12 @@ def is_stale(copy: CopyAge, now: datetime, limit: timedelta, kept_at: datetime |
     return since is None or now - since > limit
 
 
-_STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
-_OF_THE_OUTAGE = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE, Guard.OBSERVERS_AGREE})
+_STOPPING = frozenset({WAIT, REFUSE})
+_OF_THE_OUTAGE = {
+    Guard.QUORUM: quorum,
+    Guard.MINIMUM_OUTAGE: minimum_outage,
+    Guard.OBSERVERS_AGREE: observers_agree,
+}
 _AFTER_PROOF_AT_FIRST = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
 """What did not count while an outage was not proved, by the first rules."""
 
@@ -335,17 +312,22 @@ def decide(given: DecisionInput) -> Decision:
     The first candidate that could serve, with the fewest analyzers left out, is judged; where none could, the first
     that may soon; otherwise the first.
     """
-    evidence = evidence_of(given)
-    candidate, fitness = _choose(given)
+    evidence, is_outage = evidence_of(given), given.requested_by == "outage"
+    candidate, of_the_target = _choose(given)
     to = candidate.resource if candidate is not None else None
-    results = [*fence(given), off_switch(given), already_active(given, to), one_at_a_time(given, to), cool_down(given)]
-    if given.requested_by == "outage":
-        results += [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
+    answers = {
+        Guard.FENCE: (REFUSE, given.records_lost),
+        Guard.OFF_SWITCH: off_switch(given),
+        Guard.ALREADY_ACTIVE: already_active(given, to),
+        Guard.ONE_AT_A_TIME: one_at_a_time(given, to),
+        Guard.COOL_DOWN: cool_down(given),
+    }
+    if is_outage:
+        for guard, ask in _OF_THE_OUTAGE.items():
+            answers[guard] = ask(given, evidence)
     elif given.planned:
-        results.append(source_answers(given, evidence))
-    results += [*fitness, *approvals(given)]
-    reasons = tuple(_forced(given, result) for result in results)
-    is_outage = given.requested_by == "outage"
+        answers[Guard.SOURCE_ANSWERS] = source_answers(given, evidence)
+    reasons = (*_said(given, answers), *of_the_target, *_said(given, {Guard.APPROVALS: approvals(given)}))
     proof = proved_at(evidence, given.policy) if is_outage else None
     return Decision(
         outcome=_outcome(given, reasons),
@@ -359,33 +341,41 @@ def decide(given: DecisionInput) -> Decision:
     )
 
 
-def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
-    of_a_target = (standby_health, readiness, staleness)
-    judged = [
-        (candidate, [*(guard(given, candidate) for guard in of_a_target), *residency(candidate)])
-        for candidate in given.candidates
-    ]
-    for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
-        able = [each for each in judged if not any(_forced(given, result).outcome in stopping for result in each[1])]
-        if able:
+def _choose(given: DecisionInput) -> tuple[Candidate | None, tuple[GuardResult, ...]]:
+    judged: list[tuple[Candidate, tuple[GuardResult, ...]]] = []
+    for candidate in given.candidates:
+        answers = {
+            Guard.STANDBY_HEALTH: standby_health(given, candidate),
+            Guard.READINESS: readiness(given, candidate),
+            Guard.STALENESS: staleness(given, candidate),
+            Guard.RESIDENCY: (REFUSE, candidate.outside.removesuffix(".")),
+        }
+        judged.append((candidate, _said(given, answers)))
+    for stopping in (_STOPPING, frozenset({REFUSE})):
+        if able := [each for each in judged if not any(result.outcome in stopping for result in each[1])]:
             # Of several, the one that leaves out the fewest; then the plan's preference decides.
             return min(able, key=lambda each: len(left_out(given, each[0])))
-    return judged[0] if judged else (None, [])
+    return judged[0] if judged else (None, ())
 
 
-def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
-    if result.outcome in _STOPPING and result.guard in given.forced and result.guard not in NEVER_FORCED:
-        return result.model_copy(update={"outcome": GuardOutcome.FORCED})
-    return result
+def _said(given: DecisionInput, answers: Mapping[Guard, Answer]) -> tuple[GuardResult, ...]:
+    """Give the answers that say something, forced where that was ordered and can be."""
+    forced = {*given.forced} - NEVER_FORCED
+    by_force = {guard for guard, (outcome, _) in answers.items() if guard in forced and outcome in _STOPPING}
+    return tuple(
+        GuardResult(guard=guard, outcome=GuardOutcome.FORCED if guard in by_force else outcome, text=text)
+        for guard, (outcome, text) in answers.items()
+        if text
+    )
 
 
 def _outcome(given: DecisionInput, reasons: tuple[GuardResult, ...]) -> Outcome:
     """While an outage is not proved, no other reason against a failover counts, nor has to be told."""
-    refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
-    at_once = refusing & _OF_THE_OUTAGE if given.rules > 1 else refusing - _AFTER_PROOF_AT_FIRST
+    refusing = {result.guard for result in reasons if result.outcome is REFUSE}
+    at_once = refusing & _OF_THE_OUTAGE.keys() if given.rules > 1 else refusing - _AFTER_PROOF_AT_FIRST
     if at_once or outage_is_elsewhere(given):
         return Outcome.REFUSE
-    if any(result.outcome is GuardOutcome.WAIT for result in reasons):
+    if any(result.outcome is WAIT for result in reasons):
         return Outcome.WAIT
     return Outcome.REFUSE if refusing else Outcome.ACT
 

@@ -72,10 +72,6 @@ class GuardResult(Document):
     text: str
 
 
-def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
-    return GuardResult(guard=guard, outcome=outcome, text=text)
-
-
 class Decision(Document):
     """A decision: the result, the target and every guard's answer."""
 
@@ -93,12 +89,10 @@ class Decision(Document):
     left_out: Mapping[str, str] = {}
 
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
-        """Give the guards that say one of these."""
         return tuple(result for result in self.reasons if result.outcome in outcomes)
 
     @property
     def against(self) -> tuple[GuardResult, ...]:
-        """The guards that refuse or wait."""
         return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
     def is_same_as(self, other: Decision) -> bool:
@@ -186,7 +180,6 @@ class Approval(Document):
         return bool(self.person) and self.epoch == epoch and abs(now - self.at) < self.until - self.at
 
     def is_of(self, request: FailoverRequest) -> bool:
-        """Say whether it is of this very failover."""
         own = (self.primary, self.to, self.planned, frozenset(self.forced))
         return own == (request.primary, request.to, bool(request.planned), request.forced)
 

@@ -98,15 +98,12 @@ def as_approved(
     proposed: DecisionRecord,
     record: DecisionRecord,
     approved_at: datetime,
-    asked_at: datetime | None = None,
+    asked_at: datetime | None = None,  # when the outage was first asked about, where proposals were not answered
 ) -> FailoverRequest:
     """Give the request that is to be carried out after a proposal was approved and decided once more.
 
     The outage was detected by the proposal; the time until the answer is the approval's. Where the resource was
     healthy meanwhile, it is another outage, for which nobody waited.
-
-    Args:
-        asked_at: when somebody was first asked about this outage, where earlier proposals were not answered.
     """
     decided = as_decided(request, record)
     healthy_until = record.decision.healthy_until
@@ -242,7 +239,6 @@ def conclusion(decision: Decision, given: DecisionInput) -> str:
 
 
 def requester(given: DecisionInput, actor: str) -> str:
-    """Say who asked for a decision, and why."""
     if given.requested_by == "outage":
         return f"an outage of {given.outage_of or given.active} ({actor})"
     kind = "planned" if given.planned else "unplanned"

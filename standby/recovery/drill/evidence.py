@@ -97,7 +97,6 @@ class EvidenceCheck:
 
 
 async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
-    """Check the evidence that the vault has of a drill."""
     path = f"{drill_folder(plan, run_id)}/evidence.json"
     content = await objects.read(path)
     if content is None:
@@ -123,20 +122,14 @@ async def check_evidence(
         notes.append("vault.signing has no key, so no signature was checked")
     elif wrong := unsealed(content, seal, signer):
         problems.append(f"Its signature {wrong}")
-    problems += await _against_audit_log(objects, plan, signer, evidence.report.run_id, digest)
-    signed_with = signer.key_id if signer and not problems else ""
-    return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))
-
-
-async def _against_audit_log(objects: Storage, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
-    check = await verify_audit(objects, plan, signer)
+    check, run_id = await verify_audit(objects, plan, signer), evidence.report.run_id
     ends = [line for line in check.lines if line.action == AuditAction.DRILL_ENDED and line.run_id == run_id]
     recorded = [line.facts.get("evidence") for line in ends]
-    problems = []
     if not recorded:
         problems.append(f"The audit log does not say that drill {run_id} ended")
     elif digest not in recorded:
         problems.append("It was changed after it was written: the audit log has another digest of it")
     if check.problems:
         problems.append(f"The audit log {check.ending}: {check.problems[0]}")
-    return problems
+    signed_with = signer.key_id if signer and not problems else ""
+    return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))

@@ -129,7 +129,6 @@ class SandboxSink:
             raise SinkFailed(self.name, error.cause) from None
 
     async def read(self, plan: str) -> Activation | None:
-        """Give what was published last."""
         published = [activation for activation in await self.published() if activation.plan == plan]
         return published[-1] if published else None
 

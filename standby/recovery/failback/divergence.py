@@ -122,19 +122,13 @@ async def compare(
     primary: str,
     standby: str,
     keep: Choices,
-    begun_at: datetime | None = None,
+    begun_at: datetime | None = None,  # when an unfinished failback began, UTC
     *,
+    # Ids at the primary of what may be replaced although it was trained, and its counterpart was not.
     force: Collection[str] = (),
-    earlier: Collection[str] = (),
+    earlier: Collection[str] = (),  # given to an earlier run of that failback: used where they still mean something
 ) -> Comparison:
-    """Compare primary and standby with what they had in common; nothing is changed.
-
-    Args:
-        keep: whose analyzers are kept, where somebody decided.
-        begun_at: when an unfinished failback began, UTC.
-        force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.
-        earlier: ids that an earlier run of that failback was given: they count only where they still mean something.
-    """
+    """Compare primary and standby with what they had in common; nothing is changed."""
     async with side_by_side() as group:
         serving = group.create_task(take_inventory(context.connections[standby]))
         away = group.create_task(_inventory_of_primary(context, primary))
@@ -205,8 +199,9 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
         if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
-            is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
-            found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
+            if found in _BOTH_HAVE_IT and at_standby.has_training:
+                is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
+                found = Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
         elif built and at_primary and at_standby and original and _is_still_rebuilt(built, standby, plan):
             is_own = built.origin == primary.serving.resource.name
             found = _rebuilt_at_standby(found, built, at_primary, at_standby, known, is_own=is_own)
@@ -288,10 +283,8 @@ def diverge(
 ) -> Divergence:
     """Compare primary and standby with what they were at the last verified copy.
 
-    Args:
-        primary: reduced to what a copy of it at the standby would be; primary or standby has it.
-        begun_at: when an unfinished failback began; what was copied to the primary since, and is equal, was
-            copied by it.
+    That of the primary is reduced to what a copy of it at the standby would be. What was copied to the primary since
+    an unfinished failback began, and is equal, was copied by it.
     """
     primary, standby = _there(primary), _there(standby)
     if standby is not None and standby.status not in {"ready", "creating"}:
@@ -351,21 +344,12 @@ def _is_our_copy(primary: Sighting, standby: Sighting, begun_at: datetime | None
 _BOTH_HAVE_IT = CONFLICTS | {Divergence.IN_SYNC, Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
 
 
-def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool) -> Divergence:
-    """Say how an analyzer changed that was rebuilt at the primary, of which `diverge` says what was found."""
-    if found not in _BOTH_HAVE_IT or not standby.has_training:
-        return found
-    return Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
-
-
 def _rebuilt_at_standby(
     found: Divergence, built: Rebuilt, primary: Sighting, standby: Sighting, last: CopyRecord | None, *, is_own: bool
 ) -> Divergence:
     """Say how an analyzer changed that was rebuilt at the standby, of which `diverge` says what was found.
 
-    Args:
-        last: the last verified copy, likely of an earlier incarnation.
-        is_own: it was rebuilt from what the primary had.
+    The last verified copy is likely of an earlier incarnation. It `is_own` if rebuilt from what the primary had.
     """
     if found not in _BOTH_HAVE_IT:
         return found

@@ -121,10 +121,12 @@ async def report_divergence(
 
 async def fail_back(
     context: RecoveryContext,
-    primary: str,
+    primary: str,  # what is to serve again; if empty, the only primary that does not serve
     stages: Stages,
     *,
-    keep: Choices | None = None,
+    keep: Choices | None = None,  # whose analyzers are kept, by id at the primary, where both have their own
+    # Ids at the primary of what was trained and may be replaced by what was not; it is kept there under another id.
+    # `SHARED` lets the primary serve although another plan has the standby serve as well.
     force: Collection[str] = (),
     steps: StepsFactory = DirectSteps,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -132,12 +134,6 @@ async def fail_back(
     """Fail a plan back: compare, copy to the primary, make it serve, commit, copy to the standby.
 
     Interrupted anywhere, the next run goes on. Nothing is deleted, and what is replaced is kept in the vault.
-
-    Args:
-        primary: what is to serve again; if empty, the only primary that does not serve.
-        keep: whose analyzers are kept, by id at the primary, where both have something of their own.
-        force: ids at the primary of what was trained and may be replaced by what was not; it is kept there
-            under another id. `SHARED` lets the primary serve although another plan has the standby serve as well.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:

@@ -125,7 +125,6 @@ class DivergenceReport(Document):
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """Ids at the primary of what somebody has to decide."""
         return tuple(item.analyzer for item in self.items if item.keep is None)
 
     @property
@@ -136,7 +135,6 @@ class DivergenceReport(Document):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left that somebody has to decide."""
         return not self.undecided and not self.unforced
 
     @property

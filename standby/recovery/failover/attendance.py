@@ -106,11 +106,7 @@ class Attendance:
 
 @asynccontextmanager
 async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterator[Attendance]:
-    """Attend to the outages of a plan, as the only run that does; if it dies, another run takes over.
-
-    Args:
-        resource: whose outage it is; empty for what takes a moment only.
-    """
+    """Attend to the outages of a plan, or that of a resource, as the only run; if it dies, another one takes over."""
     plan = context.plan.name
     path = evaluation_path(plan)
     async with AsyncExitStack() as stack:
@@ -133,10 +129,8 @@ async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterat
 
 def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:
     """Read what the vault has, and say whether it may be overwritten: it only spares repetitions."""
-    if content is None:
-        return None, True
     try:
-        return parse_stored(where, content, Evaluation), True
+        return parse_stored(where, content or b"", Evaluation), True
     except FormatUnknown as error:
         log.warning("%s", error)
         return None, False
@@ -154,8 +148,7 @@ async def read_told(storage: Storage, plan: str) -> Mapping[str, Told]:
 def since_then(told: Mapping[str, Told], fence: Fence | None, *, lost: bool) -> dict[str, Told]:
     """Leave out what people were told before something was done about it: what serves changed, or is about to.
 
-    Args:
-        lost: the fence or the log is not the one that was written last.
+    Fence and log are `lost` where they are not those that were written last.
     """
 
     def stands(primary: str, each: Told) -> bool:

@@ -40,11 +40,7 @@ FORCEABLE = (READINESS, REPLICATION, SHARED, SINKS, SYNC)
 async def begin(
     context: RecoveryContext, held: HeldFence, request: FailoverRequest
 ) -> tuple[HeldDocument[SwitchRecord], SwitchRecord]:
-    """Fence the plan for a failover, for resuming one that was interrupted, or for rolling one back.
-
-    Returns:
-        Where its record is, which this run writes from now on; and the record.
-    """
+    """Fence the plan for a failover, a resumption or a rollback; give its record, which this run writes from now on."""
     must_be_able_to_serve(context.plan, request.primary, request.to)
     file = await open_record(context.vault, context.plan.name)
     must_have_ended(held.fence, file.found, but=request.primary)
@@ -101,18 +97,14 @@ async def must_share(
     context: RecoveryContext,
     primary: str,
     to: str,
+    # Id of an analyzer at a resource by its id at the primary; by resource, as far as that is known. The others count
+    # only where the plan chooses by ids alone: tags, for example, may tell two plans apart.
     names: Mapping[str, Mapping[str, str]] = {},
     *,
     forced: Collection[str] = (),
-    fresh: bool = True,
+    fresh: bool = True,  # what was read a moment ago is not enough, since this is asked last before a publication
 ) -> None:
-    """Let a resource serve only where no other plan has another one serve the same analyzers of the primary.
-
-    Args:
-        names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known. The
-            others count only where the plan chooses by ids alone: tags, for example, may tell two plans apart.
-        fresh: what was read a moment ago is not enough, since this is asked last before something is published.
-    """
+    """Let a resource serve only where no other plan has another one serve the same analyzers of the primary."""
     others = await context.run.other_plans(fresh=fresh)
     others.must_let_serve(primary, to, scope_of(context.plan, names), forced=SHARED in forced)
 

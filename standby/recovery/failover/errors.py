@@ -36,11 +36,7 @@ class NothingToRollBack(GuardRefused):
 
 
 class FailoverStopped(StandbyError):
-    """Something that must hold does not, so the failover does not continue.
-
-    Attributes:
-        guard: name with which it can be forced.
-    """
+    """Something that must hold does not, so the failover does not continue; it can be forced by the guard's name."""
 
     def __init__(self, cause: str, next_action: str, guard: str) -> None:
         super().__init__(cause, next_action)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import overload
 
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import HeldFence
@@ -40,13 +39,7 @@ from standby.vault.errors import VaultError
 
 @dataclass
 class FailoverRun:
-    """A failover that one run carries out.
-
-    Attributes:
-        asked: the record with which this run began.
-        published_at: when every sink had been given the resource that serves, UTC.
-        stopped: why it stopped, and where undoing it failed too, why that did.
-    """
+    """A failover that one run carries out."""
 
     context: RecoveryContext
     held: HeldFence
@@ -55,13 +48,13 @@ class FailoverRun:
     preparation: Preparation
     phases: Phases
     outcomes: Outcomes = field(default_factory=Outcomes)
-    published_at: datetime | None = None
-    stopped: list[StandbyError] = field(default_factory=list)
+    published_at: datetime | None = None  # when every sink had been given the resource that serves, UTC
+    stopped: list[StandbyError] = field(default_factory=list)  # why, and where undoing it failed too, why that did
     ended: bool = False
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        self.asked = self.record
+        self.asked = self.record  # With which this run began
 
     async def run(self) -> None:
         """Go as far as possible; the attributes say how far that was, no error is raised."""
@@ -118,7 +111,14 @@ class FailoverRun:
         if others_are_named or self.record.prepared != record.prepared:
             await self._save(touched=others_are_named or record.touched)
         if not self._is_undoing and not record.touched:
-            await self._must_share()
+            # Nothing was published yet, and the record says by now which analyzers it is about: of two plans that begin
+            # at once, and have other resources serve the same, one sees the other.
+            record = self.record
+            try:
+                await must_share(self.context, record.primary, record.to, names_during(record), forced=record.forced)
+            except GuardRefused:
+                self.record = record.model_copy(update={"touched": False})
+                raise
         if others_are_named:
             await self.phases.must(Stage.WITHDRAW, "publish nobody", lambda: self._publish(None, clock.now()))
             # If forced, it continues without a sink, which may still name the old resource. One that is not required
@@ -162,9 +162,15 @@ class FailoverRun:
         """Check that the sinks which can be read hold what was published."""
         published = self._map(self.record.to, self.record.published_at or self.context.clock.now())
         told = [sink for sink in self.context.sinks if self.outcomes.results[sink.name].status == "told"]
-        wrong = []
+        wrong, primary = [], self.record.primary
         for sink, read in zip(told, await read_back(told, published.plan), strict=True):
-            if not (reason := _contradiction(sink.name, read, published, self.record.primary)):
+            if read is None:
+                continue
+            if isinstance(read, SinkFailed):
+                reason = str(read)
+            elif (read.epoch, read.sources.get(primary)) != (published.epoch, published.sources[primary]):
+                reason = f"{sink.name} does not hold the map that was just published, but epoch {read.epoch}"
+            else:
                 continue
             if sink.required:
                 wrong.append(reason)
@@ -196,25 +202,6 @@ class FailoverRun:
         self.record = self.record.model_copy(update=changed)
         await self.file.write(self.record)
 
-    async def _must_share(self) -> None:
-        """Stop before anything is published, where another plan has another resource serve the same analyzers."""
-        # The record says by now which analyzers it is about: of two plans that begin at once, one sees the other.
-        record = self.record
-        try:
-            await must_share(self.context, record.primary, record.to, names_during(record), forced=record.forced)
-        except GuardRefused:
-            self.record = record.model_copy(update={"touched": False})
-            raise
-
-
-def _contradiction(sink: str, read: Activation | SinkFailed | None, published: Activation, primary: str) -> str:
-    """Say how what was read contradicts what was just published; empty where it does not, or cannot be read."""
-    if isinstance(read, SinkFailed):
-        return str(read)
-    if read is None or (read.epoch, read.sources.get(primary)) == (published.epoch, published.sources[primary]):
-        return ""
-    return f"{sink} does not hold the map that was just published, but epoch {read.epoch}"
-
 
 async def measure(run: FailoverRun) -> None:
     """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
@@ -222,14 +209,14 @@ async def measure(run: FailoverRun) -> None:
     is_whole = run.ended and record.started_at >= phases.times[0].started_at
     if not is_whole or not is_forward(record) or run.published_at is None:
         return
-    activation = _between(record.decided_at, run.published_at) - run.preparation.building_seconds
+    activation = (run.published_at - record.decided_at).total_seconds() - run.preparation.building_seconds
     activation -= sum(time.seconds for time in phases.times if time.name in SYNCS)
     plan = context.plan.name
     try:
         measured = {Kind.ACTIVATE: [max(0.0, activation)]}
         if record.detected_at and record.healthy_until and record.unhealthy_since:
             began = record.healthy_until + (record.unhealthy_since - record.healthy_until) / 2
-            measured[Kind.DETECT] = [_between(began, record.detected_at)]
+            measured[Kind.DETECT] = [max(0.0, (record.detected_at - began).total_seconds())]
         await add_durations(context.vault, plan, measured)
     except VaultError as error:
         phases.problems.append(f"How long it took could not be recorded: {error}")
@@ -301,10 +288,6 @@ def _orders(run: FailoverRun) -> Iterator[str]:
         )
 
 
-@overload
-def _between(start: datetime, end: datetime) -> float: ...
-@overload
-def _between(start: datetime | None, end: datetime | None) -> float | None: ...
 def _between(start: datetime | None, end: datetime | None) -> float | None:
     if start is None or end is None:
         return None

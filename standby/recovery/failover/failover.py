@@ -121,10 +121,8 @@ async def decide_request(
 ) -> tuple[FailoverRequest, DecisionRecord | None]:
     """Decide what an operator asks for, and record the decision; nothing is done yet.
 
-    A failover that was begun is not decided a second time: it is resumed, or rolled back.
-
-    Returns:
-        The request as it is to be carried out; and the decision, where there was something to decide.
+    A failover that was begun is not decided a second time: it is resumed, or rolled back. Gives the request as it is to
+    be carried out; and the decision, where there was something to decide.
     """
     found = context.known.fence if context.known else None
     fence = found or await read_fence(context.vault, context.plan)
@@ -223,10 +221,8 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
     """Add to the active map what was left out of it and works by now where it is served, and publish that.
 
     Nothing is done while a failover has not ended. It takes one call to the vault where nothing is left out. The fence
-    is not held while the resource is looked at: no failover waits for that.
-
-    Returns:
-        Ids at the primaries of what was added. A sink that did not take the map is behind: `publish_behind`.
+    is not held while the resource is looked at: no failover waits for that. Gives ids at the primaries of what was
+    added. A sink that did not take the map is behind: `publish_behind`.
     """
     record = await read_record(context.vault, context.plan.name)
     if record is None or not any(out for places in record.missing.values() for out in places.values()):
@@ -302,9 +298,7 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     Nothing is done while a failover is under way, where the fence or the audit log was lost, and before a plan has a
     fence. It does not hold the fence, since a failover must not wait for it: a sink refuses a map that is older than
     what it has. It takes three calls to the vault where nothing is behind, and one less where all sinks can be read.
-
-    Returns:
-        The result for each sink that did not hold the map; one that has a higher epoch is left alone.
+    Gives the result for each sink that did not hold the map; one that has a higher epoch is left alone.
     """
     fence, record, known = await sink_records(context)
     if fence is None or fence.is_under_way or fence.epoch < context.run.known_epoch:
@@ -316,10 +310,9 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     behind = [(sink, view) for sink, view in published if not view.current]
     if not behind:
         return ()
-    is_lost = bool((await look(context)).problem)
     higher = [(sink, view.epoch) for sink, view in behind if view.is_ahead(fence.epoch)]
     ahead = [failed_at(sink, SinkAhead(sink.name, epoch, fence.epoch)) for sink, epoch in higher]
-    if is_lost:
+    if (await look(context)).problem:
         return tuple(ahead)
     left = [sink for sink, view in behind if not view.is_ahead(fence.epoch)]
     activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]

@@ -142,11 +142,8 @@ async def answer_outage(context: RecoveryContext, resource: str, to: str, means:
     """Answer the outage of a resource for every primary that it serves for, or what was begun and has not ended there.
 
     What fails on the way is tried again for ten minutes, with growing pauses, and told meanwhile. There is one answer
-    for each primary, or a single one for the plan where nothing could be asked.
-
-    Args:
-        resource: that was reported to be unhealthy, or from which a failover leads that has not ended.
-        to: the resource that is to serve instead; empty where the decision chooses.
+    for each primary, or a single one for the plan where nothing could be asked. The resource was reported to be
+    unhealthy, or a failover that has not ended leads away from it; where `to` is empty, the decision chooses.
     """
     answer: Answer | None = None
     told: set[str] = set()

@@ -90,7 +90,6 @@ class FailoverReport(RunReport):
 
     @property
     def facts(self) -> dict[str, JsonValue]:
-        """What an event says of it, beside its summary."""
         return {
             "from": self.from_resource,
             "decision": self.decision_id,
@@ -255,7 +254,6 @@ class Phases:
     problems: list[str] = field(default_factory=list)  # what went wrong without stopping the failover, a sentence each
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Run one; its error is raised."""
         started_at, begun = self.clock.now(), self.clock.monotonic()
         outcome = "done"
         try:

@@ -85,7 +85,6 @@ class SwitchRecord(LastFailover):
         return known.get(resource, {})
 
     def missing_at(self, primary: str, resource: str) -> Mapping[str, str]:
-        """Say which analyzers are left out at a resource, and why."""
         return self.missing.get(primary, {}).get(resource, {})
 
     def naming(
@@ -173,10 +172,8 @@ def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: dat
 
 def fence_committed(fence: Fence, primary: str, run_id: str, log: LogMark) -> Fence:
     """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
-    before = fence.assignments[primary]
-    assignment = Assignment(
-        active=before.active, run_id=run_id, since=before.since, scope=before.scope, missing=before.missing
-    )
+    changed = {"phase": Phase.STEADY, "target": None, "previous": None, "run_id": run_id}
+    assignment = fence.assignments[primary].model_copy(update=changed)
     return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}, "log": log})
 
 

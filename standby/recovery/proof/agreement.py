@@ -6,24 +6,8 @@ from enum import StrEnum
 
 from standby.document import JsonObject
 from standby.errors import StandbyError
-from standby.recovery.proof.reading import Expected, Reading
-
-
-class Verdict(StrEnum):
-    """What the comparison of a copy with its source came to."""
-
-    AGREES = "agrees"
-    DIFFERS = "differs"
-    NO_VERDICT = "no_verdict"
-    TOO_FEW = "too_few"
-
-
-class Layout(StrEnum):
-    """Whether the text of the documents was read alike, before any model saw it."""
-
-    IDENTICAL = "identical"
-    DIFFERS = "differs"
-    UNKNOWN = "unknown"
+from standby.recovery.proof.reading import Expected
+from standby.recovery.proof.records import Layout, Reading, Verdict
 
 
 class Lasts(StrEnum):

@@ -11,9 +11,9 @@ from pydantic import Field
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
 from standby.recovery.context import RecoveryContext, RunReport, Stages
-from standby.recovery.proof.agreement import Verdict
 from standby.recovery.proof.records import (
     Proof,
+    Verdict,
 )
 from standby.replication.items import Progress
 from standby.text import counted

@@ -8,18 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from standby.document import Document, JsonObject
+from standby.document import JsonObject
+from standby.recovery.proof.records import Reading
 
 AUTOMATIC = "automatic"  # The method of a field whose schema names none
-
-
-class Reading(Document):
-    """What an analyzer read of one document, as digests."""
-
-    layout: str = ""  # of the markdown; empty where there is none, or where only a router's children came back
-    # By path and category of a content, by path of a field: the digest of its value, empty where it has none.
-    contents: Mapping[str, Mapping[str, str]] = {}
-    segments: tuple[str, ...] = ()  # path and category of each segment that a router named
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,30 @@ import math
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from standby.document import Document
-from standby.recovery.proof.agreement import Layout, Verdict
-from standby.recovery.proof.reading import Reading
 from standby.text import counted, sentence, some_of
 from standby.vault.documents import Remembered, Stored, change_document, read_document
 from standby.vault.storage import Storage
+
+
+class Verdict(StrEnum):
+    """What the comparison of a copy with its source came to."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    NO_VERDICT = "no_verdict"
+    TOO_FEW = "too_few"
+
+
+class Layout(StrEnum):
+    """Whether the text of the documents was read alike, before any model saw it."""
+
+    IDENTICAL = "identical"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
 
 
 class Proof(Document):
@@ -130,6 +146,15 @@ async def reserve(storage: Storage, plan: str, now: datetime, wanted: int, most:
 
     await Proofs.change(storage, plan, take)
     return taken
+
+
+class Reading(Document):
+    """What an analyzer read of one document, as digests."""
+
+    layout: str = ""  # of the markdown; empty where there is none, or where only a router's children came back
+    # By path and category of a content, by path of a field: the digest of its value, empty where it has none.
+    contents: Mapping[str, Mapping[str, str]] = {}
+    segments: tuple[str, ...] = ()  # path and category of each segment that a router named
 
 
 class Baseline(Stored):

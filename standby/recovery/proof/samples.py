@@ -29,6 +29,11 @@ async def list_samples(context: RecoveryContext, analyzers: Collection[str], eac
     raise NotImplementedError
 
 
+async def sampled(context: RecoveryContext) -> frozenset[str]:
+    """Name the analyzers that have a sample, by listing folders only: `standby status` asks this each time."""
+    raise NotImplementedError
+
+
 async def read_sample(context: RecoveryContext, sample: Sample) -> bytes:
     """Read a document.
 

@@ -13,9 +13,11 @@ from typing import TypeVar
 from standby.concurrency import all_of, side_by_side
 from standby.config.globs import PLACE_OF_ID
 from standby.config.resource import PREVIEW_2025, Resource
+from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, Restoring
+from standby.recovery.proof.records import Proof, Proofs
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
@@ -30,7 +32,6 @@ from standby.recovery.readiness.standing import (
     model_facts,
     retirements,
     surveyed,
-    usable_at,
     with_children,
 )
 from standby.recovery.snapshots.fidelity import RestoreAction, RestoreItem
@@ -123,9 +124,9 @@ class Known:
     durations: Durations
     snapshots: Mapping[str, InSnapshot]  # what the newest one has, by source; empty where it was not needed
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
+    proofs: tuple[Proof, ...] = ()
 
     def seen(self, resource: str) -> Inventory | None:
-        """Give what a resource holds, where it answered."""
         inspection = self.inspections.get(resource)
         return inspection.inventory if isinstance(inspection, Inspection) else None
 
@@ -140,18 +141,20 @@ def copied(frame: Facts) -> Pair:
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
-    """Complete the facts of a pair from what was gathered."""
     inspection, pair = known.inspections[frame.destination], copied(frame)
     source = known.inspections.get(frame.primary) if frame.source_asked else None
     snapshot = known.snapshots.get(frame.primary, NO_SNAPSHOT)
     recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), snapshot)
     active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
+    proofs = {} if frame.is_failback else {it.analyzer: it for it in known.proofs if (it.source, it.target) == pair}
     facts = replace(
         frame,
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
         source_failure=source if isinstance(source, ServiceError) else None,
         gone=() if active is None else gone_from(frame.plan, active, recorded, frame.now),
+        proofs=proofs,
+        recopied=frozenset(name for name, proof in proofs.items() if _is_recopied(proof, recorded.records)),
     )
     at_primary = frame.target == frame.primary
     if isinstance(inspection, ServiceError):
@@ -161,16 +164,19 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     there = inspection.inventory
     states, needed, serving = _pair_standings(known, facts, there, active, recorded)
     names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in states}
-    usable = usable_at(there)
-    standings = (with_children(each, names[each.analyzer], there, usable) for each in states)
     return replace(
         facts,
-        standings=tuple(_as_it_serves(facts, each) for each in standings),
+        standings=tuple(_as_it_serves(facts, each) for each in with_children(states, names, there)),
         names=names,
         rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
         models=model_facts(facts.plan, needed, serving, there.serving),
         retirements=retirements(facts.plan, needed, there.serving, inspection.models),
     )
+
+
+def _is_recopied(proof: Proof, records: Records) -> bool:
+    copy = records.get(proof.target_analyzer)
+    return copy is not None and copy.copied_at > proof.compared_at
 
 
 def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
@@ -184,14 +190,24 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
 def _pair_standings(
     known: Known, facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded
 ) -> PairStandings:
-    source = known.seen(facts.primary) if facts.source_asked else None
+    source, plan = known.seen(facts.primary) if facts.source_asked else None, facts.plan
     if source is not None and not facts.is_failback:
-        return _survey(facts, source, there, recorded, known.rebuilt)
+        # A version beside what the target has would get another id than the one that applications use now.
+        on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
+        asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
+        inventories = {facts.primary: source, facts.target: there}
+        rebuilt = {at: still_there(known.rebuilt.get(at, {}), each.analyzers) for at, each in inventories.items()}
+        proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
+        standings = tuple(
+            surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
+            for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
+        )
+        return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
     if facts.is_failback:
-        standings = failback_standings(facts.plan, there, active, recorded, facts.now)
+        standings = failback_standings(plan, there, active, recorded, facts.now)
         at_target, serving = {each.analyzer: each.analyzer for each in standings}, there.serving
     else:
-        standings = from_records(facts.plan, there, recorded, facts.now)
+        standings = from_records(plan, there, recorded, facts.now)
         at_target = {each.analyzer: each.target_analyzer for each in standings}
         serving = Serving(known.resources[facts.primary], defaults=None, deployments=None)
     needed = {name: models_of(there.definitions.get(called, {})) for name, called in at_target.items()}
@@ -211,23 +227,6 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
     return tuple(sorted(found & names.keys()))
 
 
-def _survey(
-    facts: Facts, source: Inventory, there: Inventory, recorded: Recorded, known: Mapping[str, RebuiltThere]
-) -> PairStandings:
-    plan = facts.plan
-    # A version beside what the target has would get another id than the one that applications use now.
-    on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
-    asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
-    inventories = {facts.primary: source, facts.target: there}
-    rebuilt = {name: still_there(known.get(name, {}), each.analyzers) for name, each in inventories.items()}
-    proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
-    standings = tuple(
-        surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
-        for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
-    )
-    return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
-
-
 async def assess(
     context: RecoveryContext,
     primary: str,
@@ -235,15 +234,9 @@ async def assess(
     *,
     ask_source: bool = True,
     seconds: float = ANSWER_SECONDS,
-    fence: Fence | None = None,
+    fence: Fence | None = None,  # of the plan, where the caller has read it just now, or holds it
 ) -> Readiness:
-    """Assess whether a target could take over from a primary now.
-
-    Args:
-        target: the resource that would serve for it. Where it serves already, or is the primary itself, a
-            failback is assessed.
-        fence: of the plan, where the caller has read it just now, or holds it.
-    """
+    """Assess whether a target could take over from a primary now; a failback, where it serves or is the primary."""
     known = fence or await read_fence(context.vault, context.plan)
     (only,) = await _gather(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
     return judge_readiness(only)
@@ -255,9 +248,14 @@ async def assess_plan(
     """Assess every pair of a plan, and what a failover would have to restore."""
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
-    found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)
+    has_samples = context.plan.samples is not None
+    # A failover does not wait for them: what documents say forbids none.
+    proofs = (await Proofs.read(context.vault, context.plan.name)).proofs if has_samples else ()
+    with_samples = await _with_samples(context) if has_samples else frozenset()
+    found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds, proofs=proofs)
 
     async def with_restoring(facts: Facts) -> Facts:
+        facts = replace(facts, sampled=with_samples)
         lacked = {each.analyzer: each.status for each in facts.standings if each.status not in {"ready", "creating"}}
         if facts.is_failback or not lacked:
             return facts
@@ -267,6 +265,17 @@ async def assess_plan(
 
     whole = await all_of(with_restoring(each) for each in found)
     return tuple(with_replica(judge_readiness(each), replica) for each in whole)
+
+
+async def _with_samples(context: RecoveryContext) -> frozenset[str]:
+    # Only a plan with samples needs it.
+    from standby.recovery.proof.samples import sampled  # noqa: PLC0415
+
+    try:
+        return await sampled(context)
+    except StandbyError as error:
+        log.warning("The samples could not be listed: %s", error)
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -282,19 +291,13 @@ async def what_can_be_rebuilt(
     context: RecoveryContext,
     primary: str,
     target: str,
-    names: Mapping[str, str],
+    names: Mapping[str, str],  # id at the target by id at the primary
     *,
-    lacked: Collection[str],
-    held: Collection[str],
+    lacked: Collection[str],  # ids at the primary of what the target cannot serve as it is
+    held: Collection[str],  # those of them that are there, and may hold a training
     seconds: float,
 ) -> Rebuilding:
-    """Plan the restore that a failover would begin with; nothing is changed, and the primary is not called.
-
-    Args:
-        names: id at the target by id at the primary.
-        lacked: ids at the primary of what the target cannot serve as it is.
-        held: those of them that are there, and may hold a training.
-    """
+    """Plan the restore that a failover would begin with; nothing is changed, and the primary is not called."""
     try:
         async with asyncio.timeout(seconds):
             snapshot = await open_snapshot(context)
@@ -326,7 +329,13 @@ async def what_can_be_rebuilt(
 
 
 async def _gather(
-    context: RecoveryContext, fence: Fence, pairs: Collection[Pair], *, ask_source: bool, seconds: float
+    context: RecoveryContext,
+    fence: Fence,
+    pairs: Collection[Pair],
+    *,
+    ask_source: bool,
+    seconds: float,
+    proofs: tuple[Proof, ...] = (),
 ) -> tuple[Facts, ...]:
     plan, vault = context.plan, context.vault
     context = await looked(context)
@@ -343,11 +352,15 @@ async def _gather(
     known = Known(
         resources=context.configuration.resources,
         inspections=inspections,
-        ledgers={pair: await _records(context, pair) for pair in {copied(frame) for frame in frames}},
+        ledgers={
+            (source, target): {} if source == target else (await context.run.read_ledger(source, target)).records
+            for source, target in {copied(frame) for frame in frames}
+        },
         last_runs=await LastRuns.read(vault, plan.name),
         drills=await LatestDrills.read(vault, plan.name),
         durations=await Durations.read(vault, plan.name),
         snapshots=await _in_snapshots(context) if need_records else {},
+        proofs=proofs,
         rebuilt={
             name: await read_rebuilt(vault, name)
             for name in {each for frame in frames for each in (frame.target, *copied(frame))}
@@ -373,13 +386,6 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         can_replace=context.run.api_version(target) != PREVIEW_2025,
         source_asked=ask_source and assignment.active == primary and target != primary,
     )
-
-
-async def _records(context: RecoveryContext, pair: Pair) -> Records:
-    source, target = pair
-    if source == target:
-        return {}
-    return (await context.run.read_ledger(source, target)).records
 
 
 async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:

@@ -13,6 +13,7 @@ from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Assignment, OtherPlans
 from standby.recovery.durations import Durations, Restoring, RtoForecast
+from standby.recovery.proof.records import Proof
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
@@ -53,11 +54,15 @@ class Bucket(StrEnum):
     STALE = "stale"
     RPO_MISSED = "rpo_missed"
     REBUILT = "rebuilt"
+    PROOF_DIFFERS = "differs"
     MODEL_RETIRING = "model_retiring"
     NOTHING_KNOWN = "nothing_known"
     NEVER_DRILLED = "never_drilled"
     DRILL_FAILED = "drill_failed"
     DRILL_OLD = "drill_too_old"
+    NEVER_COMPARED = "never_compared"
+    NO_VERDICT = "no_verdict"
+    PROOF_OLD = "proof_too_old"
     RTO_AT_RISK = "rto_at_risk"
     LEFT_OUT = "left_out"
 
@@ -84,11 +89,7 @@ class Reason(Document):
 def with_parents(
     out: Mapping[str, str], needs: Mapping[str, Collection[str]], *, also: Collection[str] = ()
 ) -> dict[str, str]:
-    """Add to what cannot serve, with the reasons, whatever needs one of these, at any depth.
-
-    Args:
-        also: others that cannot be used, and are not themselves asked for.
-    """
+    """Add to what cannot serve, with the reasons, whatever needs one of these, or others that are unusable `also`."""
     found = dict(out)
     while more := {
         name: f"{name} needs {some_of(sorted(lost))}"
@@ -145,6 +146,7 @@ class Readiness(Document):
     # The analyzers that each one refers to at the target, by their ids at the primary: those that are known, and others
     # where they cannot be used.
     needs: Mapping[str, tuple[str, ...]] = {}
+    proofs: tuple[Proof, ...] = ()  # the last by document of each analyzer that has one
 
     @property
     def is_failback(self) -> bool:
@@ -218,6 +220,9 @@ class Facts:
     names: Mapping[str, str] = field(default_factory=dict)
     # Ids at the primary of what labelled data trained and a restore rebuilt at the target.
     rebuilt: tuple[str, ...] = ()
+    proofs: Mapping[str, Proof] = field(default_factory=dict)  # the last by document, by id at the primary
+    recopied: frozenset[str] = frozenset()  # ids at the primary of what was copied again after its proof
+    sampled: frozenset[str] = frozenset()  # ids at the primary of what has sample documents
     gone: tuple[str, ...] = ()  # ids at the primary of what the resource had that serves for it, and has no more
     others: OtherPlans | None = None  # what serves for other plans; `None` where that was not asked
     can_replace: bool = True  # whether the protocol of the pair can copy over what the target has
@@ -226,7 +231,6 @@ class Facts:
 
     @property
     def switched(self) -> bool:
-        """Whether another resource serves for the primary."""
         return self.assignment.active != self.primary
 
     @property
@@ -236,7 +240,6 @@ class Facts:
 
     @property
     def destination(self) -> str:
-        """The resource that would have to serve."""
         return self.primary if self.is_failback else self.target
 
 
@@ -296,7 +299,6 @@ class LastStates(Remembered):
     history: dict[str, tuple[Sample, ...]] = Field(default_factory=dict)  # the oldest first
 
     def before(self, now: Readiness) -> State | None:
-        """Give the state of a target at the last check; `None` where it was never checked."""
         return self.states.get(_pair(now))
 
     def changed(self, found: Iterable[Readiness]) -> list[Readiness]:
@@ -304,7 +306,6 @@ class LastStates(Remembered):
         return [each for each in found if self.before(each) is not each.state]
 
     def samples(self, of: Readiness) -> tuple[Sample, ...]:
-        """Give what earlier checks found of a target, the oldest first."""
         return self.history.get(_pair(of), ())
 
     def after(self, found: Iterable[Readiness]) -> Self:

@@ -9,6 +9,7 @@ from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.durations import Restoring, RtoForecast, forecast_rto
+from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
     Bucket,
@@ -18,7 +19,7 @@ from standby.recovery.readiness.document import (
     Standing,
     State,
 )
-from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, rebuilt_words
+from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, proof_reason_words, rebuilt_words
 from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import (
@@ -286,6 +287,30 @@ def drill_reasons(facts: Facts) -> Iterator[Reason]:
         yield _reason(Bucket.DRILL_OLD, text, f"Run {command}")
 
 
+def proof_reasons(facts: Facts) -> Iterator[Reason]:
+    """Give what sample documents say of the copies; only warnings, since they keep from no failover."""
+    if facts.is_failback:
+        return
+    ready = {each.analyzer for each in facts.standings if each.status == "ready"}
+    found: dict[Bucket, list[str]] = {}
+    for name in sorted(ready & (facts.sampled | facts.proofs.keys())):
+        if (bucket := _by_document(name, facts)) is not None:
+            found.setdefault(bucket, []).append(name)
+    for bucket, names in found.items():
+        yield _reason(bucket, *proof_reason_words(facts, bucket, names), analyzers=tuple(names))
+
+
+def _by_document(name: str, facts: Facts) -> Bucket | None:
+    proof, allowed = facts.proofs.get(name), facts.plan.objectives.proof
+    if proof is None or name in facts.recopied:
+        return Bucket.NEVER_COMPARED
+    if proof.verdict is ByDocument.DIFFERS:
+        return Bucket.PROOF_DIFFERS
+    if allowed is not None and facts.now - proof.compared_at > allowed:
+        return Bucket.PROOF_OLD
+    return None if proof.verdict is ByDocument.AGREES else Bucket.NO_VERDICT
+
+
 _WORST_FIRST = (Severity.ERROR, Severity.UNKNOWN, Severity.WARNING)
 _BUCKETS = tuple(Bucket)
 
@@ -305,6 +330,7 @@ def judge_readiness(facts: Facts) -> Readiness:
         *resource_reasons(facts),
         *analyzer_reasons(facts),
         *drill_reasons(facts),
+        *proof_reasons(facts),
         *_forecast_reasons(rto),
     ]
     return Readiness(
@@ -325,6 +351,7 @@ def judge_readiness(facts: Facts) -> Readiness:
         missing=missing,
         names=facts.names,
         needs=_needs(facts),
+        proofs=tuple(facts.proofs[name] for name in sorted(facts.proofs.keys() & facts.names.keys())),
     )
 
 
@@ -360,7 +387,6 @@ def _source_answered(facts: Facts) -> bool:
 
 
 def state_of(reasons: Iterable[Reason]) -> State:
-    """Give the state that the worst of some reasons makes."""
     severities = {reason.severity for reason in reasons}
     if Severity.ERROR in severities:
         return State.NOT_READY

@@ -58,8 +58,7 @@ class LastRuns(Remembered):
 async def remember_run(storage: Storage, report: Report, selection: Selection, seen_at: datetime) -> None:
     """Record what a replication run left, and how long its copies took; a vault that fails is only warned of.
 
-    Args:
-        seen_at: when the run looked at the source, and not when it ended: what was edited meanwhile it has not seen.
+    It counts from when it looked at the source, and not from its end: what was edited meanwhile it has not seen.
     """
     # Of a pair that could not be looked at, the last run that did look is the one to know.
     listed = [item for item in report.items if report.unseen.keys().isdisjoint((item.source, item.target))]

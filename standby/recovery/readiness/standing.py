@@ -1,6 +1,6 @@
 """The state of analyzers where they would be needed: by what both resources hold, or by records."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -85,11 +85,7 @@ def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
 def failback_standings(
     plan: RecoveryPlan, primary: Inventory, active: Inventory | None, recorded: Recorded, now: datetime
 ) -> tuple[Standing, ...]:
-    """Give the state of a primary's analyzers at itself, while another resource serves for it.
-
-    Args:
-        active: what the resource holds that serves; `None` where it did not answer.
-    """
+    """Give the state of a primary's analyzers at itself, while another resource serves for it, or does not answer."""
     names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:
         names |= known_names(plan, active, recorded, now)
@@ -208,20 +204,16 @@ def _at_primary(
     )
 
 
-def with_children(standing: Standing, name: str, there: Inventory, usable: Collection[str]) -> Standing:
-    """Add what an analyzer refers to where it would be needed."""
-    children = references(there.definitions.get(name, {}))
-    unusable = tuple(sorted(children.difference(usable)))
-    return replace(standing, children=tuple(sorted(children)), unusable_children=unusable)
-
-
-def usable_at(there: Inventory) -> frozenset[str]:
-    """Name the analyzers of a resource that are ready, and whatever they need there is, too."""
+def with_children(standings: Iterable[Standing], names: Mapping[str, str], there: Inventory) -> Iterator[Standing]:
+    """Add what analyzers refer to where they would be needed, and what of that is not ready, or needs what is not."""
     needed = {name: references(definition) for name, definition in there.definitions.items()}
     usable = {name for name, analyzer in there.analyzers.items() if analyzer.status == "ready"}
     while lost := {name for name in usable if not needed[name] <= usable}:
         usable -= lost
-    return frozenset(usable)
+    for each in standings:
+        children = needed.get(names[each.analyzer], frozenset())
+        unusable = tuple(sorted(children - usable))
+        yield replace(each, children=tuple(sorted(children)), unusable_children=unusable)
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
 from standby.recovery.durations import RtoForecast
+from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.replication.forecast import Spread
 from standby.replication.needs import Severity
@@ -170,6 +171,39 @@ def rebuilt_words(facts: Facts) -> Words:
     )
 
 
+def proof_reason_words(facts: Facts, bucket: Bucket, names: Sequence[str]) -> Words:
+    """Say what sample documents say of some analyzers at the target, or that none was asked."""
+    them, where, plan = some_of(names), f"at {facts.target}", facts.plan.name
+    command = f"standby compare {plan} --to {facts.target}"
+    proofs = [facts.proofs[name] for name in names if name in facts.proofs]
+    causes = some_of(dict.fromkeys(each.reason.rstrip(".") for each in proofs), between="; ")
+    match bucket:
+        case Bucket.PROOF_DIFFERS:
+            forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
+            again = f"standby replicate {plan} --target {facts.target} {forced}"
+            text = f"{them} {where} answered sample documents differently from {facts.primary}: {causes}"
+            return text, f"Correct that, or copy again with {again}; then run {command}"
+        case Bucket.PROOF_OLD:
+            oldest = roughly(facts.now - min(each.compared_at for each in proofs))
+            allowed = facts.plan.objectives.proof
+            within = f", and the plan allows {format_duration(allowed)}" if allowed else ""
+            return f"The last proof by document of {them} {where} is {oldest} old{within}", f"Run {command}"
+        case Bucket.NO_VERDICT:
+            return f"Sample documents gave no verdict on {them} {where}: {causes}", f"Correct that, then run {command}"
+    return f"No document has compared {them} {where} with {facts.primary} since the copy", f"Run {command}"
+
+
+def proof_words(readiness: Readiness) -> str:
+    """Say what the last comparison by document found at a target, as the end of a sentence."""
+    proofs = readiness.proofs
+    if not proofs:
+        return "none."
+    counts = Counter(each.verdict for each in proofs)
+    found = totals({verdict.value.replace("_", " "): counts[verdict] for verdict in ByDocument})
+    oldest = roughly(max(timedelta(), readiness.assessed_at - min(each.compared_at for each in proofs)))
+    return f"{found}; {'the oldest ' if len(proofs) > 1 else ''}{oldest} ago."
+
+
 def missing_words(missing: Collection[str], resource: str) -> str:
     """Say which analyzers are left out where a resource serves, all by name, without a full stop."""
     are = "is" if len(missing) == 1 else "are"
@@ -180,7 +214,6 @@ STATES = {State.READY: "ready", State.NOT_READY: "not ready", State.UNKNOWN: "un
 
 
 def state_words(readiness: Readiness) -> str:
-    """Say whether a target could take over."""
     return f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}"
 
 

@@ -1,14 +1,15 @@
 """The catalog: which snapshots of a plan there are, by the lists of all stores, and which are removed.
 
-The lists only lead to manifests. What a list says is believed when the manifest says the same; a list or manifest
-that one store lost or damaged is repaired from the other.
+A store is the vault or a second one, each with all files. The lists only lead to manifests. What a list says is
+believed when the manifest says the same; a list or manifest that one store lost or damaged is repaired from the other.
 """
 
 import bisect
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from standby.concurrency import do_for_each
 from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
+from standby.errors import GuardRefused
 from standby.recovery.audit import AuditAction, read_lines, record_action
 from standby.recovery.chain import AuditLine
 from standby.recovery.context import RecoveryContext
@@ -29,36 +31,124 @@ from standby.recovery.snapshots.manifest import (
     parse_index,
     write_index,
 )
-from standby.recovery.snapshots.store import (
-    CHANGED,
-    FILES_AT_ONCE,
-    Store,
-    index_path,
-    manifest_path,
-    object_path,
-    put_objects,
-    read_object,
-    repair,
-    seal_path,
-    stores_of,
-)
 from standby.vault.documents import parse_stored
 from standby.vault.errors import FormatUnknown, VaultError, VaultUnavailable
 from standby.vault.signing import Signer, unsealed
-from standby.vault.storage import HeldFile
+from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.recovery")
 
 
-@dataclass(frozen=True)
-class StoredManifest:
-    """A manifest as one store has it, or as the first store that has it undamaged."""
+CHANGED = "was changed after it was written"  # What is wrong with a file, behind its path
+FILES_AT_ONCE = 8  # Files of one store that are read or written at the same time
 
-    manifest: Manifest | None  # `None` where it cannot be trusted
-    content: bytes = b""
-    seal: bytes | None = None
-    problems: tuple[str, ...] = ()  # what is wrong, a sentence each without its full stop
+
+def index_path(plan: str) -> str:
+    return f"snapshots/{plan}/index.jsonl"
+
+
+def manifest_path(plan: str, snapshot: str) -> str:
+    return f"snapshots/{plan}/{snapshot}.json"
+
+
+def seal_path(plan: str, snapshot: str) -> str:
+    return f"snapshots/{plan}/{snapshot}.sig"
+
+
+def object_path(plan: str, digest: str) -> str:
+    return f"objects/{plan}/{digest[:2]}/{digest}"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A definition, or a manifest with its seal, as one store has it, or as the first store that has it undamaged."""
+
+    content: bytes | None  # `None` where it is not there, is damaged, or could not be read
+    # What is wrong with it, also at stores that were asked before: sentences without full stops that name the file.
+    problems: tuple[str, ...] = ()
     answered: bool = True
+    manifest: Manifest | None = None  # what the content says, where it is that of a manifest
+    files: Mapping[str, bytes] = field(default_factory=dict)  # by path, as the store has them, damaged or not
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place that has all files of the snapshots."""
+
+    name: str
+    files: Storage
+
+    def where(self, path: str) -> str:
+        return f"{self.files.where(path)} ({self.name})"
+
+    async def read(self, path: str) -> bytes | None:
+        """Give what a file holds; an empty one counts as missing, because not every storage can delete."""
+        return await self.files.read(path) or None
+
+    async def inspect(self, plan: str, digest: str) -> StoredFile:
+        """Read a definition's object and check that it is what its name says; this never raises."""
+        path = object_path(plan, digest)
+        try:
+            content = await self.read(path)
+        except VaultError as error:
+            return StoredFile(None, (error.cause,), answered=False)
+        files = {} if content is None else {path: content}
+        if content is not None and digest_of(content) == digest:
+            return StoredFile(content, files=files)
+        return StoredFile(None, (f"{self.where(path)} {'is missing' if content is None else CHANGED}",), files=files)
+
+
+def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
+    first = Store("the vault", context.vault)
+    return (first,) if context.second is None else (first, Store("the second store", context.second))
+
+
+async def read_whole(places: Iterable[tuple[Store, Callable[[], Awaitable[StoredFile]]]]) -> StoredFile:
+    """Read from the first store that has it undamaged, and repair it in the stores before that one."""
+    problems: list[str] = []
+    broken: list[tuple[Store, StoredFile]] = []
+    for store, inspect in places:
+        found = await inspect()
+        if found.content is not None:
+            for other, had in broken:
+                for path, content in found.files.items():
+                    if had.files.get(path) != content:
+                        await repair(other, path, content)
+            return replace(found, problems=tuple(problems))
+        problems += found.problems
+        if found.answered:
+            broken.append((store, found))
+    return StoredFile(None, tuple(problems))
+
+
+async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> StoredFile:
+    """Read a definition, as `read_whole` does."""
+    return await read_whole((store, partial(store.inspect, plan, digest)) for store in stores)
+
+
+async def repair(store: Store, path: str, content: bytes) -> None:
+    """Write a file again that a store has lost or damaged; where that fails, the next reader tries again."""
+    try:
+        await store.files.write(path, content)
+    except (VaultError, GuardRefused) as error:
+        log.warning("%s", error)
+    else:
+        log.warning("%s was damaged; it is repaired from the other store", store.where(path))
+
+
+async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> tuple[int, tuple[str, ...]]:
+    """Make sure that a store has some objects; give how many are new, and in sentences which were repaired."""
+
+    async def put(digest: str) -> tuple[bool, str]:
+        path = object_path(plan, digest)
+        there = await store.read(path)
+        if there == objects[digest]:
+            return False, ""
+        await store.files.write(path, objects[digest])
+        return (True, "") if there is None else (False, f"{store.where(path)} was damaged; it is written again")
+
+    ends = await do_for_each(objects, put, FILES_AT_ONCE)
+    return sum(new for new, _ in ends), tuple(problem for _, problem in ends if problem)
 
 
 @dataclass(frozen=True)
@@ -83,26 +173,15 @@ class Catalog:
     def answering(self) -> tuple[tuple[Store, Index], ...]:
         return tuple((store, index) for store, index in zip(self.stores, self.indexes, strict=True) if index)
 
-    async def manifest(self, entry: IndexEntry) -> StoredManifest:
-        """Read a manifest from the first store that has it and its seal undamaged; repair the stores before it."""
-        problems: list[str] = []
-        broken: list[tuple[Store, StoredManifest]] = []
-        for store, index in zip(self.stores, self.indexes, strict=True):
-            own = (index.find(entry.id) if index else None) or entry
-            found = await inspect_manifest(store, self.plan, own, self.signer)
-            if found.manifest is not None:
-                for other, had in broken:
-                    if had.content != found.content:
-                        await repair(other, manifest_path(self.plan, entry.id), found.content)
-                    if found.seal is not None and had.seal != found.seal:
-                        await repair(other, seal_path(self.plan, entry.id), found.seal)
-                return replace(found, problems=tuple(problems))
-            problems += found.problems
-            if found.answered:
-                broken.append((store, found))
-        return StoredManifest(None, problems=tuple(problems))
+    async def manifest(self, entry: IndexEntry) -> StoredFile:
+        """Read a manifest with its seal, as `read_whole` does."""
+        lists = zip(self.stores, self.indexes, strict=True)
+        own = ((store, (index.find(entry.id) if index else None) or entry) for store, index in lists)
+        return await read_whole(
+            (store, partial(inspect_manifest, store, self.plan, it, self.signer)) for store, it in own
+        )
 
-    async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredManifest]:
+    async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredFile]:
         return await do_for_each(entries, self.manifest, FILES_AT_ONCE)
 
 
@@ -188,16 +267,16 @@ def gaps(entries: Sequence[IndexEntry]) -> tuple[str, ...]:
     return tuple(words.format(*ids) for ids in apart)
 
 
-async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> StoredManifest:
+async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> StoredFile:
     """Read a manifest and its seal from one store and check both; this never raises."""
     path, sealed_at = manifest_path(plan, entry.id), seal_path(plan, entry.id)
     try:
         content, seal = await store.read(path), await store.read(sealed_at)
     except VaultError as error:
-        return StoredManifest(None, problems=(error.cause,), answered=False)
+        return StoredFile(None, (error.cause,), answered=False)
+    files = {where: there for where, there in ((sealed_at, seal), (path, content)) if there is not None}
     if content is None:
-        gone = f"{store.where(path)} is missing, though the list has it"
-        return StoredManifest(None, seal=seal, problems=(gone,))
+        return StoredFile(None, (f"{store.where(path)} is missing, though the list has it",), files=files)
     bad_seal = unsealed(content, seal, signer)
     if not bad_seal and seal is None and entry.signed:
         bad_seal = "is missing, though the list says that it was signed"
@@ -214,7 +293,8 @@ async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: S
         problems.append(f"{listed} contradicts the manifest of {entry.id}")
     if bad_seal and not (problems and seal is not None):
         problems.append(f"{store.where(sealed_at)} {bad_seal}")
-    return StoredManifest(None if problems else manifest, content, seal, tuple(problems))
+    whole = (None, None) if problems else (content, manifest)
+    return StoredFile(whole[0], tuple(problems), manifest=whole[1], files=files)
 
 
 async def _with_damaged_lines(catalog: Catalog) -> Catalog:
@@ -257,12 +337,6 @@ def _parsed(where: str, content: bytes) -> tuple[Manifest | None, str]:
         return None, ""
 
 
-async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
-    if seal is not None:
-        await store.files.write(seal_path(plan, snapshot), seal)
-    await store.files.write(manifest_path(plan, snapshot), content)
-
-
 async def copy_missing(catalog: Catalog) -> list[str]:
     """Copy back to the vault what its list lacks, and its replica has; give what is damaged in both, in sentences."""
     first, index = catalog.stores[0], catalog.indexes[0]
@@ -282,7 +356,8 @@ async def copy_missing(catalog: Catalog) -> list[str]:
             else:
                 objects[digest] = read.content
         await put_objects(first, catalog.plan, objects)
-        await put_manifest(first, catalog.plan, entry.id, found.content, found.seal)
+        for path, content in found.files.items():
+            await first.files.write(path, content)
     return problems
 
 

@@ -86,7 +86,6 @@ class RestorePlan:
     elsewhere: Mapping[str, GuardRefused] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
-        """Give it as a dry run's JSON has it."""
         counts = Counter(item.action for item in self.items)
         return {
             "snapshot": self.snapshot_id,
@@ -176,8 +175,7 @@ def action(held: Holding) -> RestoreAction:
 def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str, delete: str) -> str:
     """Say in a sentence or two why that is done, and what can be done instead.
 
-    Args:
-        changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
+    `changed` says why its labelled data is not proven to be what it was; it is empty where it is, or has none.
     """
     left_alone = f"which is not changed. To restore this one, first {delete}."
     sentences = {

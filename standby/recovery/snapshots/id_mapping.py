@@ -24,7 +24,6 @@ class Naming:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:
-        """Give an id under the prefix."""
         return fitting_id(f"{self.prefix}{analyzer}")
 
 
@@ -68,11 +67,7 @@ def _category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
 
 
 def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referenced: Collection[str]) -> str:
-    """Give the id that an analyzer has at its source.
-
-    Args:
-        referenced: analyzers that others at that resource refer to; these keep their ids.
-    """
+    """Give the id that an analyzer has at its source; one that others at the resource refer to has kept its id."""
     if at == primary or analyzer in referenced:
         return analyzer
     return original_id(plan.target_id, analyzer)
@@ -81,7 +76,6 @@ def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referen
 def ids_at(
     plan: RecoveryPlan, at: str, to: str, primary: str, definitions: Mapping[str, Mapping[str, JsonValue]]
 ) -> dict[str, str]:
-    """Give the ids that the analyzers of one resource have at another."""
     if at == to:
         return {analyzer: analyzer for analyzer in definitions}
     referenced = referenced_anywhere(definitions)

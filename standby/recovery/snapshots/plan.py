@@ -178,7 +178,6 @@ class OtherPlansThere:
     in_failover: bool
 
     def against(self, analyzer: str) -> GuardRefused | None:
-        """Say why an analyzer is not restored there, by its id there."""
         what = f"does not restore {analyzer} at {self.to}"
         other = self.others.serving(self.to, analyzer)
         if other is not None and (other.is_settled or not self.in_failover):

@@ -116,7 +116,6 @@ class BuildSteps:
         return await try_again(policy, is_transient, lambda: self._verify(item), clock)
 
     async def find_begun(self, item: RestoreItem) -> Analyzer | None:
-        """Find a build that was interrupted, where the target has it."""
         there = await find(self.context.run, self.to, item.target_analyzer)
         return there if there is not None and self._is_ours(item, there) else None
 
@@ -214,7 +213,6 @@ class RebuiltLog:
         return tuple(self._built.values())
 
     async def close(self) -> None:
-        """Write what is left."""
         # One at a time, so that what comes meanwhile is written together.
         async with self._writing:
             built = dict(self._built)

@@ -9,9 +9,20 @@ from standby.concurrency import do_for_each
 from standby.document import Document, JsonObject, oddity, read_json
 from standby.errors import GuardRefused, sentence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
+from standby.recovery.snapshots.catalog import (
+    FILES_AT_ONCE,
+    Catalog,
+    Store,
+    StoredFile,
+    differing,
+    gaps,
+    index_path,
+    inspect_manifest,
+    open_catalog,
+    read_object,
+    stores_of,
+)
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot, SnapshotError
-from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, StoredFile, index_path, read_object, stores_of
 from standby.text import counted, utc
 from standby.vault.signing import OTHER_KEY, PUT_IT_BACK
 
@@ -90,11 +101,7 @@ async def open_snapshot(context: RecoveryContext, as_of: datetime | None = None)
 async def readable_definitions(
     context: RecoveryContext, snapshot: Snapshot, resource: str
 ) -> tuple[dict[str, JsonObject], dict[str, tuple[str, ...]]]:
-    """Read the definitions of one resource of a snapshot, as far as they can be read.
-
-    Returns:
-        Definitions by analyzer; and by analyzer what is wrong with those that cannot be read, a sentence each.
-    """
+    """Give definitions of one resource of a snapshot, and what is wrong with those that cannot be read, by analyzer."""
     stores, plan = stores_of(context), context.plan.name
     entries = dict(sorted(snapshot.resources[resource].analyzers.items()))
 
@@ -209,14 +216,14 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
     )
 
 
-async def _inspect_all(catalog: Catalog) -> dict[str, list[StoredManifest]]:
+async def _inspect_all(catalog: Catalog) -> dict[str, list[StoredFile]]:
     """Inspect every manifest in every store that answers."""
 
-    async def inspect(wanted: tuple[Store, IndexEntry]) -> StoredManifest:
+    async def inspect(wanted: tuple[Store, IndexEntry]) -> StoredFile:
         return await inspect_manifest(wanted[0], catalog.plan, wanted[1], catalog.signer)
 
     wanted = [(store, index.find(entry.id) or entry) for entry in catalog.listed for store, index in catalog.answering]
-    found: dict[str, list[StoredManifest]] = {entry.id: [] for entry in catalog.listed}
+    found: dict[str, list[StoredFile]] = {entry.id: [] for entry in catalog.listed}
     for (_, entry), manifest in zip(wanted, await do_for_each(wanted, inspect, FILES_AT_ONCE), strict=True):
         found[entry.id].append(manifest)
     return found

@@ -1,5 +1,6 @@
 """Takes a snapshot: reads what the resources of a plan hold, writes it to the vault, removes old snapshots."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,16 @@ from standby.errors import sentence
 from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import Catalog, copy_missing, open_catalog, put_manifest, retire
+from standby.recovery.snapshots.catalog import (
+    Catalog,
+    copy_missing,
+    index_path,
+    manifest_path,
+    open_catalog,
+    put_objects,
+    retire,
+    seal_path,
+)
 from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
@@ -24,7 +34,6 @@ from standby.recovery.snapshots.manifest import (
     entry_of,
     write_index,
 )
-from standby.recovery.snapshots.store import index_path, put_objects, to_object
 from standby.replication.fingerprint import fingerprint, without_access
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.needs import referenced_anywhere, resolve
@@ -92,7 +101,8 @@ async def _read(context: RecoveryContext, name: str, primaries: tuple[str, ...],
     }
     labelled = await see_labelled(protected, client.resource, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
-    objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
+    # In the order in which they were received.
+    objects = {analyzer: json.dumps(each, separators=(",", ":")).encode() for analyzer, each in clean.items()}
     into.unreadable[name], into.unserved[name] = unreadable, inventory.serving.unread
     into.objects |= {digest_of(content): content for content in objects.values()}
     into.resources[name] = ResourceSnapshot(
@@ -197,7 +207,9 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
 
         first = catalog.stores[0]
         new_objects, repaired = await put_objects(first, plan, gathered.objects)
-        await put_manifest(first, plan, manifest.id, content, seal)
+        if seal is not None:
+            await first.files.write(seal_path(plan, manifest.id), seal)
+        await first.files.write(manifest_path(plan, manifest.id), content)
         problems += [*repaired, *await copy_missing(catalog)]
         # The lists are about to be written again, without what is damaged in them.
         damaged = [line for _, found in catalog.answering for line in found.damaged]
