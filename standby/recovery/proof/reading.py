@@ -1,17 +1,23 @@
 """An analysis as digests: what was read of a document never leaves this module.
 
-Live and stored results are compared alike. A digest is made with a salt, the content and the path of the field, so
-that equal values of two fields or two baselines cannot be seen to be equal.
+Live and stored results are compared alike. A digest is made with a salt, and with the content and the path of the
+field: equal values of two fields or of two baselines cannot be seen to be equal.
 """
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import count
 
-from standby.document import JsonObject
+from standby.document import JsonObject, JsonValue, canonical
 from standby.recovery.proof.records import Reading
+from standby.service.analysis import Analysis, AnalyzedField, Content
 
 AUTOMATIC = "automatic"  # The method of a field whose schema names none
+DECIMALS = 6  # To so many a number is rounded
+_EXACT = 2**53  # Integers beyond are compared as text: no number of canonical JSON holds all their digits
+_DIGEST = 16  # Hex digits of a digest that are kept: enough to tell values apart
+_DEEPEST = 20  # Levels of a schema that are looked at; one that refers to itself has no end
 
 
 @dataclass(frozen=True)
@@ -20,16 +26,80 @@ class Expected:
 
     # By category, "" for the analyzer itself, by path of a field: extract, classify, generate or AUTOMATIC.
     methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    categories: frozenset[str] = frozenset()  # of which a child analyzer reads fields
+    categories: frozenset[str] = frozenset()  # which an analyzer of their own reads
 
     def method(self, content: str, path: str) -> str:
         """Give the method of a field of a content, by its key in a `Reading`."""
-        raise NotImplementedError
+        return self.methods.get(category_of(content), {}).get(path, AUTOMATIC)
+
+    def lacking(self, reading: Reading) -> frozenset[str]:
+        """Name the categories that a router found, and whose analyzer did not answer."""
+        return frozenset(
+            category
+            for key in reading.segments
+            if (category := category_of(key)) in self.categories
+            and not (reading.contents.get(key) if self.methods.get(category) else key in reading.contents)
+        )
 
 
-def read_analysis(analysis: Any, salt: bytes) -> Reading:
+def category_of(content: str) -> str:
+    """Give the category in the key of a content."""
+    return content.partition(" ")[2]
+
+
+def _key(path: str, category: str) -> str:
+    return f"{path.replace(' ', '_')} {category}".rstrip()
+
+
+def read_analysis(analysis: Analysis, salt: bytes) -> Reading:
     """Make digests of an analysis that succeeded: of two readings with the same salt, equal values have equal ones."""
-    raise NotImplementedError
+
+    def digest(content: str, path: str, value: JsonValue) -> str:
+        told = "\0".join((content, path)).encode() + b"\0" + canonical(value)
+        return "" if value is None else hmac.digest(salt, told, "sha256").hex()[:_DIGEST]
+
+    contents: dict[str, Mapping[str, str]] = {}
+    for content in sorted(analysis.contents, key=lambda each: (each.path, each.category)):
+        again = (f"{content.path}{f'#{number}' if number > 1 else ''}" for number in count(1))
+        key = next(key for path in again if (key := _key(path, content.category)) not in contents)
+        contents[key] = {path: digest(key, path, value) for path, value in _values(content)}
+    of_all = [each for each in analysis.contents if not each.category and each.markdown]
+    texts: list[JsonValue] = [[each.path, each.markdown] for each in sorted(of_all, key=lambda each: each.path)]
+    segments = sorted(
+        _key(f"{each.path}/{segment.segment_id}", segment.category)
+        for each in analysis.contents
+        for segment in each.segments
+    )
+    return Reading(layout=digest("", "", texts or None), contents=contents, segments=tuple(segments))
+
+
+def _values(content: Content) -> Iterator[tuple[str, JsonValue]]:
+    for name, read in content.fields.items():
+        yield from ((f"{name}{path}", _normal(value)) for path, value in _columns(read).items())
+
+
+def _columns(read: AnalyzedField) -> dict[str, JsonValue]:
+    """Take a field apart: an object by member, and of an array's items each member by itself, in their order."""
+    if read.members:
+        return {f".{name}{path}": value for name, of in read.members.items() for path, value in _columns(of).items()}
+    if read.items:
+        rows = [_columns(each) for each in read.items]
+        return {f"[]{path}": [row.get(path) for row in rows] for path in sorted({path for row in rows for path in row})}
+    return {} if read.type in {"object", "array"} and read.value is None else {"": read.value}
+
+
+def _normal(value: JsonValue) -> JsonValue:
+    """Make alike what means the same; what is empty, or has only what is empty, is `None`."""
+    if isinstance(value, str):
+        return value.strip().casefold() or None
+    if isinstance(value, list):
+        items = [_normal(each) for each in value]
+        return items if any(each is not None for each in items) else None
+    if isinstance(value, dict):
+        return {key: of for key, inner in value.items() if (of := _normal(inner)) is not None} or None
+    if isinstance(value, bool) or value is None:
+        return value
+    return round(float(value), DECIMALS) if abs(value) < _EXACT else str(value)
 
 
 def methods_of(definition: JsonObject, children: Mapping[str, JsonObject]) -> Expected:
@@ -38,4 +108,44 @@ def methods_of(definition: JsonObject, children: Mapping[str, JsonObject]) -> Ex
     Args:
         children: definitions by id of the custom analyzers that it refers to, at any depth; others may be there, too.
     """
-    raise NotImplementedError
+    methods, categories = {"": _methods(definition, children)}, set[str]()
+
+    def enter(router: JsonValue, depth: int) -> None:
+        for name, category in _object(_object(_object(router).get("config")).get("contentCategories")).items():
+            told = _object(category)
+            child = told.get("analyzer") or children.get(str(told.get("analyzerId")))
+            if (child or told.get("analyzerId")) and depth < _DEEPEST:
+                categories.add(name)
+                methods[name] = _methods(_object(child), children)
+                enter(child, depth + 1)
+
+    enter(definition, 0)
+    return Expected(methods, frozenset(categories))
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _methods(definition: JsonObject, children: Mapping[str, JsonObject], depth: int = 0) -> dict[str, str]:
+    """Give the methods of the fields that an analyzer has, with those of its custom base."""
+    base = children.get(str(definition.get("baseAnalyzerId")))
+    schema = _object(definition.get("fieldSchema"))
+    shared = _object(schema.get("definitions")) | _object(schema.get("$defs"))
+    own = {
+        path: method
+        for name, each in _object(schema.get("fields")).items()
+        for path, method in _leaves(_object(each), name, "", shared, 0)
+    }
+    return {**(_methods(base, children, depth + 1) if base and depth < _DEEPEST else {}), **own}
+
+
+def _leaves(node: JsonObject, path: str, method: str, shared: JsonObject, depth: int) -> Iterator[tuple[str, str]]:
+    node = _object(shared.get(str(node.get("$ref")).rpartition("/")[2])) | node
+    method, parts = str(node.get("method") or method), _object(node.get("properties"))
+    inner = [(f"{path}.{name}", each) for name, each in parts.items()]
+    inner += [(f"{path}[]", node["items"])] if isinstance(node.get("items"), dict) else []
+    for place, each in inner if depth < _DEEPEST else ():
+        yield from _leaves(_object(each), place, method, shared, depth + 1)
+    if not inner:
+        yield path, method or AUTOMATIC
