@@ -1,5 +1,6 @@
 """A failover carried out in a flow run: stages as task runs, report and decision as pages, an event, a final state."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from prefect.artifacts import MarkdownArtifact
@@ -7,13 +8,20 @@ from prefect.artifacts import MarkdownArtifact
 from standby.errors import sentence
 from standby.fencing import Fence
 from standby.flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent, emit_observation
-from standby.flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
+from standby.flows.outcome import FlowOutcome, bullets, escaped, page, seconds, shown, table
 from standby.flows.run import to_its_report
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, requester
 from standby.recovery.failover.failover import fail_over
-from standby.recovery.failover.report import FailoverReport, detection_words, ending, outage_words, summary
+from standby.recovery.failover.report import (
+    FailoverReport,
+    PhaseTime,
+    detection_words,
+    ending,
+    outage_words,
+    summary,
+)
 from standby.recovery.sync import synchronise
 from standby.tasks.copy import TaskSteps
 from standby.tasks.stage import TaskStages, tried
@@ -117,3 +125,8 @@ def failover_page(report: FailoverReport) -> str:
         bullets(it.created) if it else "",
         table(("not restored", "reason"), it.failed.items()) if it else "",
     )
+
+
+def phase_table(phases: Iterable[PhaseTime]) -> str:
+    rows = ((phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome) for phase in phases)
+    return table(("phase", "began (UTC)", "took", "outcome"), rows)
