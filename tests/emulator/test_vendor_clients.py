@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from azure.ai.contentunderstanding import ContentUnderstandingClient
 from azure.ai.contentunderstanding.aio import ContentUnderstandingClient as AsyncContentUnderstandingClient
 from azure.ai.contentunderstanding.models import (
+    AnalysisInput,
     ContentAnalyzer,
+    ContentAnalyzerConfig,
+    ContentCategoryDefinition,
     ContentFieldDefinition,
     ContentFieldSchema,
+    DocumentContent,
 )
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -140,6 +144,68 @@ async def test_the_sdk_reports_a_failed_operation(
     poller = await east_aio.begin_copy_analyzer("second", source_analyzer_id="invoice")
     with pytest.raises(HttpResponseError, match="It broke"):
         await poller.result()
+
+
+MIXED = b"%PDF-1.4" + b"<< /Type /Page >>" * 4 + b"(An invoice) Tj (and a loan) Tj"
+URL = "https://a.example/invoice.pdf"
+
+
+async def test_the_samples_of_the_sdk_classify_a_document(east_sdk: ContentUnderstandingClient) -> None:
+    def sample() -> None:
+        categories = {name: ContentCategoryDefinition(description=name) for name in ("Loan", "Invoice", "Statement")}
+        config = ContentAnalyzerConfig(return_details=True, enable_segment=True, content_categories=categories)
+        resource = ContentAnalyzer(
+            base_analyzer_id="prebuilt-document", config=config, models={"completion": "gpt-4.1"}
+        )
+        east_sdk.begin_create_analyzer("classifier", resource).result()
+        result = east_sdk.begin_analyze_binary("classifier", binary_input=MIXED).result()
+        content = cast(DocumentContent, result.contents[0])
+        assert (content.start_page_number, content.end_page_number, content.mime_type) == (1, 4, "application/pdf")
+        page = (content.pages or [])[0]
+        assert (page.page_number, page.width, page.height) == (1, 8.5, 11)
+        assert [(each.category, each.start_page_number) for each in content.segments or []] == [
+            ("Loan", 1),
+            ("Invoice", 3),
+        ]
+
+    await asyncio.to_thread(sample)
+
+
+async def test_the_samples_of_the_sdk_read_an_invoice_and_delete_the_result(
+    east_sdk: ContentUnderstandingClient, control: httpx.AsyncClient
+) -> None:
+    def sample() -> None:
+        poller = east_sdk.begin_analyze("prebuilt-invoice", inputs=[AnalysisInput(url=URL)])
+        content = cast(DocumentContent, poller.result().contents[0])
+        fields = content.fields or {}
+        assert fields["InvoiceDate"].confidence is not None
+        assert {"Amount", "CurrencyCode"} == set(cast(Any, fields["TotalAmount"]).value)
+        items = cast(Any, fields["LineItems"]).value
+        assert all({"Description", "Quantity"} == set(each.value) for each in items)
+        assert poller.usage is not None
+        assert poller.usage.document_pages_standard == 1
+        assert set(poller.usage.tokens or {}) == {"gpt-4.1-input", "gpt-4.1-output"}
+        east_sdk.delete_result(operation_id=poller.operation_id)
+
+    await asyncio.to_thread(sample)
+    assert (await control.get("/stats")).json()["resources"]["east"]["results"] == 0
+
+
+async def test_the_asynchronous_sdk_analyses_and_meets_what_fails(
+    east_aio: AsyncContentUnderstandingClient, control: httpx.AsyncClient
+) -> None:
+    poller = await east_aio.begin_analyze_binary("invoice", binary_input=MIXED, content_type="application/pdf")
+    assert "An invoice" in str((await poller.result()).contents[0].markdown)
+    await east_aio.delete_result(operation_id=poller.operation_id)
+    # The defaults of east do not name its model.
+    search = await east_aio.begin_analyze("prebuilt-documentSearch", inputs=[AnalysisInput(url=URL)])
+    with pytest.raises(HttpResponseError, match="none was resolved"):
+        await search.result()
+    with pytest.raises(ResourceNotFoundError):
+        await east_aio.begin_analyze_binary("nobody", binary_input=MIXED)
+    await control.post("/settings", json={"analysis_failures": "at_once"})
+    with pytest.raises(HttpResponseError, match="none was resolved"):
+        await east_aio.begin_analyze("prebuilt-documentSearch", inputs=[AnalysisInput(url=URL)])
 
 
 class VendorsCopy:
