@@ -46,12 +46,15 @@ async def compare(
             known = await Proofs.read(opened.vault, plan)
             async with ProgressArtifact(f"Comparing plan {plan}") as bar:
                 report = await to_its_report(compare_plan(opened, request, TaskStages(), bar.show))
+            kept = await Proofs.read(opened.vault, plan)
         is_whole = request == CompareRequest() and not report.interrupted
         await tell_concerns(nullcontext(opened.vault), plan, differing(opened.plan, report.items, is_whole=is_whole))
-    return await _finish(report, latest_of(opened.plan, known, report), changed(report, known))
+        pairs = set(selected_pairs(opened.plan, Selection()))
+    matrix = proof_page(plan, [proof for proof in kept.proofs if proof.key[:2] in pairs])
+    return await _finish(report, matrix, changed(plan, known, kept))
 
 
-async def _finish(report: CompareReport, latest: Sequence[Proof], event: PlanEvent | None) -> State[Any]:
+async def _finish(report: CompareReport, matrix: str, event: PlanEvent | None) -> State[Any]:
     counts = totals(
         {verdict.value.replace("_", " "): count for verdict, count in report.totals.items()}, "none compared"
     )
@@ -66,25 +69,16 @@ async def _finish(report: CompareReport, latest: Sequence[Proof], event: PlanEve
         report,
         good=not left,
         interrupted=report.interrupted,
-        artifact=MarkdownArtifact(
-            key="proof", markdown=proof_page(report.plan, latest), description=f"Plan **{report.plan}**: {counts}."
-        ),
+        artifact=MarkdownArtifact(key="proof", markdown=matrix, description=f"Plan **{report.plan}**: {counts}."),
         event=event,
     ).finish()
-
-
-def latest_of(plan: RecoveryPlan, known: Proofs, report: CompareReport) -> list[Proof]:
-    """Give the latest proof of each copy between resources of the plan, by analyzer."""
-    pairs = set(selected_pairs(plan, Selection()))
-    by_key = {proof.key: proof for proof in (*known.proofs, *report.items)}
-    return sorted((it for it in by_key.values() if it.key[:2] in pairs), key=lambda it: (it.analyzer, it.key))
 
 
 def proof_page(plan: str, proofs: Sequence[Proof]) -> str:
     """Write which copies answer as their sources do, as a matrix of analyzers and targets; then all figures."""
     targets = sorted({it.target for it in proofs})
     cells = {(it.analyzer, it.source, it.target): _cell(it) for it in proofs}
-    rows = dict.fromkeys((it.analyzer, it.source) for it in proofs)
+    rows = sorted({(it.analyzer, it.source) for it in proofs})
     figures = [sentence(f"{it.words}, {it.compared_at:%Y-%m-%d}") for it in proofs]
     return page(
         f"# Proof by document of {escaped(plan)}",
@@ -118,15 +112,15 @@ def differing(plan: RecoveryPlan, items: Iterable[Proof], *, is_whole: bool) -> 
     return Look(frozenset({Kind.PROOF}), tuple(found), unsure)
 
 
-def changed(report: CompareReport, known: Proofs) -> PlanEvent | None:
-    """Make the event of copies that have another verdict than they had; `None` where there is none."""
-    before = {proof.key: proof.verdict for proof in known.proofs}
-    new = [item for item in report.items if before.get(item.key) is not item.verdict]
+def changed(plan: str, before: Proofs, after: Proofs) -> PlanEvent | None:
+    """Make the event of copies that have another verdict than before; `None` where there is none."""
+    known = {proof.key: proof.verdict for proof in before.proofs}
+    new = [proof for proof in after.proofs if known.get(proof.key) is not proof.verdict]
     if not new:
         return None
     fields = {"source", "target", "analyzer", "verdict", "samples", "agreement"}
     found: list[JsonValue] = [
-        {**item.model_dump(mode="json", include=fields), "before": before.get(item.key)} for item in new
+        {**proof.model_dump(mode="json", include=fields), "before": known.get(proof.key)} for proof in new
     ]
-    severity: Severity = "warning" if any(item.verdict is Verdict.DIFFERS for item in new) else "info"
-    return PlanEvent(PROOF_CHANGED, report.plan, {"changed": found}, severity)
+    severity: Severity = "warning" if any(proof.verdict is Verdict.DIFFERS for proof in new) else "info"
+    return PlanEvent(PROOF_CHANGED, plan, {"changed": found}, severity)
