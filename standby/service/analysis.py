@@ -19,38 +19,34 @@ from standby.service.failures import BY_CODE, chain_of
 from standby.service.models import ErrorDetail, operation_status
 from standby.service.redaction import code_of, one_line
 
-_PAGES = "documentPages"  # So begin the names of the counts of pages: Minimal, Basic, Standard, each as `…Inline` too
-
 
 def _text(value: object) -> str:
     """Take text as it is, but for halves of characters: these could neither be hashed nor kept."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else ""
 
 
-def _objects(value: object) -> object:
-    return [entry for entry in _listed(value) if isinstance(entry, Mapping | BaseModel)]
+def _hashable(value: JsonValue) -> JsonValue:
+    return json.dumps(value) if oddity(value) else value
 
 
-def _listed(value: object) -> Sequence[Any]:
+def _entries(value: object) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _named(value: object) -> object:
+def _objects(value: object) -> list[Any]:
+    return [entry for entry in _entries(value) if isinstance(entry, Mapping | BaseModel)]
+
+
+def _named(value: object) -> dict[str, Any]:
     return {_text(name): entry for name, entry in value.items()} if isinstance(value, Mapping) else {}
 
 
-def _counts(value: object) -> object:
-    found = value if isinstance(value, Mapping) else {}
-    return {_text(name): count for name, count in found.items() if _is_count(count)}
+def _counts(value: object) -> dict[str, int]:
+    return {name: count for name, count in _named(value).items() if type(count) is int and count >= 0}
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _codes(value: object) -> object:
-    found = [entry.get("code") if isinstance(entry, Mapping) else entry for entry in _listed(value)]
-    return tuple(code for each in found if (code := code_of(each)))
+def _codes(value: object) -> tuple[str, ...]:
+    return tuple(code for entry in _objects(value) if (code := code_of(entry.get("code"))))
 
 
 def _error(value: object) -> object:
@@ -64,39 +60,33 @@ Text = Annotated[str, BeforeValidator(_text)]
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True, validate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True, validate_by_name=True)
 
 
 class AnalyzedField(_Read):
     """One field: an array has `items`, an object `members`, and any other one a `value`, or none at all."""
 
     type: Text = ""  # as in the schema; which is not read, such as `time`, has its text as `value`
-    value: JsonValue = Field(None, repr=False)
-    items: tuple[AnalyzedField, ...] = Field((), repr=False)
+    value: Annotated[JsonValue, BeforeValidator(_hashable)] = Field(None, repr=False)
+    items: Annotated[tuple[AnalyzedField, ...], BeforeValidator(_entries)] = Field((), repr=False)
     members: Annotated[dict[str, AnalyzedField], BeforeValidator(_named)] = Field(default_factory=dict, repr=False)
 
     @model_validator(mode="before")
     @classmethod
     def _of_wire(cls, data: Any) -> Any:
         """Take the one `value…` that there is; what cannot be hashed, or is no field, is its text."""
-        if not isinstance(data, Mapping) or not data.keys().isdisjoint({"value", "items", "members"}):
-            return data if isinstance(data, Mapping | BaseModel) else {"value": _hashable(data)}
-        read: dict[str, Any] = {"type": data.get("type")}
-        for name in (name for name in data if isinstance(name, str) and name.startswith("value")):
-            value = data[name]
+        if isinstance(data, BaseModel) or (isinstance(data, Mapping) and data.keys() & {"value", "items", "members"}):
+            return data
+        found = data if isinstance(data, Mapping) else {"value": data}
+        read = {"type": found.get("type")}
+        for name, value in found.items():
             if name == "valueArray" and isinstance(value, list):
                 read["items"] = value
             elif name == "valueObject" and isinstance(value, Mapping):
                 read["members"] = value
-            elif value is not None:
-                read["value"] = _hashable(value)
+            elif str(name).startswith("value") and value is not None:
+                read["value"] = value
         return read
-
-
-def _hashable(value: Any) -> JsonValue:
-    return json.dumps(value) if oddity(value) else value
 
 
 class Segment(_Read):
@@ -122,17 +112,14 @@ class Usage(_Read):
 
     pages: int = 0
     tokens: Annotated[dict[str, int], BeforeValidator(_counts)] = Field(default_factory=dict)
-    contextualization: int = 0  # tokens that are counted by the page, whatever the model
 
     @model_validator(mode="before")
     @classmethod
     def _of_wire(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or not data.keys().isdisjoint({"pages", "contextualization"}):
-            return data if isinstance(data, Mapping | BaseModel) else {}
-        counts: dict[str, int] = {name: count for name, count in data.items() if _is_count(count)}
-        spent = sum(count for name, count in counts.items() if name.lower().endswith("contextualizationtokens"))
-        pages = sum(count for name, count in counts.items() if name.startswith(_PAGES))
-        return {"pages": pages, "tokens": data.get("tokens"), "contextualization": spent}
+        found = _named(data)
+        # Minimal, Basic, Standard, and each as `…Inline`, too
+        pages = sum(count for name, count in _counts(found).items() if name.startswith(("pages", "documentPages")))
+        return data if isinstance(data, BaseModel) else {"pages": pages, "tokens": found.get("tokens")}
 
 
 class Analysis(_Read):
@@ -152,12 +139,10 @@ class Analysis(_Read):
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
         return self.status in {"succeeded", "failed", "canceled"}
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended with a result."""
         return self.status == "succeeded"
 
     def failure(self, resource: str, analyzer: str) -> errors.ServiceError:

@@ -37,7 +37,18 @@ KEYS = st.sampled_from(
     [
         *("id", "status", "error", "result", "usage", "contents", "warnings", "path", "category", "analyzerId"),
         *("markdown", "fields", "segments", "type", "valueString", "valueNumber", "valueArray", "valueObject"),
-        *("code", "message", "innererror", "tokens", "documentPagesBasic", "contextualizationTokens", "value"),
+        *(
+            "code",
+            "message",
+            "innererror",
+            "tokens",
+            "documentPagesBasic",
+            "contextualizationTokens",
+            "value",
+            "items",
+            "members",
+            "pages",
+        ),
     ]
 )
 SHAPED = st.recursive(
