@@ -13,7 +13,7 @@ from standby.flows.recovery import recovering
 from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import commit_summary
-from standby.recovery.loss import settle
+from standby.recovery.witnesses import settle
 from standby.tasks.stage import TaskStages
 
 

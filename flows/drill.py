@@ -17,7 +17,7 @@ from standby.flows.run import to_its_report
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.findings import DrillReport, facts, message
-from standby.recovery.loss import settle
+from standby.recovery.witnesses import settle
 from standby.tasks.stage import TaskStages
 
 

@@ -16,7 +16,7 @@ from standby.recovery.assignments import choose_primary
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
-from standby.recovery.loss import except_fence, settle
+from standby.recovery.witnesses import except_fence, settle
 from standby.tasks.copy import TaskSteps
 from standby.tasks.stage import TaskStages
 from standby.text import totals

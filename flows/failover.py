@@ -19,7 +19,7 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import read_record
 from standby.recovery.failover.errors import ApprovalNeeded, FailoverRefused
 from standby.recovery.failover.failover import decide_request
-from standby.recovery.loss import settle
+from standby.recovery.witnesses import settle
 
 
 @flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)

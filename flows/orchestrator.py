@@ -44,7 +44,7 @@ from standby.flows.processes import (
     until_it_answers,
 )
 from standby.orchestrator import Health
-from standby.recovery.loss import FENCE
+from standby.recovery.witnesses import FENCE
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
 

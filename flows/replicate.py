@@ -20,8 +20,8 @@ from standby.flows.outcome import finish_plan, finish_replication, flow, replica
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Concern, Kind, Look
-from standby.recovery.loss import except_fence, settle
 from standby.recovery.readiness.last_runs import EVERYTHING, remember_run
+from standby.recovery.witnesses import except_fence, settle
 from standby.replication.items import Selection, Status, selected_pairs
 from standby.replication.replicate import begin, survey
 from standby.replication.report import Ended, Report, Run, run_to_report, unseen_words

@@ -11,10 +11,10 @@ from standby.flows.outcome import FlowOutcome, causes, flow, item_table
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.failover.failover import completed
-from standby.recovery.loss import settle
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
+from standby.recovery.witnesses import settle
 from standby.replication.items import GOOD
 from standby.text import totals
 

@@ -11,8 +11,8 @@ from standby.flows.outcome import FlowOutcome, flow
 from standby.flows.recovery import recovering
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage
-from standby.recovery.loss import settle
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.recovery.witnesses import settle
 from standby.tasks.stage import TaskStages
 from standby.vault.replica import ReplicaState, replica_state
 

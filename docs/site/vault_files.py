@@ -15,7 +15,7 @@ from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.input import Approvals
 from standby.recovery.decision.record import DecisionRecord
 from standby.recovery.drill.cleanup import OpenDrills
-from standby.recovery.drill.evidence import Evidence
+from standby.recovery.drill.findings import Evidence
 from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Durations
 from standby.recovery.failback.failback import FailbackProgress

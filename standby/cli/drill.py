@@ -19,9 +19,8 @@ from standby.recovery.assignments import choose_primary
 from standby.recovery.context import open_recovery
 from standby.recovery.drill.cleanup import CleanUpReport, clean_up
 from standby.recovery.drill.drill import drill
-from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
-from standby.recovery.drill.findings import DrillReport, facts
-from standby.recovery.loss import settle
+from standby.recovery.drill.findings import SEAL, DrillReport, EvidenceCheck, check_evidence, facts, verify_evidence
+from standby.recovery.witnesses import settle
 from standby.text import lasting
 from standby.vault.signing import OTHER_KEY, PUT_IT_BACK, signer_for
 from standby.vault.vault import open_vault

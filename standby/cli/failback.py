@@ -20,7 +20,7 @@ from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failover.begin import SHARED
-from standby.recovery.loss import except_fence
+from standby.recovery.witnesses import except_fence
 from standby.text import some_of
 
 MOST_NAMED = 10  # Analyzers of one kind that are named unless all are asked for

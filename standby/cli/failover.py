@@ -32,8 +32,7 @@ from standby.recovery.failover.errors import ApprovalNeeded, FailoverRefused
 from standby.recovery.failover.failover import commit, decide_request, fail_over, what_to_commit
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, loss, times
 from standby.recovery.failover.state import sinks_seen
-from standby.recovery.loss import FENCE, settle
-from standby.recovery.witnesses import look
+from standby.recovery.witnesses import FENCE, look, settle
 from standby.text import lasting, some_of, utc
 
 _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO", "red")}

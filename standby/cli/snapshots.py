@@ -28,13 +28,12 @@ from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.durations import Durations, Part, forecast_restores
 from standby.recovery.failover.failover import completed
-from standby.recovery.loss import settle
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, open_snapshot, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
-from standby.recovery.witnesses import look
+from standby.recovery.witnesses import look, settle
 from standby.replication.items import GOOD, Status
 from standby.text import counted, lasting, some_of, totals, utc
 

@@ -3,18 +3,19 @@
 Missing is not empty. A fence that is gone looks like that of a plan which never failed over, and an older copy of one
 like that of a plan which has not failed over since; a log that is gone with its head looks like a new one. What they
 were is known by other records and by the sinks. Where one of these knows more, nothing is done that would rely on what
-is lost, unless an operator says so: `settle`.
+is lost, unless an operator goes on by what is still known: `settle`.
 """
 
 import logging
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from standby.concurrency import all_of, side_by_side
 from standby.document import JsonValue
-from standby.errors import StandbyError, sentence
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import (
     Assignment,
     Fence,
@@ -23,19 +24,20 @@ from standby.fencing import (
     Phase,
     fence_of_plan,
     fence_path,
+    hold_fence,
     read_stored_fence,
     switch_path,
 )
 from standby.recovery.activation.sinks import ActivationSink, read_sink
-from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_audit
-from standby.recovery.chain import AuditLine, head_path, lacking
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, record_action, record_forced, verify_audit
+from standby.recovery.chain import AuditLine, head_path, lacking, plain_text
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.snapshots.catalog import index_path, manifest_path, taken
 from standby.recovery.snapshots.manifest import Manifest, parse_index
 from standby.replication.ledger import read_epochs
 from standby.text import some_of
 from standby.vault.documents import parse_stored, read_document
-from standby.vault.errors import VaultError
+from standby.vault.errors import Changed, VaultError
 from standby.vault.signing import LogMark
 
 log = logging.getLogger("standby.recovery")
@@ -68,15 +70,12 @@ class Evidence:
 
     @property
     def epoch(self) -> int:
-        stored = self.fence.epoch if self.fence else 0
-        return max([stored, *(witness.epoch for witness in self.witnesses)])
+        return max([self.fence.epoch if self.fence else 0, *(witness.epoch for witness in self.witnesses)])
 
     @property
     def newest_line(self) -> LogMark | None:
-        marks = [witness.log for witness in self.witnesses if witness.log]
-        if self.fence is not None and self.fence.log is not None:
-            marks.append(self.fence.log)
-        return max(marks, key=lambda mark: mark.sequence, default=None)
+        marks = (self.fence.log if self.fence else None, *(witness.log for witness in self.witnesses))
+        return max(filter(None, marks), key=lambda mark: mark.sequence, default=None)
 
 
 @dataclass(frozen=True)
@@ -174,11 +173,10 @@ def _wrong_with_list(evidence: Evidence) -> str:
 def serving_of(evidence: Evidence) -> dict[str, tuple[Assignment, str]]:
     """Give what serves for each primary by the witness that knows most, with its name; none that no witness knows."""
     # An assignment that may still be rolled back is believed of an intact log only.
-    known = [*evidence.witnesses]
-    if evidence.fence is not None:
-        known.append(Witness(evidence.where, evidence.fence.epoch, evidence.fence.assignments))
+    fence = evidence.fence
+    own = [Witness(evidence.where, fence.epoch, fence.assignments)] if fence else []
     found: dict[str, tuple[Assignment, str]] = {}
-    for witness in sorted(known, key=lambda each: each.epoch, reverse=True):
+    for witness in sorted([*evidence.witnesses, *own], key=lambda each: each.epoch, reverse=True):
         for primary, assignment in witness.serving.items():
             if primary in evidence.primaries:
                 found.setdefault(primary, (assignment, witness.name))
@@ -302,9 +300,7 @@ async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | Non
 async def _of_ledger(context: RecoveryContext, source: str, target: str) -> Witness | None:
     version = context.configuration.resource(source).api_version if context.connections.clients else ""
     ledger = await read_epochs(context.vault, source, target, version)
-    if ledger.missing:
-        return None
-    return Witness(ledger.where, ledger.epochs.get(context.plan.name, 0))
+    return None if ledger.missing else Witness(ledger.where, ledger.epochs.get(context.plan.name, 0))
 
 
 def _of_log(context: RecoveryContext, audit: AuditCheck | None) -> Iterator[Witness]:
@@ -363,3 +359,87 @@ def with_known(context: RecoveryContext, known: Known, epoch: int) -> RecoveryCo
 def with_finding(context: RecoveryContext, finding: Finding) -> RecoveryContext:
     fence = fence_of_plan(context.plan, finding.evidence.fence, finding.evidence.where)
     return with_known(context, replace(finding.known, fence=fence), finding.evidence.epoch)
+
+
+FENCE = "fence"  # What an operator forces to continue although the fence or the audit log was lost
+
+
+class RecordsLost(GuardRefused):
+    def __init__(self, plan: str, problem: str) -> None:
+        super().__init__(f"The records of plan {plan} are missing or out of date. {problem}", HOW_TO_GO_ON)
+
+
+class ReasonMissing(GuardRefused):
+    def __init__(self, plan: str) -> None:
+        cause = f"Records of plan {plan} were lost, and --force {FENCE} needs a reason"
+        super().__init__(cause, 'Say why with --reason "..."; it goes into the audit log')
+
+
+async def settle(context: RecoveryContext, forced: Collection[str] = (), reason: str = "") -> RecoveryContext:
+    """Let nothing that relies on fence and log begin where these are missing or out of date.
+
+    Gives the context with what is known now, which everything after this is held against.
+    """
+    finding = await look(context)
+    if not finding.problem:
+        found = with_finding(context, finding)
+        if FENCE in forced:
+            await record_action(found, AuditAction.FORCED_IN_VAIN, {"reason": reason})
+        return found
+    if FENCE not in forced:
+        raise RecordsLost(context.plan.name, sentence(finding.problem).removesuffix("."))
+    if not reason.strip():
+        raise ReasonMissing(context.plan.name)
+    return await _go_on(context, finding, reason.strip())
+
+
+async def _go_on(context: RecoveryContext, finding: Finding, reason: str) -> RecoveryContext:
+    """Write the fence again by the best witness, under an epoch above all, and say in the audit log who did that."""
+    evidence, plan = finding.evidence, context.plan
+    if evidence.emptied:
+        await _replace_empty(context)
+    async with hold_fence(context.vault, plan) as held:
+        believed = serving_of(evidence) if finding.fence else {}
+        assignments = {**held.fence.assignments, **{name: found for name, (found, _) in believed.items()}}
+        epoch = max(evidence.epoch, held.fence.epoch) + 1 if finding.fence else held.fence.epoch
+        facts: dict[str, JsonValue] = {
+            "reason": plain_text(reason),
+            "lost": plain_text(finding.problem),
+            "known": {witness.name: witness.epoch for witness in evidence.witnesses},
+            "serving": {name: assignment.active for name, assignment in assignments.items()},
+            "believed": {name: believed[name][1] if name in believed else "nobody" for name in assignments},
+        }
+        line = await record_forced(replace(context, known=finding.known), facts, epoch)
+        fence = held.fence.model_copy(update={"epoch": epoch, "assignments": assignments, "log": line.mark})
+        await held.write(fence)
+    went_on = sentence(_what_was_done(finding, fence, believed))
+    log.warning("%s", went_on)
+    return with_known(context, Known(line.mark, fence=fence, went_on=went_on), epoch)
+
+
+async def _replace_empty(context: RecoveryContext) -> None:
+    """Put a fence into an empty file, so that it can be held; unless somebody else just did."""
+    path = fence_path(context.plan.name)
+    there = await context.vault.read_version(path)
+    if there is None or there.content.strip():
+        return
+    first = fence_of_plan(context.plan, None, context.vault.where(path))
+    with suppress(Changed):
+        await context.vault.swap(path, first.model_dump_json(indent=1).encode(), there.tag)
+
+
+def except_fence(forced: Collection[str]) -> tuple[str, ...]:
+    """Leave out what `settle` is about, where the rest of what is forced are ids of analyzers."""
+    return tuple(name for name in forced if name != FENCE)
+
+
+def _what_was_done(finding: Finding, fence: Fence, believed: Mapping[str, tuple[Assignment, str]]) -> str:
+    if not finding.fence:
+        return f"The audit log of plan {fence.plan} continues without the lines that are lost"
+    words = [
+        f"{assignment.active} serves for {name}, as {believed[name][1]} says"
+        if name in believed
+        else f"no record says what serves for {name}, so {assignment.active} counts as serving, as you asked"
+        for name, assignment in fence.assignments.items()
+    ]
+    return f"The fence of plan {fence.plan} was written again, at epoch {fence.epoch}: {'; '.join(words)}"

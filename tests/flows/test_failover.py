@@ -41,7 +41,7 @@ from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.failover import decide_request, fail_over
 from standby.recovery.failover.report import FailoverReport
-from standby.recovery.loss import settle
+from standby.recovery.witnesses import settle
 from standby.replication.inventory import connect
 from standby.replication.items import Status
 from tests.conftest import Scene

@@ -30,8 +30,15 @@ from standby.recovery.drill.cleanup import (
     must_be_clean,
     remove_leftovers,
 )
-from standby.recovery.drill.evidence import Evidence, write_evidence
-from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Findings, inspect_analyzers, reasons_against
+from standby.recovery.drill.findings import (
+    DrilledAnalyzers,
+    DrillReport,
+    Evidence,
+    Findings,
+    inspect_analyzers,
+    reasons_against,
+    write_evidence,
+)
 from standby.recovery.drill.sandbox import SandboxSink, digests_of_production, open_sandbox
 from standby.recovery.durations import Durations, Kind, add_durations
 from standby.recovery.failover.begin import must_have_ended

@@ -19,7 +19,7 @@ from standby.recovery.decision.input import Guard, Outcome
 from standby.recovery.decision.record import explain
 from standby.recovery.decision.record import read_record as read_decision
 from standby.recovery.drill.cleanup import hold_drills
-from standby.recovery.drill.evidence import verify_evidence
+from standby.recovery.drill.findings import verify_evidence
 from standby.recovery.drill.sandbox import SandboxSink
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.failback.failback import hold_progress

@@ -17,8 +17,7 @@ from standby.fencing import Assignment, Fence, FenceBehind, hold_fence
 from standby.recovery.audit import AuditAction, AuditBroken, record_action, verify_audit
 from standby.recovery.failover.failover import commit
 from standby.recovery.failover.report import FailoverReport
-from standby.recovery.loss import RecordsLost, settle
-from standby.recovery.witnesses import Evidence, Witness, judge, look
+from standby.recovery.witnesses import Evidence, RecordsLost, Witness, judge, look, settle
 from standby.replication.ledger import read_ledger, write_ledger
 from standby.replication.verdict import CopyRecord, Sighting
 from standby.vault.errors import TakenOver

@@ -25,8 +25,7 @@ from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext, Stage, open_recovery
 from standby.recovery.drill.cleanup import DrillManifest, DrillUnderWay, LeftBehind, clean_up, hold_drills
 from standby.recovery.drill.drill import ScratchUnfit, ServesAlready, drill
-from standby.recovery.drill.evidence import check_evidence, verify_evidence
-from standby.recovery.drill.findings import DrillReport
+from standby.recovery.drill.findings import DrillReport, check_evidence, verify_evidence
 from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.failover.errors import FailoverUnfinished

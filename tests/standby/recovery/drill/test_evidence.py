@@ -8,8 +8,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 from standby.recovery.drill.cleanup import CleanUp
-from standby.recovery.drill.evidence import MOST_ANALYZERS, Evidence, evidence_page
-from standby.recovery.drill.findings import DrilledAnalyzer, DrilledAnalyzers, DrillReport
+from standby.recovery.drill.findings import (
+    MOST_ANALYZERS,
+    DrilledAnalyzer,
+    DrilledAnalyzers,
+    DrillReport,
+    Evidence,
+    evidence_page,
+)
 from standby.recovery.failover.report import PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity
 

@@ -12,7 +12,7 @@ from standby.config.sinks import FileSink
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.failover import commit, decide_request, fail_over
-from standby.recovery.loss import settle
+from standby.recovery.witnesses import settle
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.steps import DirectSteps
