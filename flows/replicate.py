@@ -20,7 +20,7 @@ from standby.flows.outcome import finish_plan, finish_replication, flow, replica
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Concern, Kind, Look
-from standby.recovery.readiness.last_runs import EVERYTHING, remember_run
+from standby.recovery.runs import EVERYTHING, remember_run
 from standby.recovery.witnesses import except_fence, settle
 from standby.replication.items import Selection, Status, selected_pairs
 from standby.replication.replicate import begin, survey

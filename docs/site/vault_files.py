@@ -17,13 +17,12 @@ from standby.recovery.decision.record import DecisionRecord
 from standby.recovery.drill.cleanup import OpenDrills
 from standby.recovery.drill.findings import Evidence
 from standby.recovery.drill.sandbox import Published
-from standby.recovery.durations import Durations
 from standby.recovery.failback.failback import FailbackProgress
 from standby.recovery.failover.attendance import Evaluation
 from standby.recovery.failover.state import SwitchRecord
 from standby.recovery.proof.records import Baseline, Proofs
 from standby.recovery.readiness.document import LastStates
-from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.runs import Durations, LastRuns, LatestDrills
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest
 from standby.replication import ledger
 from standby.replication.trained import CopyBegun

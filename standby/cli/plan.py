@@ -20,7 +20,7 @@ from standby.cli.output import (
 )
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
-from standby.recovery.durations import Durations, Kind
+from standby.recovery.runs import Durations, Kind
 from standby.recovery.witnesses import look
 from standby.replication import report
 from standby.replication.forecast import Forecast, forecast

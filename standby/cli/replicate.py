@@ -16,7 +16,7 @@ from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
-from standby.recovery.readiness.last_runs import remember_run
+from standby.recovery.runs import remember_run
 from standby.recovery.witnesses import FENCE, except_fence, settle
 from standby.replication.items import GOOD, Progress, Selection, Status, count
 from standby.replication.replicate import begin

@@ -26,8 +26,8 @@ from standby.config.durations import moment_of
 from standby.document import JsonObject
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
-from standby.recovery.durations import Durations, Part, forecast_restores
 from standby.recovery.failover.failover import completed
+from standby.recovery.runs import Durations, Part, forecast_restores
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore

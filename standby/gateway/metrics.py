@@ -22,10 +22,9 @@ from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.gateway.errors import PartUnreadable
 from standby.recovery.concerns import Concerns, Kind, Severity
-from standby.recovery.durations import Durations
 from standby.recovery.proof.records import Proofs, Verdict, month_of
 from standby.recovery.readiness.document import LastStates, State
-from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.runs import Durations, LastRuns, LatestDrills
 from standby.recovery.snapshots.catalog import index_path
 from standby.recovery.snapshots.manifest import parse_index
 from standby.replication.forecast import Spread

@@ -28,9 +28,9 @@ from standby.flows.outcome import (
     table,
 )
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
+from standby.recovery.runs import RtoForecast
 from standby.replication.items import Status
 from standby.replication.needs import Severity
 

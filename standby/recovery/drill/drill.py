@@ -40,12 +40,11 @@ from standby.recovery.drill.findings import (
     write_evidence,
 )
 from standby.recovery.drill.sandbox import SandboxSink, digests_of_production, open_sandbox
-from standby.recovery.durations import Durations, Kind, add_durations
 from standby.recovery.failover.begin import must_have_ended
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
 from standby.recovery.failover.state import read_record
-from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills
+from standby.recovery.runs import DrillSummary, Durations, Kind, LatestDrills, add_durations
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.plan import plan_restore

@@ -18,7 +18,6 @@ from standby.recovery.activation.sinks import (
     read_back,
 )
 from standby.recovery.context import RecoveryContext, Stage
-from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing
@@ -32,6 +31,7 @@ from standby.recovery.failover.state import (
     names_during,
     record_end,
 )
+from standby.recovery.runs import Kind, add_durations
 from standby.replication.items import GOOD
 from standby.vault.documents import HeldDocument
 from standby.vault.errors import VaultError

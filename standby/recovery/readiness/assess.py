@@ -16,11 +16,9 @@ from standby.config.resource import PREVIEW_2025, Resource
 from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.durations import Durations, Restoring
 from standby.recovery.proof.records import Proof, Proofs
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
-from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
 from standby.recovery.readiness.standing import (
     NO_SNAPSHOT,
     InSnapshot,
@@ -34,6 +32,7 @@ from standby.recovery.readiness.standing import (
     surveyed,
     with_children,
 )
+from standby.recovery.runs import Durations, LastRuns, LatestDrills, Restoring
 from standby.recovery.snapshots.fidelity import RestoreAction, RestoreItem
 from standby.recovery.snapshots.manifest import SnapshotError
 from standby.recovery.snapshots.plan import NotOfThisPlan, plan_restore

@@ -12,9 +12,8 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Assignment, OtherPlans
-from standby.recovery.durations import Durations, Restoring, RtoForecast
 from standby.recovery.proof.records import Proof
-from standby.recovery.readiness.last_runs import DrillSummary
+from standby.recovery.runs import DrillSummary, Durations, Restoring, RtoForecast
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.text import some_of

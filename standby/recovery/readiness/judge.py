@@ -8,7 +8,6 @@ from standby.config.durations import roughly
 from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import HOW_TO_GO_ON
-from standby.recovery.durations import Restoring, RtoForecast, forecast_rto
 from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
@@ -20,6 +19,7 @@ from standby.recovery.readiness.document import (
     State,
 )
 from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, proof_reason_words, rebuilt_words
+from standby.recovery.runs import Restoring, RtoForecast, forecast_rto
 from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import (

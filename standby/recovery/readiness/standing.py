@@ -8,7 +8,7 @@ from standby.config.globs import PLACE_OF_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
-from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
+from standby.recovery.runs import AnalyzerRun, PairRun
 from standby.recovery.snapshots.id_mapping import LONG_AGO, trace
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected

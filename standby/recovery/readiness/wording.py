@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
-from standby.recovery.durations import RtoForecast
 from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
+from standby.recovery.runs import RtoForecast
 from standby.replication.forecast import Spread
 from standby.replication.needs import Severity
 from standby.replication.verdict import HOLDS_NOTHING

@@ -16,7 +16,7 @@ from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, RunReport
-from standby.recovery.durations import Kind, add_durations
+from standby.recovery.runs import Kind, add_durations
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication.engine import Attempt, Engine, Receipt, is_transient, try_again
 from standby.replication.errors import CopyDiffers, CopyNotStarted

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import MOST, Durations, Kind, add_durations
+from standby.recovery.runs import MOST, Durations, Kind, add_durations
 from standby.vault.errors import VaultUnavailable
 from tests.standby.vault.world import Memory
 

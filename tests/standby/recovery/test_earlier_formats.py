@@ -21,11 +21,10 @@ from standby.recovery.decision.record import read_record as read_decision
 from standby.recovery.drill.cleanup import hold_drills
 from standby.recovery.drill.findings import verify_evidence
 from standby.recovery.drill.sandbox import SandboxSink
-from standby.recovery.durations import Durations, Kind
 from standby.recovery.failback.failback import hold_progress
 from standby.recovery.failover.state import read_record
 from standby.recovery.readiness.document import LastStates, State
-from standby.recovery.readiness.last_runs import LastRuns, LatestDrills
+from standby.recovery.runs import Durations, Kind, LastRuns, LatestDrills
 from standby.recovery.snapshots.snapshot import (
     SnapshotTampered,
     list_snapshots,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import Durations, Kind, Restoring, RtoForecast, forecast_rto
+from standby.recovery.runs import Durations, Kind, Restoring, RtoForecast, forecast_rto
 from standby.replication.forecast import play_often, share
 from tests.standby.recovery.readiness.facts_at_hand import a_plan
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from standby.recovery.durations import Durations, Kind, Restoring, forecast_rto
+from standby.recovery.runs import Durations, Kind, Restoring, forecast_rto
 from standby.replication.engine import Attempt, Engine
 from standby.replication.forecast import forecast
 from standby.replication.items import Key, PlanItem, ReplicationPlan, Status

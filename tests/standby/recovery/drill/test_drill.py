@@ -27,9 +27,8 @@ from standby.recovery.drill.cleanup import DrillManifest, DrillUnderWay, LeftBeh
 from standby.recovery.drill.drill import ScratchUnfit, ServesAlready, drill
 from standby.recovery.drill.findings import DrillReport, check_evidence, verify_evidence
 from standby.recovery.drill.sandbox import Published
-from standby.recovery.durations import Durations, Kind
 from standby.recovery.failover.errors import FailoverUnfinished
-from standby.recovery.readiness.last_runs import LatestDrills
+from standby.recovery.runs import Durations, Kind, LatestDrills
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.inventory import DRILL_TAG

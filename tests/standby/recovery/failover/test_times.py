@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import Durations, Kind
 from standby.recovery.failover.report import FailoverReport, times, within
+from standby.recovery.runs import Durations, Kind
 from tests.standby.recovery.failover.world import Site
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)

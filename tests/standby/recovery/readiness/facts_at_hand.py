@@ -8,9 +8,8 @@ from typing import Any
 
 from standby.config.plan import RecoveryPlan
 from standby.fencing import Assignment
-from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import Facts, ModelFact, Standing
-from standby.recovery.readiness.last_runs import DrillSummary
+from standby.recovery.runs import DrillSummary, Durations, Kind
 from standby.replication.needs import Finding, Severity
 from standby.replication.verdict import Verdict
 

@@ -15,7 +15,7 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.readiness.assess import assess, assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, State
-from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills
+from standby.recovery.runs import DrillSummary, LatestDrills
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
 from tests.patience import PATIENCE

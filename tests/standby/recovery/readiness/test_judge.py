@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from standby.errors import StandbyError
 from standby.fencing import Assignment, Phase
-from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import (
     Bucket,
     Facts,
@@ -23,6 +22,7 @@ from standby.recovery.readiness.document import (
 )
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.readiness.wording import points_words, serving_words
+from standby.recovery.runs import Durations, Kind
 from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ResourceNotFound, Unreachable

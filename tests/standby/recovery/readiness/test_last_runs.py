@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from standby.recovery.durations import Durations, Kind
-from standby.recovery.readiness.last_runs import LastRuns, PairRun, remember_run
+from standby.recovery.runs import Durations, Kind, LastRuns, PairRun, remember_run
 from standby.replication.items import ReplicationPlan, Selection, Status
 from standby.replication.report import Report, ReportItem, end_of, make_report
 from standby.replication.verdict import Action, Verdict

@@ -10,7 +10,6 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import Restoring
 from standby.recovery.readiness.document import (
     MOST_SAMPLES,
     Facts,
@@ -22,6 +21,7 @@ from standby.recovery.readiness.document import (
     thinned,
 )
 from standby.recovery.readiness.judge import judge_readiness
+from standby.recovery.runs import Restoring
 from standby.replication.verdict import Verdict
 from standby.vault.folder import LocalFolder
 from tests.standby.recovery.readiness.facts_at_hand import NOW, a_plan, facts, good

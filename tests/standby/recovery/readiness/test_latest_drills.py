@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills
+from standby.recovery.runs import DrillSummary, LatestDrills
 from tests.standby.vault.world import Memory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

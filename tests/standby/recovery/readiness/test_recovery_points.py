@@ -10,8 +10,8 @@ import httpx
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Readiness, State
-from standby.recovery.readiness.last_runs import remember_run
 from standby.recovery.readiness.wording import forecast_words, point_words, points_words
+from standby.recovery.runs import remember_run
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
 from standby.replication.replicate import Replication, begin

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from standby.config.errors import UnknownName
 from standby.recovery.audit import verify_audit
-from standby.recovery.durations import Durations, Kind
+from standby.recovery.runs import Durations, Kind
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.plan import plan_restore
