@@ -17,18 +17,9 @@ from standby.concurrency import all_of
 from standby.config.plan import FreshKey
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import Document
+from standby.service import errors
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import (
-    AnalyzerNotFound,
-    DefaultsNotSet,
-    NotFromHere,
-    ServiceError,
-    ServiceUnavailable,
-    Throttled,
-    TokenUnavailable,
-    Unreachable,
-)
 from standby.service.models import PREBUILT, Analyzer
 from standby.service.protocols import protocol_for
 from standby.service.retries import HttpRetries
@@ -44,20 +35,20 @@ class Meaning:
     slow: bool = False  # it did, and that took long
 
 
-def meaning_of(error: ServiceError) -> Meaning:
+def meaning_of(error: errors.ServiceError) -> Meaning:
     # No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A missing
     # token, an untrusted certificate or a proxy that fails say nothing about the service.
     code = error.inner_code or error.code or type(error).__name__
     match error:
-        case DefaultsNotSet():
+        case errors.DefaultsNotSet():
             return Meaning(True, "answers; no defaults are set", code)
-        case Throttled():
+        case errors.Throttled():
             return Meaning(True, "answers; too many requests (HTTP 429)", code)
-        case TokenUnavailable() | NotFromHere():
+        case errors.TokenUnavailable() | errors.NotFromHere():
             return Meaning(None, error.cause, code)
-        case Unreachable():
+        case errors.Unreachable():
             return Meaning(False, error.cause, code)
-        case ServiceUnavailable():
+        case errors.ServiceUnavailable():
             return Meaning(False, f"HTTP {error.status} ({code})", code)
         case _:
             return Meaning(None, error.cause, code)
@@ -225,7 +216,7 @@ async def _ask(question: Question, limits: Limits, clock: Clock) -> Meaning:
     begun, found = clock.monotonic(), Meaning(True, "answers", "")
     try:
         await question()
-    except ServiceError as error:
+    except errors.ServiceError as error:
         found = meaning_of(error)
     seconds = clock.monotonic() - begun
     if found.ok and seconds > limits.patience:
@@ -278,7 +269,7 @@ async def _sign_in(client: ContentUnderstandingClient, clock: Clock) -> Check | 
     begun = clock.monotonic()
     try:
         await client.sign_in()
-    except ServiceError as error:
+    except errors.ServiceError as error:
         seconds = max(0.0, clock.monotonic() - begun)
         return Check(name="sign-in", ok=None, detail=error.cause, seconds=seconds, code=type(error).__name__)
     return None
@@ -294,7 +285,7 @@ async def _checks(
 
     async def analyzer() -> None:
         # That there is none of this id is an answer as well.
-        with suppress(AnalyzerNotFound):
+        with suppress(errors.AnalyzerNotFound):
             await client.get_analyzer(ALWAYS_THERE)
 
     # One question alone could not tell a part that fails from an outage.

@@ -18,19 +18,11 @@ from standby.recovery.activation.sinks import (
     read_back,
 )
 from standby.recovery.context import RecoveryContext, Stage
+from standby.recovery.failover import state
 from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing
 from standby.recovery.failover.report import FailoverReport, Phases, State, within
-from standby.recovery.failover.state import (
-    SwitchRecord,
-    active_map,
-    begin_switching,
-    fence_after,
-    is_forward,
-    names_during,
-    record_end,
-)
 from standby.recovery.runs import Kind, add_durations
 from standby.replication.items import GOOD
 from standby.vault.documents import HeldDocument
@@ -43,8 +35,8 @@ class FailoverRun:
 
     context: RecoveryContext
     held: HeldFence
-    file: HeldDocument[SwitchRecord]
-    record: SwitchRecord
+    file: HeldDocument[state.SwitchRecord]
+    record: state.SwitchRecord
     preparation: Preparation
     phases: Phases
     outcomes: Outcomes = field(default_factory=Outcomes)
@@ -82,7 +74,7 @@ class FailoverRun:
             # It leads back to where it began, under an epoch of its own.
             ends = {"to": self.record.from_resource, "from_resource": self.record.to}
             back = self.record.model_copy(update={"epoch": self.record.epoch + 1, **ends, "published_at": None})
-            self.record = await begin_switching(self.context, self.held, self.file, back)
+            self.record = await state.begin_switching(self.context, self.held, self.file, back)
             await self._withdraw_others()
         # Undoing what was never published needs no publication.
         if self.record.touched or not self._is_undoing:
@@ -100,8 +92,8 @@ class FailoverRun:
     async def _withdraw_others(self) -> None:
         """Prepare the target where it is new, and see that no sink names another resource any more."""
         record, clock = self.record, self.context.clock
-        is_named, is_planned = record.to in record.may_name, is_forward(record) and record.mode == "planned"
-        if is_forward(record) and not record.prepared:
+        is_named, is_planned = record.to in record.may_name, state.is_forward(record) and record.mode == "planned"
+        if state.is_forward(record) and not record.prepared:
             self.preparation.left_out = dict(record.withheld)
             active = record.before.active
             names = await self.preparation.run(record.primary, active, record.to, planned=is_planned)
@@ -113,9 +105,9 @@ class FailoverRun:
         if not self._is_undoing and not record.touched:
             # Nothing was published yet, and the record says by now which analyzers it is about: of two plans that begin
             # at once, and have other resources serve the same, one sees the other.
-            record = self.record
+            record, about = self.record, state.names_during(self.record)
             try:
-                await must_share(self.context, record.primary, record.to, names_during(record), forced=record.forced)
+                await must_share(self.context, record.primary, record.to, about, forced=record.forced)
             except GuardRefused:
                 self.record = record.model_copy(update={"touched": False})
                 raise
@@ -189,13 +181,13 @@ class FailoverRun:
 
     def _map(self, resource: str | None, at: datetime) -> Activation:
         fence, record = self.held.fence, self.record
-        return active_map(self.context, {**fence.serving, record.primary: resource}, fence.epoch, record, at)
+        return state.active_map(self.context, {**fence.serving, record.primary: resource}, fence.epoch, record, at)
 
     async def _finish(self) -> None:
         now = self.context.clock.now()
-        await self.held.write(fence_after(self.held.fence, self.context.plan, self.record, now))
+        await self.held.write(state.fence_after(self.held.fence, self.context.plan, self.record, now))
         self.ended = True
-        await record_end(self.context, self.file, self.record)
+        await state.record_end(self.context, self.file, self.record)
 
     async def _save(self, **changed: object) -> None:
         """Write down what is true from here on; it fails where another run has taken the failover over."""
@@ -207,7 +199,7 @@ async def measure(run: FailoverRun) -> None:
     """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
     context, record, phases = run.context, run.record, run.phases
     is_whole = run.ended and record.started_at >= phases.times[0].started_at
-    if not is_whole or not is_forward(record) or run.published_at is None:
+    if not is_whole or not state.is_forward(record) or run.published_at is None:
         return
     activation = (run.published_at - record.decided_at).total_seconds() - run.preparation.building_seconds
     activation -= sum(time.seconds for time in phases.times if time.name in SYNCS)
@@ -233,7 +225,7 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
     least, most = _since_the_outage(record, published)
     detected = record.detected_at
     stopped = [sentence(error.cause) for error in run.stopped]
-    ended: State = "activated" if is_forward(record) else "rolled_back"
+    ended: State = "activated" if state.is_forward(record) else "rolled_back"
     return FailoverReport(
         **context.of_run,
         epoch=fence.epoch,
@@ -281,7 +273,7 @@ def _orders(run: FailoverRun) -> Iterator[str]:
         yield f"{order}; a running watch does this as well"
     if _missing(run):
         yield f"Rebuild what is left out with standby restore {plan} --to {record.to}, which adds it to the active map"
-    if is_forward(record):
+    if state.is_forward(record):
         yield (
             f"Check that the applications work, then commit it with standby commit {plan}, "
             f"or roll back with {again} {record.from_resource}"
@@ -294,11 +286,11 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
     return round(max(0.0, (end - start).total_seconds()), 3)
 
 
-def _since_the_outage(record: SwitchRecord, published: datetime | None) -> tuple[float | None, float | None]:
+def _since_the_outage(record: state.SwitchRecord, published: datetime | None) -> tuple[float | None, float | None]:
     """Give the seconds from the beginning of the outage until the resource served: at least, and at most."""
     # It began between the last healthy look and the first that failed. A planned failover interrupts from its order on;
     # an unplanned order says only that there was an outage before it. A rollback that an outage started counts too.
-    if published is None or (record.unhealthy_since is None and not is_forward(record)):
+    if published is None or (record.unhealthy_since is None and not state.is_forward(record)):
         return None, None
     if record.unhealthy_since is None:
         taken = _between(record.decided_at, published)

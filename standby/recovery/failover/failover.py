@@ -25,6 +25,7 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages, allowing
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
+from standby.recovery.failover import state
 from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
 from standby.recovery.failover.errors import (
     ApprovalNeeded,
@@ -36,18 +37,6 @@ from standby.recovery.failover.errors import (
 from standby.recovery.failover.executor import FailoverRun, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back, what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
-from standby.recovery.failover.state import (
-    SwitchRecord,
-    back_from,
-    current_map,
-    fence_committed,
-    open_record,
-    read_record,
-    record_missed_end,
-    recorded_sinks,
-    sink_records,
-    views_of_sinks,
-)
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.restore import RestoreReport
@@ -83,10 +72,10 @@ async def fail_over(
     try:
         async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
             if request.action == "roll back":
-                known = await read_record(context.vault, context.plan.name)
+                known = await state.read_record(context.vault, context.plan.name)
                 # It leads to what served before the failover that the fence knows now.
                 is_known = request.primary in held.fence.assignments
-                back = back_from(held.fence, request.primary, known) if is_known else None
+                back = state.back_from(held.fence, request.primary, known) if is_known else None
                 if back is None:
                     raise NothingToRollBack(context.plan.name, request.primary)
                 request = replace(request, to=back, planned=False)
@@ -110,7 +99,7 @@ async def _reported(run: FailoverRun) -> FailoverReport:
     context, fence = run.context, run.held.fence
     known = await _remembered(context, run.outcomes)
     await measure(run)
-    seen = () if run.ended else await views_of_sinks(context, fence, run.record, known)
+    seen = () if run.ended else await state.views_of_sinks(context, fence, run.record, known)
     report = report_of(run, seen)
     follow = await plans_to_follow(context, fence, report)
     return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
@@ -126,11 +115,11 @@ async def decide_request(
     """
     found = context.known.fence if context.known else None
     fence = found or await read_fence(context.vault, context.plan)
-    record = await read_record(context.vault, context.plan.name)
+    record = await state.read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=request.to, named=request.primary)
     assignment = fence.assignments[primary]
     request = replace(request, primary=primary, active=assignment.active, epoch=fence.epoch, phase=assignment.phase)
-    if request.to == back_from(fence, primary, record):
+    if request.to == state.back_from(fence, primary, record):
         is_begun = assignment.phase is Phase.SWITCHING and record is not None and record.is_of(fence)
         # Where nothing was published, a rollback changes what no sink holds.
         if not (is_begun and record is not None and record.may_name == (request.to,)):
@@ -168,10 +157,10 @@ REPLICA_SECONDS = 30.0  # Seconds in which a commit brings up the replica of the
 async def what_to_commit(context: RecoveryContext, primary: str | None = None) -> tuple[Fence, tuple[str, ...]]:
     """Give the fence, and the primaries whose failover waits for a commit."""
     fence = await read_fence(context.vault, context.plan)
-    return fence, _waiting(fence, await read_record(context.vault, fence.plan), primary)
+    return fence, _waiting(fence, await state.read_record(context.vault, fence.plan), primary)
 
 
-def _waiting(fence: Fence, record: SwitchRecord | None, primary: str | None) -> tuple[str, ...]:
+def _waiting(fence: Fence, record: state.SwitchRecord | None, primary: str | None) -> tuple[str, ...]:
     if primary is not None and primary not in fence.assignments:
         raise NotAPrimary(fence.plan, primary, fence.assignments)
     must_have_ended(fence, record)
@@ -184,21 +173,21 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     # The active map is published again in any case, so that a sink gets it which did not take it before.
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         fence = held.fence
-        file = await open_record(context.vault, fence.plan)
+        file = await state.open_record(context.vault, fence.plan)
         record = file.found
         waiting = _waiting(fence, record, primary)
-        await record_missed_end(context, fence, file)
+        await state.record_missed_end(context, fence, file)
         await _must_be_shared_at_home(context, fence, record, but=waiting)
         record, added = await add_what_is_back(context, held, file, await what_is_back(context, fence, record))
         for name in waiting:
             active = fence.assignments[name].active
             facts = {"home": name, "side": active}
             line = await record_action(context, AuditAction.COMMITTED, facts, epoch=held.fence.epoch)
-            await held.write(fence_committed(held.fence, name, context.run_id, line.mark))
+            await held.write(state.fence_committed(held.fence, name, context.run_id, line.mark))
         if held.found is None:
             # From here on sinks have the map: without a fence the vault would look like a lost one.
             await held.write(held.fence)
-        wanted = current_map(context, held.fence, record)
+        wanted = state.current_map(context, held.fence, record)
         sinks = await _published(context, context.sinks, wanted, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
@@ -224,7 +213,7 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
     is not held while the resource is looked at: no failover waits for that. Gives ids at the primaries of what was
     added. A sink that did not take the map is behind: `publish_behind`.
     """
-    record = await read_record(context.vault, context.plan.name)
+    record = await state.read_record(context.vault, context.plan.name)
     if record is None or not any(out for places in record.missing.values() for out in places.values()):
         return ()
     fence = await read_fence(context.vault, context.plan)
@@ -232,13 +221,13 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
     if not back:
         return ()
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
-        file = await open_record(context.vault, context.plan.name)
+        file = await state.open_record(context.vault, context.plan.name)
         if held.fence.epoch != fence.epoch:
             return ()  # Another run was faster.
-        await record_missed_end(context, held.fence, file)
+        await state.record_missed_end(context, held.fence, file)
         record, added = await add_what_is_back(context, held, file, back)
         if added:
-            await _published(context, context.sinks, current_map(context, held.fence, record), record)
+            await _published(context, context.sinks, state.current_map(context, held.fence, record), record)
     return added
 
 
@@ -254,7 +243,7 @@ async def completed(context: RecoveryContext, report: RestoreReport) -> RestoreR
 
 
 async def _must_be_shared_at_home(
-    context: RecoveryContext, fence: Fence, record: SwitchRecord | None, *, but: Collection[str]
+    context: RecoveryContext, fence: Fence, record: state.SwitchRecord | None, *, but: Collection[str]
 ) -> None:
     """Publish no primary for what serves elsewhere in another plan; what ends now was decided with that in view."""
     for primary, assignment in fence.assignments.items():
@@ -268,7 +257,7 @@ async def _published(
     context: RecoveryContext,
     sinks: Sequence[ActivationSink],
     wanted: Activation,
-    record: SwitchRecord | None,
+    record: state.SwitchRecord | None,
     *,
     patience: float | None = None,
 ) -> tuple[SinkResult, ...]:
@@ -286,7 +275,7 @@ async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecor
     try:
         if outcomes.taken or outcomes.missed:
             return await SinkRecord.change(context.vault, context.plan.name, lambda known: known.after(outcomes))
-        return await recorded_sinks(context)
+        return await state.recorded_sinks(context)
     except VaultError as error:
         log.warning("The answers of the sinks could not be recorded: %s", error)
         return SinkRecord().after(outcomes)
@@ -300,10 +289,10 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     what it has. It takes three calls to the vault where nothing is behind, and one less where all sinks can be read.
     Gives the result for each sink that did not hold the map; one that has a higher epoch is left alone.
     """
-    fence, record, known = await sink_records(context)
+    fence, record, known = await state.sink_records(context)
     if fence is None or fence.is_under_way or fence.epoch < context.run.known_epoch:
         return ()
-    wanted = current_map(context, fence, record)
+    wanted = state.current_map(context, fence, record)
     views = await see_sinks(context.sinks, context.plan.name, wanted, known)
     # Prefect's variables are read and published to in flows alone.
     published = [each for each in zip(context.sinks, views, strict=True) if not isinstance(each[0], DeferredSink)]

@@ -22,14 +22,7 @@ from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_wor
 from standby.recovery.runs import Restoring, RtoForecast, forecast_rto
 from standby.replication.needs import Severity
 from standby.replication.verdict import Verdict
-from standby.service.errors import (
-    NotAuthorized,
-    NotFromHere,
-    ServiceError,
-    ServiceUnavailable,
-    TokenUnavailable,
-    Unreachable,
-)
+from standby.service import errors
 from standby.text import lasting, some_of
 from standby.vault.replica import ReplicaState
 
@@ -219,8 +212,8 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
         failure, what = facts.target_failure, f"The analyzers of {facts.destination} could not be read"
         severity = _severity_at_target(failure)
         reason = _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
-        if isinstance(failure, Unreachable | ServiceUnavailable) and not isinstance(
-            failure, TokenUnavailable | NotFromHere
+        if isinstance(failure, errors.Unreachable | errors.ServiceUnavailable) and not isinstance(
+            failure, errors.TokenUnavailable | errors.NotFromHere
         ):
             # The error's own advice, to fail over, is right for the resource that serves, and not for a target.
             again = f"standby status {facts.plan.name}"
@@ -254,16 +247,16 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
 
 
 def _unread(failure: StandbyError, facts: Facts, bucket: Bucket, text: str, severity: Severity) -> Reason:
-    bucket = Bucket.PERMISSION if isinstance(failure, NotAuthorized) else bucket
+    bucket = Bucket.PERMISSION if isinstance(failure, errors.NotAuthorized) else bucket
     action = failure.next_action or f"See standby doctor {facts.plan.name}"
     return _reason(bucket, text, action, severity=severity)
 
 
 def _severity_at_target(failure: StandbyError) -> Severity:
-    if isinstance(failure, NotAuthorized):
+    if isinstance(failure, errors.NotAuthorized):
         # Without a status there was no token: that says nothing about the resource.
         return Severity.ERROR if failure.status is not None else Severity.UNKNOWN
-    passes = isinstance(failure, Unreachable) or (isinstance(failure, ServiceError) and failure.transient)
+    passes = isinstance(failure, errors.Unreachable) or (isinstance(failure, errors.ServiceError) and failure.transient)
     return Severity.UNKNOWN if passes else Severity.ERROR
 
 

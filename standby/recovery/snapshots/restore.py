@@ -18,24 +18,13 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, RunReport
 from standby.recovery.runs import Kind, add_durations
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
+from standby.replication import steps
 from standby.replication.engine import Attempt, Engine, Receipt, is_transient, try_again
 from standby.replication.errors import CopyDiffers, CopyNotStarted
 from standby.replication.fingerprint import Comparison, comparison, fingerprint
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.pacing import Kind as Paced
-from standby.replication.steps import (
-    ADOPTED,
-    LATE,
-    DirectSteps,
-    copy_again,
-    find,
-    make_room,
-    must_be_ready,
-    must_find,
-    settle,
-    wait_for,
-)
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
@@ -99,7 +88,7 @@ class BuildSteps:
             CopyNotStarted: the answer was lost, and the target shows no sign of it.
         """
         policy, clock = self.context.plan.retries.copy_, self.context.clock
-        return await try_again(policy, copy_again, lambda: self._send(item), clock)
+        return await try_again(policy, steps.copy_again, lambda: self._send(item), clock)
 
     async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
@@ -107,7 +96,7 @@ class BuildSteps:
         policy, clock = self.context.plan.retries.poll, self.context.clock
         labelled = self.definitions[item.target_analyzer].get("knowledgeSources")
         known = self.context.run.experience.of("", self.to, Paced.LABELLED_BUILD if labelled else Paced.BUILD)
-        wait = partial(wait_for, self.context.run, self.to, item.target_analyzer, receipt, what, known)
+        wait = partial(steps.wait_for, self.context.run, self.to, item.target_analyzer, receipt, what, known)
         await try_again(policy, is_transient, wait, clock)
 
     async def verify(self, item: RestoreItem) -> Analyzer:
@@ -116,7 +105,7 @@ class BuildSteps:
         return await try_again(policy, is_transient, lambda: self._verify(item), clock)
 
     async def find_begun(self, item: RestoreItem) -> Analyzer | None:
-        there = await find(self.context.run, self.to, item.target_analyzer)
+        there = await steps.find(self.context.run, self.to, item.target_analyzer)
         return there if there is not None and self._is_ours(item, there) else None
 
     async def _send(self, item: RestoreItem) -> tuple[Receipt, datetime | None]:
@@ -130,33 +119,33 @@ class BuildSteps:
             raise
         except (Unreachable, ServiceUnavailable, ProtocolError):
             # It may have been taken: the target says, and a second one would be refused or overwrite.
-            there = await settle(*there_is, is_ours)
+            there = await steps.settle(*there_is, is_ours)
             if there is None:
                 raise CopyNotStarted(item.target_analyzer, self.to) from None
         except Conflict:
-            there = await find(*there_is)
+            there = await steps.find(*there_is)
             if there is None:
-                there = await settle(*there_is, is_ours, LATE)
+                there = await steps.settle(*there_is, is_ours, steps.LATE)
             if there is None or not is_ours(there):
                 raise
         else:
             receipt = Receipt.of(started, self.context.clock.monotonic(), started.analyzer.warnings)
             return receipt, started.analyzer.created_at
-        return replace(ADOPTED, begun=self.context.clock.monotonic()), there.created_at
+        return replace(steps.ADOPTED, begun=self.context.clock.monotonic()), there.created_at
 
     async def _make_room(self, item: RestoreItem) -> bool:
         """Save what failed, and say whether the build has to replace it; what became usable is left alone."""
-        there = await find(self.context.run, self.to, item.target_analyzer)
+        there = await steps.find(self.context.run, self.to, item.target_analyzer)
         status = status_of(there, self.context.clock.now(), self.context.plan.deadlines.poll) if there else ""
         if there is None or status not in HOLDS_NOTHING:
             return False
-        may_replace, _ = await make_room(self.context.run, self.to, there)
+        may_replace, _ = await steps.make_room(self.context.run, self.to, there)
         return may_replace
 
     async def _verify(self, item: RestoreItem) -> Analyzer:
         there_is = self.context.run, self.to, item.target_analyzer
-        analyzer = await must_find(*there_is, lambda there: there.status != "creating")
-        must_be_ready(analyzer, self.to)
+        analyzer = await steps.must_find(*there_is, lambda there: there.status != "creating")
+        steps.must_be_ready(analyzer, self.to)
         compared = self._compared(item, analyzer)
         if not compared.is_filled_in(as_copied=True):
             raise CopyDiffers(item.target_analyzer, self.to, some_of((it.path for it in compared.differences()), 5))
@@ -296,7 +285,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
             elif item.action is not RestoreAction.CREATE:
                 self._end(item, Status.REFUSED, item.reason)
         if self._plan.added_defaults:
-            add = DirectSteps(self._context.run).add_defaults
+            add = steps.DirectSteps(self._context.run).add_defaults
             await self._complete_defaults({self._plan.to: self._plan.added_defaults}, add)
 
     async def _make(self, item: RestoreItem, attempt: Attempt) -> None:
