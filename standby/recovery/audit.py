@@ -8,27 +8,8 @@ from itertools import groupby
 
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.recovery.chain import (
-    CONTINUES,
-    FIRST,
-    FORCED,
-    AuditHead,
-    AuditLine,
-    changed,
-    follow,
-    head_of,
-    head_path,
-    head_problem,
-    lacking,
-    parse_head,
-    plain,
-    plain_text,
-    read_line,
-    sealed,
-    unchained,
-    unsigned,
-    write_head,
-)
+from standby.recovery import chain
+from standby.recovery.chain import CONTINUES, FIRST, FORCED, AuditHead, AuditLine
 from standby.recovery.context import LogEnd, RecoveryContext
 from standby.text import some_of, totals
 from standby.vault.documents import set_aside
@@ -124,20 +105,20 @@ async def record_action(
     epoch: int | None = None,
 ) -> AuditLine:
     """Add a line to the plan's log; it is safe when this returns."""
-    path = audit_path(context.plan.name)
+    path, head_at = audit_path(context.plan.name), context.vault.where(chain.head_path(context.plan.name))
     begun = context.clock.monotonic()
     while context.clock.monotonic() - begun < PATIENCE:
         head, log = await _read_end(context)
         content = log.content if log else b""
         texts = content.splitlines()
         last = _last_line(context, texts)
-        known = parse_head(context.vault.where(head_path(context.plan.name)), head.content) if head else None
+        known = chain.parse_head(head_at, head.content if head else None)
         before = known.epoch if known and last and known.mark == last.mark else None
         if before is None:
-            earlier = (read_line(context.vault.where(path), text) for text in reversed(texts))
+            earlier = (chain.read_line(context.vault.where(path), text) for text in reversed(texts))
             before = next((each.epoch for each in earlier if each is not None and each.epoch is not None), None)
         if last is not None and (known is None or known.sequence != last.sequence):
-            head = await write_head(context.vault, head_of(last, context.signer, before), head)
+            head = await chain.write_head(context.vault, chain.head_of(last, context.signer, before), head)
         line = _next(context, last.mark if last else None, action, facts or {}, epoch)
         added = content + line.model_dump_json().encode() + b"\n"
         context.log_end.of = None
@@ -145,10 +126,10 @@ async def record_action(
             tag = await context.vault.swap(path, added, log.tag if log else None)
         except Changed:
             continue
-        newest = head_of(line, context.signer, before if epoch is None else epoch)
-        written = await write_head(context.vault, newest, head)
+        newest = chain.head_of(line, context.signer, before if epoch is None else epoch)
+        written = await chain.write_head(context.vault, newest, head)
         # A head that somebody who was faster has written belongs to a log that is longer by now.
-        if written and parse_head(context.vault.where(head_path(context.plan.name)), written.content) == newest:
+        if written and chain.parse_head(head_at, written.content) == newest:
             context.log_end.remember(context.vault, context.plan.name, written, Version(added, tag))
         return line
     raise AuditBusy(context.vault.where(path))
@@ -161,14 +142,14 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
     known = context.known.log if context.known else None
     context.log_end.of = None
     for _ in range(LOOKS):
-        head, log = (await context.vault.read_version(head_path(plan)), await context.vault.read_version(path))
+        head, log = (await context.vault.read_version(chain.head_path(plan)), await context.vault.read_version(path))
         content = log.content if log else b""
-        lines, wrong = follow(context.vault.where(path), content.splitlines(), plan)
+        lines, wrong = chain.follow(context.vault.where(path), content.splitlines(), plan)
         last, mark = lines[-1] if lines else None, known
-        there = parse_head(context.vault.where(head_path(plan)), head.content if head else None)
+        there = chain.parse_head(context.vault.where(chain.head_path(plan)), head.content if head else None)
         if there is not None and (mark is None or mark.sequence < there.sequence):
             mark = there.mark
-        if wrong or (mark is not None and lacking(mark, lines)):
+        if wrong or (mark is not None and chain.lacking(mark, lines)):
             facts = {**facts, CONTINUES: last.mark.model_dump() if last else None}
         if wrong:
             await set_aside(context.vault, path, [content])
@@ -181,7 +162,7 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
             await context.vault.swap(path, content + line.model_dump_json().encode() + b"\n", log.tag if log else None)
         except Changed:
             continue
-        await write_head(context.vault, head_of(line, context.signer, epoch), head)
+        await chain.write_head(context.vault, chain.head_of(line, context.signer, epoch), head)
         return line
     raise AuditBusy(context.vault.where(path))
 
@@ -189,18 +170,18 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
 async def verify_audit(storage: Storage, plan: str, signer: Signer | None, end: LogEnd | None = None) -> AuditCheck:
     """Check every line of a plan's log, and its end, which is then known; with a key, the signatures, too."""
     head, log = await _read_both(storage, plan, signer)
-    where, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
-    lines, wrong = follow(where, log.content.splitlines() if log else [], plan)
-    doubtful = [(line, doubt) for line in lines if (doubt := unsigned(line, signer))]
+    where, head_at = storage.where(audit_path(plan)), storage.where(chain.head_path(plan))
+    lines, wrong = chain.follow(where, log.content.splitlines() if log else [], plan)
+    doubtful = [(line, doubt) for line in lines if (doubt := chain.unsigned(line, signer))]
     other_key = bool(doubtful) and all(signer and line.key_id not in {None, signer.key_id} for line, _ in doubtful)
     breaks = [wrong] if wrong else []
     content = head.content if head else None
-    if not wrong and (problem := head_problem(head_at, content, lines, signer)):
+    if not wrong and (problem := chain.head_problem(head_at, content, lines, signer)):
         breaks.append(f"{head_at} {problem}")
     if end is not None and not breaks:
         end.remember(storage, plan, head, log)
     doubts = tuple(_grouped((line.sequence, doubt) for line, doubt in doubtful))
-    return AuditCheck(where, lines, tuple(breaks), doubts, other_key and not breaks, parse_head(head_at, content))
+    return AuditCheck(where, lines, tuple(breaks), doubts, other_key and not breaks, chain.parse_head(head_at, content))
 
 
 async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[AuditLine]:
@@ -212,7 +193,7 @@ async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[Au
         content = await context.vault.read(path) or b""
     names = [f'"{action.value}"'.encode() for action in actions]
     texts = [text for text in content.splitlines() if any(name in text for name in names)]
-    lines = (read_line(context.vault.where(path), text) for text in texts)
+    lines = (chain.read_line(context.vault.where(path), text) for text in texts)
     return [line for line in lines if line is not None and line.action in actions]
 
 
@@ -227,7 +208,7 @@ async def _read_both(storage: Storage, plan: str, signer: Signer | None) -> Both
     """Read head and log once they agree, or nobody is writing them; a crash may have left the head one behind."""
     seen: Both | None = None
     while True:
-        head, log = await storage.read_version(head_path(plan)), await storage.read_version(audit_path(plan))
+        head, log = await storage.read_version(chain.head_path(plan)), await storage.read_version(audit_path(plan))
         if not _disagreement(storage, plan, signer, head, log) or (head, log) == seen:
             return head, log
         seen = head, log
@@ -236,8 +217,8 @@ async def _read_both(storage: Storage, plan: str, signer: Signer | None) -> Both
 def _disagreement(storage: Storage, plan: str, signer: Signer | None, head: Version | None, log: Version | None) -> str:
     """Say what is wrong with a head by the last lines of its log; nothing where these cannot be read."""
     texts = log.content.splitlines()[-2:] if log else []
-    lines = [line for text in texts if (line := read_line(storage.where(audit_path(plan)), text)) is not None]
-    problem = head_problem(storage.where(head_path(plan)), head.content if head else None, lines, signer)
+    lines = [line for text in texts if (line := chain.read_line(storage.where(audit_path(plan)), text)) is not None]
+    problem = chain.head_problem(storage.where(chain.head_path(plan)), head.content if head else None, lines, signer)
     return problem if len(lines) == len(texts) else ""
 
 
@@ -248,7 +229,7 @@ async def _read_end(context: RecoveryContext) -> Both:
         return end.head, end.log
     head, log = await _read_both(context.vault, plan, context.signer)
     if wrong := _disagreement(context.vault, plan, context.signer, head, log):
-        raise _broken(context, f"{context.vault.where(head_path(plan))} {wrong}")
+        raise _broken(context, f"{context.vault.where(chain.head_path(plan))} {wrong}")
     return head, log
 
 
@@ -264,21 +245,21 @@ def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None
     lines: list[AuditLine] = []
     plan, signer, where = context.plan.name, context.signer, context.vault.where(audit_path(context.plan.name))
     for number, text in list(enumerate(texts, start=1))[-2:]:
-        line = read_line(where, text)
-        if line is None or (unchained(line, text, plan, lines[-1]) if lines else changed(line, text)):
+        line = chain.read_line(where, text)
+        if line is None or (chain.unchained(line, text, plan, lines[-1]) if lines else chain.changed(line, text)):
             raise _broken(context, f"line {number}, one of its last, is not valid")
         # Lines of another key are not in the way of a failover; audit verify reports them.
-        if signer and line.key_id == signer.key_id and unsigned(line, signer):
+        if signer and line.key_id == signer.key_id and chain.unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")
         lines.append(line)
     last = lines[-1] if lines else None
     known = context.known.log if context.known else None
     # Where a number is not that of its place, or a line is not where it should be: then all of them are read.
-    there = read_line(where, texts[known.sequence - 1]) if known and known.sequence <= len(texts) else None
+    there = chain.read_line(where, texts[known.sequence - 1]) if known and known.sequence <= len(texts) else None
     is_lost = known is not None and (there is None or there.mark != known)
     if is_lost or (last and (last.sequence != len(texts) or last.plan != plan)):
-        every, wrong = follow(where, texts, plan)
-        wrong = wrong or (lacking(known, every) if known else "")
+        every, wrong = chain.follow(where, texts, plan)
+        wrong = wrong or (chain.lacking(known, every) if known else "")
         if wrong:
             raise _broken(context, f"it {wrong}" if not wrong.startswith("Line") else wrong)
     return last
@@ -300,15 +281,15 @@ def _next(
         at=context.clock.now(),
         plan=context.plan.name,
         action=action.value,
-        actor=plain_text(context.actor),
+        actor=chain.plain_text(context.actor),
         via=context.via,
-        run_id=plain_text(context.run_id),
+        run_id=chain.plain_text(context.run_id),
         epoch=epoch,
-        facts={plain_text(name): plain(fact) for name, fact in facts.items()},
+        facts={chain.plain_text(name): chain.plain(fact) for name, fact in facts.items()},
         previous=before.digest if before else FIRST,
         digest="",
     )
-    return sealed(line, context.signer)
+    return chain.sealed(line, context.signer)
 
 
 def _grouped(doubtful: Iterable[tuple[int, str]]) -> list[str]:

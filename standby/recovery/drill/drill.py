@@ -20,16 +20,8 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.chain import AuditLine
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.drill.cleanup import (
-    CleanUp,
-    DrillManifest,
-    HeldDrills,
-    clean,
-    connected,
-    hold_drills,
-    must_be_clean,
-    remove_leftovers,
-)
+from standby.recovery.drill import cleanup
+from standby.recovery.drill.cleanup import CleanUp, DrillManifest, HeldDrills
 from standby.recovery.drill.findings import (
     DrilledAnalyzers,
     DrillReport,
@@ -95,9 +87,9 @@ async def drill(
             real failover has not ended, or the scratch resource is in use.
         StandbyError: something else keeps it from beginning; nothing was made.
     """
-    async with hold_drills(context.vault, context.plan.name) as drills:
-        leftovers = await remove_leftovers(context, drills, stages)
-        must_be_clean(leftovers, scratch or to)
+    async with cleanup.hold_drills(context.vault, context.plan.name) as drills:
+        leftovers = await cleanup.remove_leftovers(context, drills, stages)
+        cleanup.must_be_clean(leftovers, scratch or to)
         # Only a failover that could really be asked for now is drilled.
         plan, fence = context.plan, await read_fence(context.vault, context.plan)
         must_be_able_to_serve(plan, primary, to)
@@ -124,7 +116,7 @@ async def _new_manifest(context: RecoveryContext, primary: str, to: str, scratch
         for name, plan in context.configuration.plans.items():
             if scratch in plan.resources:
                 raise ScratchUnfit(scratch, f"plan {name} uses it")
-        async with connected(context, scratch) as connections:
+        async with cleanup.connected(context, scratch) as connections:
             listed = await connections[scratch].list_analyzers()
         there = frozenset(each.analyzer_id for each in listed if not each.is_prebuilt)
     # Only the beginning, so that the longest id stays short enough.
@@ -209,7 +201,7 @@ class _Drill:
             self._found.cleanup = CleanUp(proven=True)
             return
         client = self.sandbox.connections[manifest.to]
-        work, name = partial(clean, client, manifest, clock), f"clean up {manifest.to}"
+        work, name = partial(cleanup.clean, client, manifest, clock), f"clean up {manifest.to}"
         self._found.cleanup = await self._phases.run(Stage.CLEAN_UP, name, work)
 
     async def _finish(self, begun: float) -> DrillReport:
