@@ -16,31 +16,11 @@ from functools import cached_property
 from standby.document import JsonObject, JsonValue, canonical
 from standby.emulator import answers
 from standby.emulator.answers import Answer, Refusal, encode, json_answer
-from standby.emulator.definitions import (
-    FACTS,
-    PREBUILT_ANALYZERS,
-    PREVIEW_2025,
-    Result,
-    Stored,
-    models_of,
-    whole_seconds,
-)
+from standby.emulator.definitions import FACTS, PREBUILT, PREVIEW_2025, Result, Stored, models_of, whole_seconds
 from standby.emulator.faults import AnalysisFails, AnalysisHangs, AnswersDifferently
 from standby.emulator.handlers import Call
 from standby.emulator.tokens import TIME
 from standby.emulator.world import ResourceState, World
-
-KINDS = (
-    (rb"%PDF", "application/pdf"),
-    (rb"\x89PNG", "image/png"),
-    (rb"\xff\xd8", "image/jpeg"),
-    (rb"II\*\0|MM\0\*", "image/tiff"),
-    (rb"BM", "image/bmp"),
-    (rb"(?s).{4}ftyp", "image/hei"),
-    (rb"PK\x03\x04", "application/vnd."),
-    (rb"(?s)[^\0]+\Z", "text/"),
-)
-"""How files begin, and how their media types do."""
 
 UNNAMED = "application/octet-stream"
 SHOWN = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")  # Text that an uncompressed PDF shows
@@ -48,11 +28,6 @@ PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 CHARACTERS_OF_A_PAGE = 3000  # Where there are no pages (REFERENCE-analyze)
 EMPTY = 16  # One in so many fields has no value
 DEEPEST = 8  # Levels of a schema, or of routers, that are followed
-FILES = ("pages", "figures", "keyframes", "json", "markdown")
-WHERE: JsonObject = {
-    "spans": [{"offset": 0, "length": 10}],
-    "source": "D(1,0.5743,0.6590,2.3325,0.6555,2.3330,0.8902,0.5748,0.8937)",
-}
 
 
 def draw(*parts: object) -> int:
@@ -74,7 +49,9 @@ class File:
     @cached_property
     def media_type(self) -> str:
         """What it is; empty where it is not what it was said to be, or nothing that the service reads."""
-        found = next((kind for begins, kind in KINDS if re.match(begins, self.content)), "")
+        begins = self.content[:12].decode("latin-1")
+        found = next((kind for kind, form in FACTS["files"].items() if re.match(form, begins)), "")
+        found = found or ("text/" if self.content and b"\0" not in self.content else "")
         declared = self.declared.partition(";")[0].strip() or UNNAMED
         if declared == UNNAMED:
             return "text/plain" if found == "text/" else found
@@ -183,17 +160,17 @@ class Reading:
         for segment in segments if level < DEEPEST else ():
             kind = str(segment["category"])
             child = _object(_object(config["contentCategories"]).get(kind)).get("analyzerId")
-            if child and (self.state.settings.analysis_failures != "quiet" or self._has(str(child))):
+            if child and (self.state.settings.analysis_failures != "quiet" or self._find(str(child))):
                 # Not recorded: the vendor's SDK joins by this path.
                 yield from self.contents(str(child), file, f"{path}/{segment['segmentId']}", kind, level + 1)
 
-    def _has(self, name: str) -> bool:
-        return name in PREBUILT_ANALYZERS or self.state.own(self.call.api_version, name) is not None
+    def _find(self, name: str) -> Stored | None:
+        return self.state.find(self.call.api_version, name)
 
     def _analyzer(self, name: str) -> Stored:
-        if not self._has(name):
+        found = self._find(name)
+        if found is None:
             raise answers.invalid_request("ModelNotFound", f"The analyzer '{name}' was not found.")
-        found = self.state.get(self.call.api_version, name)
         if found.status != "ready":
             raise answers.invalid_request("ModelNotReady", f"The analyzer '{name}' is {found.status}, not ready.")
         return found.changed(**FACTS["prebuilt_details"].get(name, {}))
@@ -201,7 +178,7 @@ class Reading:
     def _models(self, name: str, analyzer: Stored) -> dict[str, tuple[str, str]]:
         """Give model and version that really serve, by role; a `Refusal` where none does."""
         settings, found = self.state.settings, {}
-        names_deployments = self.call.api_version == PREVIEW_2025 and name not in PREBUILT_ANALYZERS
+        names_deployments = self.call.api_version == PREVIEW_2025 and not name.startswith(PREBUILT)
         for role, model in models_of(analyzer.body).items():
             chosen = model if names_deployments else self.overrides.get(model) or (settings.defaults or {}).get(model)
             if chosen is None:
@@ -242,7 +219,7 @@ class Reading:
             about: JsonObject = {"type": leaf.type, "confidence": draw(key, self.call.id) % 1000 / 1000}
             if not deviation and draw(key, "empty") % EMPTY == 0:
                 return about
-            return {f"value{leaf.type.capitalize()}": leaf.value(file, key, deviation), **about, **WHERE}
+            return {f"value{leaf.type.capitalize()}": leaf.value(file, key, deviation), **about, **FACTS["grounding"]}
 
         return fields_of(schema, file, read)
 
@@ -363,9 +340,8 @@ def delete_result(_: World, state: ResourceState, call: Call) -> Answer:
 
 def get_file(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer for a file of a result, of which there is none here (recording: delete result)."""
-    if call.file.partition("/")[0] not in FILES:
-        kinds = ", ".join(FILES)
-        text = f"Invalid path provided. '{call.file}' is not a supported file type. Supported types are: {kinds}."
-        raise answers.invalid_request("InvalidParameter", text)
+    if call.file.partition("/")[0] not in FACTS["result_files"]:
+        text = f"Invalid path provided. '{call.file}' is not a supported file type. Supported types are: "
+        raise answers.invalid_request("InvalidParameter", f"{text}{', '.join(FACTS['result_files'])}.")
     state.result(call.api_version, call.operation)
     raise answers.no_such_path()

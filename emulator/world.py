@@ -137,10 +137,13 @@ class ResourceState:
 
     def get(self, api_version: str, analyzer_id: str) -> Stored:
         """Give an analyzer, prebuilt or not; a `Refusal` where there is none."""
-        found = self._shown(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
+        found = self.find(api_version, analyzer_id)
         if found is None:
             raise analyzer_not_found()
         return found
+
+    def find(self, api_version: str, analyzer_id: str) -> Stored | None:
+        return self._shown(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
 
     def base_of(self, api_version: str, definition: JsonObject) -> Mapping[str, JsonValue]:
         """Give the analyzer whose configuration a definition inherits; nothing where it is not there."""
