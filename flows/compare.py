@@ -15,8 +15,8 @@ from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, tab
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Kind, Look, Severity, grouped
-from standby.recovery.proof.compare import CompareReport, CompareRequest, compare_plan
-from standby.recovery.proof.records import Proof, Proofs, Verdict, wrong_words
+from standby.recovery.proof.compare import compare_plan
+from standby.recovery.proof.records import CompareReport, CompareRequest, Proof, Proofs, Verdict, wrong_words
 from standby.replication.items import Selection, selected_pairs
 from standby.tasks.stage import TaskStages
 from standby.text import some_sentences, totals

@@ -67,6 +67,7 @@ COMMANDS = {
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
     "check": Entry("standby.cli.plan", "Show where targets differ from their sources; changes nothing.", "check"),
+    "compare": Entry("standby.cli.compare", "Compare copies with their sources by sample documents."),
     "status": Entry("standby.cli.status", "Show whether each target could take over, and why not."),
     "snapshot": Entry("standby.cli.snapshots", "Write a plan's definitions to the vault.", "take"),
     "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),

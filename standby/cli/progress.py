@@ -22,20 +22,20 @@ NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
 
 @contextmanager
 def show_progress(
-    console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+    console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic, done: str = "copied"
 ) -> Iterator[Callable[[RunProgress], None]]:
-    """Give a function that shows how far a run is, or does nothing with `quiet`."""
+    """Give a function that shows how far a run is, or does nothing with `quiet`; `done` is what it does to each."""
     if quiet:
         yield lambda _: None
     elif console.is_terminal and not console.is_dumb_terminal:
-        with _live(console, clock) as update:
+        with _live(console, clock, done) as update:
             yield update
     else:
-        yield _plain(console, clock)
+        yield _plain(console, clock, done)
 
 
 @contextmanager
-def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[RunProgress], None]]:
+def _live(console: Console, clock: Callable[[], float], verb: str) -> Iterator[Callable[[RunProgress], None]]:
     # Elsewhere than on a terminal nothing is drawn.
     from rich import progress as parts  # noqa: PLC0415
 
@@ -54,12 +54,12 @@ def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[Ru
         def update(progress: RunProgress) -> None:
             done, total = _work(progress)
             rate = _rate(progress, clock() - started)
-            bar.update(task, total=total, completed=done, description=_words(progress), rate=rate)
+            bar.update(task, total=total, completed=done, description=_words(progress, verb), rate=rate)
 
         yield update
 
 
-def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgress], None]:
+def _plain(console: Console, clock: Callable[[], float], verb: str) -> Callable[[RunProgress], None]:
     started = last = clock()
 
     def update(progress: RunProgress) -> None:
@@ -70,7 +70,7 @@ def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgres
             done, total = _work(progress)
             seconds = now - started
             left = f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
-            show(console, Line(f"{done} of {total}: {_words(progress)}, {_rate(progress, seconds)}{left}"))
+            show(console, Line(f"{done} of {total}: {_words(progress, verb)}, {_rate(progress, seconds)}{left}"))
 
     return update
 
@@ -81,10 +81,10 @@ def _work(progress: RunProgress) -> tuple[int, int]:
     return progress.done - idle, progress.total - idle
 
 
-def _words(progress: RunProgress) -> str:
+def _words(progress: RunProgress, verb: str) -> str:
     counts = dict(progress.ended)
     failed, beside = counts[Status.FAILED], counts[Status.BLOCKED] + counts[Status.REFUSED]
-    text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} copied{f', {failed} failed' if failed else ''}"
+    text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} {verb}{f', {failed} failed' if failed else ''}"
     # They are not among those of which the line says how many there are.
     return f"{text} ({beside} more not begun)" if beside else text
 

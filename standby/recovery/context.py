@@ -57,6 +57,13 @@ class Stages(Protocol):
         """Do a stage and give its result; its error is the caller's to see. `name` is such as `restore at west`."""
 
 
+class PlainStages:
+    """Stages that nobody watches."""
+
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
+        return await work()
+
+
 @dataclass(frozen=True)
 class Known:
     """What was found out of a plan's records before anything else, by `witnesses.py`."""

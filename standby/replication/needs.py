@@ -111,6 +111,31 @@ def _categories(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, Js
         yield from (category for category in categories.values() if isinstance(category, dict))
 
 
+def with_references(definition: Mapping[str, JsonValue], names: Mapping[str, str]) -> dict[str, JsonValue]:
+    """Give a definition whose references lead to new names, by the old ones."""
+    changed = dict(definition)
+    base = changed.get("baseAnalyzerId")
+    if isinstance(base, str) and base in names:
+        changed["baseAnalyzerId"] = names[base]
+    config = changed.get("config")
+    if isinstance(config, dict) and isinstance(categories := config.get("contentCategories"), dict):
+        renamed = {name: _renamed_category(category, names) for name, category in categories.items()}
+        changed["config"] = {**config, "contentCategories": renamed}
+    return changed
+
+
+def _renamed_category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
+    if not isinstance(category, dict):
+        return category
+    changed = dict(category)
+    referred, inline = changed.get("analyzerId"), changed.get("analyzer")
+    if isinstance(referred, str) and referred in names:
+        changed["analyzerId"] = names[referred]
+    if isinstance(inline, dict):
+        changed["analyzer"] = with_references(inline, names)
+    return changed
+
+
 def referenced_anywhere(definitions: Mapping[str, Mapping[str, JsonValue]]) -> frozenset[str]:
     return frozenset(name for definition in definitions.values() for name in references(definition))
 

@@ -4,75 +4,261 @@ One analysis is one stage (`Stage.ANALYZE`): under Prefect a task run of its own
 digests and deleted, also where it is cancelled. What could not be deleted is named.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
 
-from pydantic import Field
+from standby.concurrency import all_of, despite_cancellation, to_its_end
+from standby.config.globs import matches
+from standby.config.plan import SampleSettings
+from standby.errors import GuardRefused, StandbyError, sentence
+from standby.recovery.context import PlainStages, RecoveryContext, Stage, Stages
+from standby.recovery.proof import records
+from standby.recovery.proof.agreement import Failure, Tried, failure_of, judge
+from standby.recovery.proof.reading import Expected, Spent, analyze, methods_of
+from standby.recovery.proof.records import Baseline, CompareReport, CompareRequest, Forecast, Proof, Reading, Verdict
+from standby.recovery.proof.samples import Sample, Samples, list_samples, read_sample
+from standby.replication.fingerprint import fingerprint, same_meaning
+from standby.replication.inventory import Inventory, inventory_of, look_at
+from standby.replication.items import PlanItem, Progress, Selection, Status, selected_pairs
+from standby.replication.needs import models_of, with_references
+from standby.replication.plan import make_plan
+from standby.replication.verdict import Verdict as Copied
+from standby.service.errors import OperationHung
+from standby.vault.errors import VaultError
 
-from standby.document import Document
-from standby.errors import GuardRefused, StandbyError
-from standby.recovery.context import RecoveryContext, RunReport, Stages
-from standby.recovery.proof.records import (
-    Proof,
-    Verdict,
-)
-from standby.replication.items import Progress
-from standby.text import counted
+DELETING = 3.0  # Seconds that `prove` keeps of its time to delete what it was about to read
+TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorded of one page with four fields
+_LATE: set[asyncio.Task[None]] = set()  # What goes on beside its caller
+DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
+UNMADE = Failure("The run or its time ended before it was analysed", "Compare again")
 
 
 class NoSamples(StandbyError):
-    def __init__(self, plan: str, where: str) -> None:
-        super().__init__(
-            f"No analyzer that was asked for has samples for plan {plan}{where}, so there is nothing to compare",
-            "Put documents into a folder for each analyzer, named by its id, and name the folder of all of them "
-            "in the plan, as samples: {path: ./samples}",
-        )
+    def __init__(self, plan: str) -> None:
+        cause = f"Plan {plan} has no samples for any analyzer that was asked for, so there is nothing to compare"
+        where = "add samples: {path: ./samples} to the plan, and put documents into ./samples/ANALYZER/"
+        super().__init__(cause, f"To compare, {where}")
 
 
 class OverBudget(GuardRefused):
-    def __init__(self, plan: str, wanted: int, left: int, limit: str, fitting: int) -> None:
-        fewer = f"Add --samples {fitting}" if fitting else "Choose fewer analyzers with --analyzer"
-        super().__init__(
-            f"This takes {counted(wanted, 'analysis')}, and plan {plan} has {left} left ({limit})",
-            f"{fewer}, or raise {limit} in the plan",
-        )
+    def __init__(self, plan: str, wanted: int, left: int, limit: str) -> None:
+        cause = f"This takes {wanted} analyses, and plan {plan} may make {left} more by its samples.budget.{limit}"
+        super().__init__(cause, "Take fewer with --samples 1 or --analyzer, or raise that number")
 
 
-class CompareRequest(Document):
-    """What is to be compared."""
+@dataclass(frozen=True)
+class _Analysis:
+    """One analysis that is to be made."""
 
-    targets: tuple[str, ...] = ()  # none means all of the plan's
-    analyzers: tuple[str, ...] = ("*",)  # globs on ids at the source
-    samples: int | None = Field(None, ge=1)  # of each analyzer at most; without it, the plan's `samples.each`
-
-
-class Forecast(Document):
-    """What a comparison takes, before it begins."""
-
-    plan: str
-    analyzers: int  # that have samples
-    samples: int  # documents
-    analyses: int  # at sources and targets
-    pages: int  # that these analyses read
-    tokens: int  # of models, as earlier runs used them, or else as was recorded of an invoice
-    left_in_run: int  # analyses that a run may take
-    left_in_month: int  # and that the month has left
+    subject: tuple[str, str]  # source and analyzer whose baseline it belongs to
+    resource: str
+    called: str
+    sample: Sample
 
 
-class CompareReport(RunReport):
-    """What a comparison came to."""
+@dataclass(frozen=True, eq=False)
+class _Copy:
+    """A copy that is to be proved, and what is known of it before anything is analysed."""
 
-    target: str  # the one that was compared; empty where there were several
-    totals: Mapping[Verdict, int]  # how many of each verdict
-    items: tuple[Proof, ...]
-    without_samples: tuple[str, ...]  # analyzers that were asked for and have no documents
-    analyses: int  # that were started
-    tokens: Mapping[str, int]  # what they used, by model and direction
-    deleted: int  # results that the service confirmed to have deleted
-    left: tuple[str, ...]  # results that could not be deleted: the URL, or what is known of one
-    problems: tuple[str, ...]
-    next_action: str
-    seconds: float
-    interrupted: bool
+    source: str
+    target: str
+    analyzer: str
+    called: str  # its id at the target
+    samples: tuple[Sample, ...]
+    baseline: Baseline | None = None  # what the source answered earlier, where it is not asked now
+    expected: Expected = field(default_factory=Expected)
+    differences: tuple[str, ...] = ()  # paths at which the definitions differ
+    decided: tuple[Verdict, str] | None = None  # the verdict that needs no analysis, and why
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        return (self.source, self.analyzer)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only analyses can tell."""
+        return self.decided is None and not self.differences
+
+    def at_source(self, sample: Sample) -> _Analysis:
+        return _Analysis(self.subject, *self.subject, sample)
+
+    def at_target(self, sample: Sample) -> _Analysis:
+        return _Analysis(self.subject, self.target, self.called, sample)
+
+
+def _analyses(copies: Iterable[_Copy], runs: int) -> list[_Analysis]:
+    """List every analysis, those of one subject together; the source is asked once for all of its copies."""
+    made: defaultdict[tuple[str, str], Counter[_Analysis]] = defaultdict(Counter)
+    for copy in copies:
+        for sample in copy.samples if copy.is_open else ():
+            if copy.baseline is None:
+                made[copy.subject][copy.at_source(sample)] = runs
+            made[copy.subject][copy.at_target(sample)] = 1
+    return [each for counts in made.values() for each in counts.elements()]
+
+
+class _Run:
+    """Makes analyses, few at a time; what it says is true at any moment, also after a cancellation."""
+
+    def __init__(
+        self,
+        context: RecoveryContext,
+        settings: SampleSettings,
+        stages: Stages,
+        copies: Iterable[_Copy],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self.settings, self.spent = settings, Spent()
+        self.salts = {it.subject: it.baseline.salt if it.baseline else records.new_salt() for it in copies}
+        self._context, self._stages, self._on_progress = context, stages, on_progress
+        self._found: defaultdict[_Analysis, list[Reading | Failure]] = defaultdict(list)
+        self._ended, self._in_flight, self._total = Counter[Status](), 0, 0
+
+    async def make(self, analyses: Sequence[_Analysis]) -> None:
+        self._total = len(analyses)
+        gates = {each.resource: asyncio.Semaphore(self.settings.at_once) for each in analyses}
+        await all_of(self._one(each, gates[each.resource]) for each in analyses)
+
+    async def _one(self, asked: _Analysis, gate: asyncio.Semaphore) -> None:
+        name = f"analyze {asked.sample.name} by {asked.called} at {asked.resource}"
+        async with gate:
+            self._tell(1)
+            try:
+                found: Reading | Failure = await self._stages.run(Stage.ANALYZE, name, partial(self._read, asked))
+            except StandbyError as error:
+                found = failure_of(error)
+            self._found[asked].append(found)
+            self._ended[Status.FAILED if isinstance(found, Failure) else Status.SUCCEEDED] += 1
+            self._tell(-1)
+
+    def _tell(self, more: int) -> None:
+        self._in_flight += more
+        self._on_progress(Progress(self._total, self._in_flight, tuple((it, self._ended[it]) for it in Status)))
+
+    async def _read(self, asked: _Analysis) -> Reading:
+        document = (await read_sample(self._context, asked.sample), asked.sample.media_type)
+        client, salt = self._context.connections[asked.resource], bytes.fromhex(self.salts[asked.subject])
+        deadline = self.settings.deadline.total_seconds()
+        return await analyze(client, self._context.clock, asked.called, document, salt, deadline, self.spent)
+
+    def tried(self, copy: _Copy) -> list[Tried]:
+        """Give what came of each sample of a copy; `UNMADE` is whatever has not ended."""
+
+        def made(asked: _Analysis, count: int) -> tuple[Reading | Failure, ...]:
+            return (*self._found.get(asked, ()), *[UNMADE] * count)[:count]
+
+        def at_source(sample: Sample) -> tuple[Reading | Failure, ...]:
+            if copy.baseline is None:
+                return made(copy.at_source(sample), self.settings.runs)
+            return copy.baseline.readings.get(sample.digest, ())
+
+        return [Tried(it.name, at_source(it), *made(copy.at_target(it), 1)) for it in copy.samples if copy.is_open]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    settings: SampleSettings
+    copies: tuple[_Copy, ...]
+    samples: Samples
+    without_samples: tuple[str, ...]
+    baselines: Mapping[tuple[str, str], Baseline | None]
+    inventories: Mapping[str, Inventory]
+
+
+async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepared:
+    """Find out what there is to compare, by one look at every resource."""
+    plan, selection = context.plan, Selection(request.analyzers, request.targets)
+    if plan.samples is None:
+        raise NoSamples(plan.name)
+    ledgers = {pair: (await context.run.read_ledger(*pair)).records for pair in selected_pairs(plan, selection)}
+    names = sorted({name for pair in ledgers for name in pair})
+    inventories, failures = await look_at((context.connections[name] for name in names), plan.ignore)
+    unseen = {name: str(error) for name, error in failures.items()}
+    planned = make_plan(plan, selection, inventories, ledgers, context.clock.now(), unseen=unseen).items
+    items = [item for item in planned if matches(item.analyzer, request.analyzers)]
+    samples = await list_samples(context, {item.analyzer for item in items}, request.samples)
+    without = tuple(sorted({item.analyzer for item in items} - samples.keys()))
+    items = [item for item in items if item.analyzer in samples]
+    if not items:
+        raise NoSamples(plan.name)
+    subjects = sorted({(item.source, item.analyzer) for item in items})
+    kept = await all_of(records.read_baseline(context.vault, plan.name, *subject) for subject in subjects)
+    baselines, copies = dict(zip(subjects, kept, strict=True)), list[_Copy]()
+    for item in items:
+        copy = _Copy(item.source, item.target, item.analyzer, item.target_analyzer, samples[item.analyzer])
+        if (there := inventories.get(item.target)) is None:
+            copies.append(replace(copy, decided=(Verdict.NO_VERDICT, unseen[item.target])))
+        elif (here := inventories.get(item.source)) is not None:
+            copies.append(_as_seen(context, copy, item, here))
+        else:
+            called = {it.analyzer: it.target_analyzer for it in planned if it.target == item.target}
+            copies.append(_by_baseline(context, copy, baselines[copy.subject], there, called, item))
+    return _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories)
+
+
+def _as_seen(context: RecoveryContext, copy: _Copy, item: PlanItem, source: Inventory) -> _Copy:
+    """Say of a copy whose source answers what needs no analysis."""
+    found, definitions = item.found, source.definitions
+    status = found.status if found else "not there"
+    if item.expected.status != "ready" or status == "creating":
+        cause = f"It is {item.expected.status} at {item.source}, and {status} at {item.target}"
+        return replace(copy, decided=(Verdict.NO_VERDICT, f"{cause}. Compare it when it is ready at both."))
+    if status != "ready":
+        advice = f"Copy it with standby replicate {context.plan.name} --analyzer {item.analyzer}"
+        return replace(copy, decided=(Verdict.DIFFERS, f"It is {status} at {item.target}. {advice}."))
+    # What the service filled in by itself is in sync, and no difference.
+    differences = () if item.verdict is Copied.IN_SYNC else item.differences
+    return replace(copy, differences=differences, expected=methods_of(definitions[item.analyzer], definitions))
+
+
+def _by_baseline(
+    context: RecoveryContext,
+    copy: _Copy,
+    baseline: Baseline | None,
+    there: Inventory,
+    called: Mapping[str, str],
+    item: PlanItem | None = None,
+) -> _Copy:
+    """Say of a copy whose source is not asked what needs no analysis, and whether its baseline serves.
+
+    Args:
+        called: the ids at the target, by which analyzers refer to others there.
+    """
+    if baseline is None:
+        reason = f"{copy.source} does not answer, and no comparison was made while it did. Compare again when it does."
+        return replace(copy, decided=(Verdict.NO_VERDICT, reason))
+    found = there.analyzers.get(copy.called)
+    if found is None or found.status != "ready":
+        cause = f"It is {found.status if found else 'not there'} at {copy.target}"
+        return replace(copy, baseline=baseline, decided=(Verdict.DIFFERS, f"{cause}. Restore it there."))
+    own = {name: analyzer for analyzer, name in called.items()}
+    definitions = {own.get(name, name): with_references(it, own) for name, it in there.definitions.items()}
+    seen = fingerprint(definitions[copy.analyzer], context.plan.ignore)
+    if item is not None and item.last is not None and same_meaning(seen, item.last.target.fingerprint):
+        seen = item.last.source.fingerprint  # It is as it was found good, with what the target filled in.
+    version, digests = context.configuration.resource(copy.source).api_version, {it.digest for it in copy.samples}
+    known: dict[str, Any] = {"fingerprint": seen, "api_version": version, "models": {}, "digests": digests}
+    aged = records.why_aged(baseline, context.clock.now(), **known)
+    expected = methods_of(definitions[copy.analyzer], definitions)
+    decided = (Verdict.NO_VERDICT, sentence(aged)) if aged else None
+    return replace(copy, baseline=baseline, expected=expected, decided=decided)
+
+
+async def _fitting(context: RecoveryContext, prepared: _Prepared) -> tuple[list[_Analysis], int]:
+    """Give the analyses that are to be made, and how many there may be; `OverBudget` where those are fewer."""
+    budget, spent = prepared.settings.budget, (await records.Proofs.read(context.vault, context.plan.name)).spent
+    in_month = max(0, budget.month - spent.get(records.month_of(context.clock.now()), 0))
+    most, limit = min((budget.run, "run"), (in_month, "month"))
+    analyses = _analyses(prepared.copies, prepared.settings.runs)
+    if len(analyses) > most:
+        raise OverBudget(context.plan.name, len(analyses), most, limit)
+    return analyses, most
 
 
 async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecast:
@@ -82,7 +268,18 @@ async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecas
         NoSamples: no analyzer that was asked for has any.
         OverBudget: it takes more analyses than the plan has left.
     """
-    raise NotImplementedError
+    prepared = await _prepare(context, request)
+    analyses, most = await _fitting(context, prepared)
+    known = {subject: baseline.tokens if baseline else 0 for subject, baseline in prepared.baselines.items()}
+    return Forecast(
+        plan=context.plan.name,
+        analyzers=len({each.subject for each in analyses}),
+        samples=len({(each.subject, each.sample) for each in analyses}),
+        analyses=len(analyses),
+        pages=sum(each.sample.pages for each in analyses),
+        tokens=sum(known[each.subject] or each.sample.pages * TOKENS_PER_PAGE for each in analyses),
+        most=most,
+    )
 
 
 async def compare_plan(
@@ -102,7 +299,96 @@ async def compare_plan(
     Raises:
         StandbyError: as `forecast` does, before anything is analysed.
     """
-    raise NotImplementedError
+    begun, now = context.clock.monotonic(), context.clock.now()
+    prepared = await _prepare(context, request)
+    analyses, _ = await _fitting(context, prepared)
+    run, interrupted = _Run(context, prepared.settings, stages, prepared.copies, on_progress), False
+    try:
+        await _within_budget(context, run, analyses)
+    except asyncio.CancelledError:
+        interrupted = True
+    proofs, problems = await despite_cancellation(_kept(context, prepared, run, now))
+    again = f"Run standby compare {context.plan.name} again" if interrupted else ""
+    return CompareReport(
+        **context.of_run,
+        target=proofs[0].target if len({proof.target for proof in proofs}) == 1 else "",
+        totals={verdict: sum(proof.verdict is verdict for proof in proofs) for verdict in Verdict},
+        items=proofs,
+        without_samples=prepared.without_samples,
+        analyses=run.spent.begun,
+        tokens=run.spent.tokens,
+        deleted=run.spent.deleted,
+        left=tuple(run.spent.left),
+        problems=(*prepared.samples.skipped, *problems),
+        next_action=DELETE_IT if run.spent.left else again,
+        seconds=round(context.clock.monotonic() - begun, 3),
+        interrupted=interrupted,
+    )
+
+
+async def _within_budget(context: RecoveryContext, run: _Run, analyses: Sequence[_Analysis]) -> None:
+    """Take analyses from what the month has left, make them, and give back those that were not begun."""
+    wanted, most = len(analyses), run.settings.budget.month
+    reserve = partial(records.reserve, context.vault, context.plan.name, context.clock.now())
+    if await reserve(wanted, most) < wanted:
+        raise OverBudget(context.plan.name, wanted, 0, "month")
+    try:
+        await run.make(analyses)
+    finally:
+        if run.spent.begun < wanted:
+            with suppress(VaultError):
+                await to_its_end(reserve(run.spent.begun - wanted, most))
+
+
+async def _kept(
+    context: RecoveryContext, prepared: _Prepared, run: _Run, now: datetime
+) -> tuple[tuple[Proof, ...], list[str]]:
+    """Judge every copy, and keep the proofs and baselines of those that came to an end."""
+    tried = {copy: run.tried(copy) for copy in prepared.copies}
+    proofs = {copy: _proof(copy, it, run.settings.margin, now) for copy, it in tried.items()}
+    ended = [copy for copy, it in tried.items() if not any(UNMADE in (*each.source, each.target) for each in it)]
+    problems = list[str]()
+    try:
+        await records.add_proofs(context.vault, context.plan.name, (proofs[copy] for copy in ended))
+        for copy in {copy.subject: copy for copy in ended if copy.is_open and copy.baseline is None}.values():
+            source = prepared.inventories[copy.source]
+            seen = fingerprint(source.definitions[copy.analyzer], context.plan.ignore)
+            baseline = _baseline(copy, source, tried[copy], run, fingerprint=seen, taken_at=now)
+            if baseline.readings:
+                await records.write_baseline(context.vault, context.plan.name, copy.source, baseline)
+    except VaultError as error:
+        problems.append(f"What was found could not be kept: {error}")
+    return tuple(proofs.values()), problems
+
+
+def _proof(copy: _Copy, tried: Sequence[Tried], margin: float, now: datetime) -> Proof:
+    said: dict[str, Any] = {"source": copy.source, "target": copy.target, "analyzer": copy.analyzer}
+    said |= {"target_analyzer": copy.called, "compared_at": now}
+    if copy.baseline is not None:
+        said |= {"against": "baseline", "baseline_at": copy.baseline.taken_at}
+    if copy.decided is not None:
+        verdict, reason = copy.decided
+        return Proof(**said, verdict=verdict, reason=reason, samples=0)
+    names, baseline = {"source": copy.source, "target": copy.target}, copy.baseline is not None
+    judged = judge(tried, copy.expected, margin=margin, differences=copy.differences, is_baseline=baseline, **names)
+    return Proof(**said, **vars(judged))
+
+
+def _baseline(copy: _Copy, source: Inventory, tried: Sequence[Tried], run: _Run, **said: Any) -> Baseline:
+    """Make the baseline of a source, of the samples that it answered in each run."""
+    runs, serving = run.settings.runs, source.serving
+    answers = [tuple(it for it in each.source if isinstance(it, Reading)) for each in tried]
+    models = {name for _, name in models_of(source.definitions[copy.analyzer])}
+    behind = {name: (serving.deployments or {}).get((serving.defaults or {}).get(name, name)) for name in models}
+    return Baseline(
+        analyzer=copy.analyzer,
+        models={name: deployment.version if deployment else "" for name, deployment in behind.items()},
+        api_version=serving.resource.api_version,
+        salt=run.salts[copy.subject],
+        readings={it.digest: of for it, of in zip(copy.samples, answers, strict=True) if len(of) == runs},
+        tokens=round(run.spent.tokens_of[copy.subject] / len(tried) / runs),
+        **said,
+    )
 
 
 async def prove(
@@ -110,10 +396,10 @@ async def prove(
     primary: str,
     target: str,
     called: Mapping[str, str],
-    stages: Stages,
     *,
     seconds: float,
     samples: int = 1,
+    stages: Stages | None = None,
 ) -> tuple[Proof, ...]:
     """Prove copies at one target by the baselines of their source, which is not called; nothing of it is recorded.
 
@@ -124,10 +410,38 @@ async def prove(
         samples: of each analyzer at most.
 
     Returns:
-        A proof of each analyzer that has samples and a baseline, to be kept by `records.add_proofs`; none where the
-        plan has no samples.
+        A proof of each analyzer that has samples and a baseline, to be kept by `records.add_proofs`.
 
     Raises:
-        StandbyError: the vault, the samples or the target cannot be read.
+        StandbyError: the vault, the samples or the target cannot be read, or the budget does not suffice.
     """
-    raise NotImplementedError
+    if (settings := context.plan.samples) is None:
+        return ()
+    now, copies, runs = context.clock.now(), list[_Copy](), list[_Run]()
+
+    async def work() -> None:
+        listing = await context.connections[target].list_readable()
+        there = inventory_of(await context.connections.serving(target), listing)
+        for name, documents in (await list_samples(context, called.keys(), samples)).items():
+            baseline = await records.read_baseline(context.vault, context.plan.name, primary, name)
+            if baseline is not None:
+                copy = _Copy(primary, target, name, called[name], documents)
+                copies.append(_by_baseline(context, copy, baseline, there, called))
+        runs.append(_Run(context, settings, stages or PlainStages(), copies))
+        await _within_budget(context, runs[0], _analyses(copies, settings.runs))
+
+    task = asyncio.create_task(work())
+    _LATE.add(task)
+    task.add_done_callback(_LATE.discard)
+    deleting = min(DELETING, seconds / 3)
+    try:
+        await asyncio.wait({task}, timeout=seconds - deleting)
+    finally:
+        # What is not over by the end deletes its results beside whatever comes next; nothing waits for it.
+        task.cancel()
+        await asyncio.wait({task}, timeout=deleting)
+    if task.done() and not task.cancelled():
+        task.result()
+    if not runs:
+        raise OperationHung(f"{target} could not be inspected within {seconds:.0f} s, so nothing was proved there")
+    return tuple(_proof(copy, runs[0].tried(copy), settings.margin, now) for copy in copies)

@@ -4,14 +4,23 @@ Live and stored results are compared alike. A digest is made with a salt, and wi
 field: equal values of two fields or of two baselines cannot be seen to be equal.
 """
 
+import asyncio
 import hmac
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
+from standby.clock import Clock
+from standby.concurrency import to_its_end
 from standby.document import JsonObject, JsonValue, canonical
 from standby.recovery.proof.records import Reading
+from standby.service import errors
 from standby.service.analysis import Analysis, AnalyzedField, Content
+from standby.service.client import ContentUnderstandingClient
+
+log = logging.getLogger("standby.recovery")
 
 AUTOMATIC = "automatic"  # The method of a field whose schema names none
 DECIMALS = 6  # To so many a number is rounded
@@ -149,3 +158,82 @@ def _leaves(node: JsonObject, path: str, method: str, shared: JsonObject, depth:
         yield from _leaves(_object(each), place, method, shared, depth + 1)
     if not inner:
         yield path, method or AUTOMATIC
+
+
+@dataclass
+class Spent:
+    """What analyses took, and what the service still holds of them: true at any moment."""
+
+    begun: int = 0
+    deleted: int = 0  # results that the service confirmed to have deleted
+    left: list[str] = field(default_factory=list)  # the URL of each other one, or what is known of it
+    tokens: Counter[str] = field(default_factory=Counter)  # by model and direction
+    tokens_of: Counter[tuple[str, str]] = field(default_factory=Counter)  # by resource and analyzer
+
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 3.0  # Seconds between two questions about an analysis, which takes 4 s and more
+
+
+async def analyze(
+    client: ContentUnderstandingClient,
+    clock: Clock,
+    analyzer: str,
+    document: tuple[bytes, str],
+    salt: bytes,
+    deadline: float,
+    spent: Spent,
+) -> Reading:
+    """Have an analyzer read a document, and delete its result, also where this is cancelled.
+
+    Args:
+        document: its content and its media type.
+        deadline: seconds that it may take.
+        spent: is kept up to date.
+
+    Raises:
+        ServiceError: the analysis could not be made, failed or hung.
+    """
+    resource = client.resource.name
+    spent.begun += 1
+    # What is on its way as this is cancelled may be taken, and is kept by the service until it is deleted.
+    starting = asyncio.ensure_future(client.start_analysis(analyzer, *document))
+    try:
+        analysis = await _ended(client, clock, analyzer, await to_its_end(starting), deadline)
+        spent.tokens.update(analysis.usage.tokens)
+        spent.tokens_of[resource, analyzer] += sum(analysis.usage.tokens.values())
+        if not analysis.succeeded:
+            raise analysis.failure(resource, analyzer)
+        return read_analysis(analysis, salt)
+    except errors.AnalysisOutcomeUnknown:
+        spent.left.append(f"perhaps one of {analyzer} at {resource}, which did not answer")
+        raise
+    finally:
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            await to_its_end(_delete(client, starting.result(), spent))
+
+
+async def _ended(client: ContentUnderstandingClient, clock: Clock, analyzer: str, url: str, seconds: float) -> Analysis:
+    end, wait = clock.monotonic() + seconds, FIRST_WAIT
+    while True:
+        await clock.sleep(min(wait, max(0.0, end - clock.monotonic())))
+        try:
+            analysis, retry_after = await client.get_analysis(url)
+        except errors.AnalyzerNotFound:
+            cause = f"The result of {analyzer} at {client.resource.name} was gone before it was read"
+            raise errors.OperationHung(cause, "Compare again", resource=client.resource.name) from None
+        if analysis.done:
+            return analysis
+        if clock.monotonic() >= end:
+            cause = f"The analysis by {analyzer} at {client.resource.name} did not end within {seconds:.0f} s"
+            raise errors.OperationHung(cause, "Compare again", resource=client.resource.name)
+        wait = max(min(wait * 1.5, LONGEST_WAIT), retry_after or 0.0)
+
+
+async def _delete(client: ContentUnderstandingClient, url: str, spent: Spent) -> None:
+    try:
+        await client.delete_analysis(url)
+    except errors.ServiceError as error:
+        spent.left.append(url.partition("?")[0])
+        log.warning("a result at %s could not be deleted: %s", client.resource.name, error)
+    else:
+        spent.deleted += 1

@@ -7,8 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import Field
+
 from standby.document import Document
-from standby.text import counted, sentence, some_of
+from standby.recovery.context import RunReport
+from standby.text import counted, sentence, some_of, totals
 from standby.vault.documents import Remembered, Stored, change_document, read_document
 from standby.vault.storage import Storage
 
@@ -85,6 +88,49 @@ def wrong_words(proofs: Iterable[Proof]) -> tuple[str, ...]:
         names, first = some_of(each.analyzer for each in silent), silent[0]
         said.append(f"Samples gave no verdict on {names} at {first.target}: {first.reason}")
     return tuple(map(sentence, said))
+
+
+class CompareRequest(Document):
+    """What is to be compared."""
+
+    targets: tuple[str, ...] = ()  # none means all of the plan's
+    analyzers: tuple[str, ...] = ("*",)  # globs on ids at the source
+    samples: int | None = Field(None, ge=1)  # of each analyzer at most; without it, the plan's `samples.each`
+
+
+class Forecast(Document):
+    """What a comparison takes, before it begins."""
+
+    plan: str
+    analyzers: int  # that are to be analysed by
+    samples: int  # documents
+    analyses: int  # at sources and targets
+    pages: int  # that these read
+    tokens: int  # of models: as these analyzers used before, or else as was recorded of an invoice
+    most: int  # analyses that this run may make
+
+
+class CompareReport(RunReport):
+    """What a comparison came to."""
+
+    target: str  # the one that was compared; empty where there were several
+    totals: Mapping[Verdict, int]  # how many of each verdict
+    items: tuple[Proof, ...]
+    without_samples: tuple[str, ...]  # analyzers that were asked for and have no documents
+    analyses: int  # that were begun
+    tokens: Mapping[str, int]  # what they used, by model and direction
+    deleted: int  # results that the service confirmed to have deleted
+    left: tuple[str, ...]  # results that could not be deleted: the URL of each, or what is known of it
+    problems: tuple[str, ...]
+    next_action: str
+    seconds: float
+    interrupted: bool
+
+    @property
+    def summary(self) -> str:
+        """The result in a sentence."""
+        counts = {verdict.replace("_", " "): count for verdict, count in self.totals.items()}
+        return f"Plan {self.plan}: {totals(counts)}; {self.deleted} of {self.analyses} results deleted."
 
 
 def month_of(now: datetime) -> str:
@@ -165,6 +211,7 @@ class Baseline(Stored):
     models: Mapping[str, str] = {}  # each model that it named, with the version of the deployment, where that is known
     api_version: str
     taken_at: datetime
+    tokens: int = 0  # of models, that one analysis took
     salt: str  # in hex, random, of all the digests
     readings: Mapping[str, tuple[Reading, ...]] = {}  # by digest of the sample, one for each run
 
@@ -189,11 +236,16 @@ async def read_baseline(storage: Storage, plan: str, primary: str, analyzer: str
 
 
 async def write_baseline(storage: Storage, plan: str, primary: str, baseline: Baseline) -> None:
-    """Keep a baseline, unless one that was taken later is there."""
-    path = _place(plan, primary, baseline.analyzer)
-    await change_document(
-        storage, path, Baseline, lambda known: known if known and known.taken_at > baseline.taken_at else baseline
-    )
+    """Keep a baseline, unless one is there that was taken later, or of the same analyzer with more samples."""
+
+    def keep(known: Baseline | None) -> Baseline:
+        if known is None or known.taken_at > baseline.taken_at:
+            return known or baseline
+        same = ("fingerprint", "models", "api_version")
+        is_part = baseline.readings.keys() < known.readings.keys()
+        return known if is_part and all(getattr(known, it) == getattr(baseline, it) for it in same) else baseline
+
+    await change_document(storage, _place(plan, primary, baseline.analyzer), Baseline, keep)
 
 
 def why_aged(

@@ -9,7 +9,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import Records, TargetNames, fitting_id
-from standby.replication.needs import referenced_anywhere, resolve
+from standby.replication.needs import referenced_anywhere, resolve, with_references
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 MOST_TAGS = 10  # Tags that an analyzer may have (REFERENCE, *The analyzer*)
@@ -34,35 +34,11 @@ def renamed(
     definition: Mapping[str, JsonValue], names: Mapping[str, str], tags: Mapping[str, str]
 ) -> dict[str, JsonValue]:
     """Give a definition whose references lead to new names, by the old ones, and which has more tags."""
-    changed = _with_references(definition, names)
+    changed = with_references(definition, names)
     if tags:
         own = definition.get("tags")
         rest = {key: own[key] for key in own if key not in tags} if isinstance(own, dict) else {}
         changed["tags"] = dict(list({**tags, **rest}.items())[:MOST_TAGS])
-    return changed
-
-
-def _with_references(definition: Mapping[str, JsonValue], names: Mapping[str, str]) -> dict[str, JsonValue]:
-    changed = dict(definition)
-    base = changed.get("baseAnalyzerId")
-    if isinstance(base, str) and base in names:
-        changed["baseAnalyzerId"] = names[base]
-    config = changed.get("config")
-    if isinstance(config, dict) and isinstance(categories := config.get("contentCategories"), dict):
-        renamed_ = {name: _category(category, names) for name, category in categories.items()}
-        changed["config"] = {**config, "contentCategories": renamed_}
-    return changed
-
-
-def _category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
-    if not isinstance(category, dict):
-        return category
-    changed = dict(category)
-    referred, inline = changed.get("analyzerId"), changed.get("analyzer")
-    if isinstance(referred, str) and referred in names:
-        changed["analyzerId"] = names[referred]
-    if isinstance(inline, dict):
-        changed["analyzer"] = _with_references(inline, names)
     return changed
 
 

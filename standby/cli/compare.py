@@ -1,0 +1,100 @@
+"""`standby compare`: let analyzers and their copies read sample documents, and say whether they agree."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from standby.cli.options import Analyzers, PlanName, Via, Yes, resource_option
+from standby.cli.output import Line, Output, confirm, must_be_confirmed, problem_lines
+from standby.cli.progress import show_progress
+from standby.cli.run import Exit
+from standby.errors import sentence
+from standby.orchestrator import run_flow
+from standby.recovery.context import PlainStages, open_recovery
+from standby.recovery.proof.compare import compare_plan, forecast
+from standby.recovery.proof.records import CompareReport, CompareRequest, Forecast, Verdict
+from standby.text import counted, some_of
+
+MARKS = {
+    Verdict.AGREES: ("✓", "green"),
+    Verdict.DIFFERS: ("≠", "red"),
+    Verdict.NO_VERDICT: ("?", "yellow"),
+    Verdict.TOO_FEW: ("?", "yellow"),
+}
+"""Symbol and colour of each verdict."""
+
+
+def forecast_lines(expected: Forecast) -> Iterator[Line]:
+    """Show what a comparison takes, before it begins."""
+    yield Line(
+        f"This has {counted(expected.samples, 'document')} read by {counted(expected.analyzers, 'analyzer')} and the "
+        f"copies: {expected.analyses} analyses, {counted(expected.pages, 'page')}, about {expected.tokens:,} tokens. "
+        f"Its budget is {expected.most} analyses now."
+    )
+    yield Line("The service bills them, and keeps each result until it is deleted here, as soon as it is read.")
+
+
+def compare_lines(report: CompareReport) -> Iterator[Line]:
+    """Show what came of each copy, and of the results at the service."""
+    for (source, target), items in groupby(report.items, key=lambda item: (item.source, item.target)):
+        shown = [*items]
+        yield Line(f"{source} → {target}", wrong=any(item.verdict is not Verdict.AGREES for item in shown))
+        for item in shown:
+            wrong = item.verdict is not Verdict.AGREES
+            yield Line(f"{item.verdict.replace('_', ' ')}: {item.words}.", 2, *MARKS[item.verdict], wrong=wrong)
+            if item.reason:
+                yield Line(item.reason, 6, wrong=wrong)
+    if report.without_samples:
+        yield Line(f"Without samples, and not compared: {some_of(report.without_samples, 10)}.", wrong=True)
+    yield from problem_lines(report.problems)
+    yield from problem_lines(f"A result is left at the service: {each}" for each in report.left)
+    yield Line(report.summary, wrong=exit_of(report) is not Exit.DONE)
+    if report.next_action:
+        yield Line(sentence(report.next_action), 2, "→", wrong=True)
+
+
+def exit_of(report: CompareReport) -> Exit:
+    """Choose the exit status: what differs comes before what nobody knows."""
+    if report.interrupted:
+        return Exit.INTERRUPTED
+    if report.totals[Verdict.DIFFERS]:
+        return Exit.DIFFERENCES
+    return Exit.DONE if report.totals[Verdict.AGREES] == len(report.items) else Exit.PARTIAL
+
+
+async def command(
+    context: typer.Context,
+    plan: PlanName,
+    to: Annotated[list[str] | None, resource_option("--to", "Only this target; can be repeated.")] = None,
+    analyzer: Analyzers = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, metavar="N", help="At most so many documents of each analyzer.")
+    ] = None,
+    yes: Yes = False,
+    via: Via = "direct",
+) -> Exit:
+    """Let analyzers and their copies read sample documents, and say whether they agree.
+
+    Documents are sent to the service, which bills it; each result is deleted when it was read.
+
+    Exit status: 0 all agree, 2 at least one differs, 3 at least one has no verdict, 4 not confirmed or too much
+    for the budget.
+    """
+    output: Output = context.obj
+    configuration = output.load()
+    configuration.plan(plan)
+    must_be_confirmed(output, yes=yes, what="sends documents to the service, which bills it")
+    request = CompareRequest(targets=tuple(to or ()), analyzers=tuple(analyzer or ["*"]), samples=samples)
+    async with open_recovery(configuration, plan) as recovery:
+        expected = await forecast(recovery, request)
+        if not yes and expected.analyses:
+            await confirm(output, "Start?", forecast_lines(expected))
+        if via == "direct":
+            with show_progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
+                report = await compare_plan(recovery, request, PlainStages(), on_progress)
+    if via == "prefect":
+        report = await run_flow(CompareReport, configuration, plan, "compare", request.model_dump(mode="json"))
+    output.report(compare_lines(report), report)
+    return exit_of(report)
