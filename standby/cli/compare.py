@@ -56,7 +56,7 @@ def compare_lines(report: CompareReport) -> Iterator[Line]:
 
 
 def exit_of(report: CompareReport) -> Exit:
-    """Choose the exit status: what differs comes before what nobody knows."""
+    """Choose the exit status: differences come first, then missing verdicts."""
     if report.interrupted:
         return Exit.INTERRUPTED
     if report.totals[Verdict.DIFFERS]:
