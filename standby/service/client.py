@@ -44,8 +44,6 @@ SPARE_CONNECTIONS = 4  # Connections beside those of the copies in flight: grant
 PAGES_AHEAD = 2  # How many pages of a list may wait to be read: as JSON they take much memory
 AT_A_TIME = 10  # Entries of a page that are read in a row, in about a millisecond
 MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more are taken for a list without an end
-LARGEST_PREBUILT = 10_000  # Bytes of a prebuilt analyzer that is kept to be recognized
-MOST_PREBUILT = 200  # Prebuilt analyzers that are kept; the service has some ninety
 MOST_CONNECTIONS = 50  # At a third of a second a call, so many make use of the largest quota three times over
 RESULT = "the result of an analysis"  # What calls about one are about: its URL names no analyzer
 _NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
@@ -63,7 +61,8 @@ class _Page(Page):
     def analyzers(self, before: int = 0) -> Iterator[Analyzer]:
         """Read each entry by itself; one without an id is told by its place in the whole list."""
         for place, entry in enumerate(self.value, before + 1):
-            yield _read(entry) if has_id(entry) else Analyzer.nameless(f"entry {place}", _NO_ID)
+            is_named = has_id(entry)
+            yield Analyzer.model_validate(entry) if is_named else Analyzer.nameless(f"entry {place}", _NO_ID)
 
 
 OnEach = Callable[[Analyzer], object]
@@ -81,21 +80,6 @@ async def _take(pages: asyncio.Queue[_Page | None], found: dict[str, Analyzer], 
             if place % AT_A_TIME == 0:
                 await asyncio.sleep(0)
         entries += len(page.value)
-
-
-_prebuilt: dict[str, tuple[JsonObject, Analyzer]] = {}  # By id: what was sent, and what was read of it
-
-
-def _read(entry: JsonObject) -> Analyzer:
-    """Read an entry of a list; most are the prebuilt ones, the same each time, which are read once."""
-    name = str(entry["analyzerId"])
-    if name in _prebuilt and _prebuilt[name][0] == entry:
-        return _prebuilt[name][1]
-    made = Analyzer.model_validate(entry)
-    small = made.written is not None and len(made.written.text) < LARGEST_PREBUILT
-    if made.is_prebuilt and small and not made.warnings and (name in _prebuilt or len(_prebuilt) < MOST_PREBUILT):
-        _prebuilt[name] = entry, made
-    return made
 
 
 ARM_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices

@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -47,12 +46,6 @@ UPLOAD_BYTES_A_SECOND = 2**20  # By which a document adds to the time of its cal
 PAGE_SECONDS = 2.0  # By which each page adds to the time of a list: one that trickles in does not end either
 P = TypeVar("P", bound=Page)
 USER_AGENT = f"standby/{__version__}"
-
-
-@lru_cache(1000)
-def _read_url(text: str) -> httpx.URL:
-    # httpx looks at it character by character, and the URL of an operation is asked several times.
-    return httpx.URL(text)
 
 
 def _path(request: httpx.Request) -> str:
@@ -162,9 +155,9 @@ class Sender:
     def _place(self, url: str, analyzer: str | None) -> httpx.URL:
         place: httpx.URL | None
         try:
-            place = _read_url(url)
+            place = httpx.URL(url)
             if not place.is_absolute_url:
-                place = _read_url(f"{self._base}/").join(url)
+                place = httpx.URL(f"{self._base}/").join(url)
         except (httpx.InvalidURL, ValueError):
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
