@@ -32,6 +32,12 @@ class Quota:
         self._held_until = 0.0
         self._refused_since: float | None = None
 
+    async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.give_back()
+
     async def acquire(self) -> None:
         """Wait for a place, the first to come first; it has to be given back when the call has ended."""
         async with self._turn:

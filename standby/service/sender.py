@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -299,27 +299,18 @@ class Sender:
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.
         """
-        if self.quota is None:
-            return await self._within(request, patience)
-        await self.quota.acquire()
-        try:
-            response = await self._within(request, patience)
-        finally:
-            self.quota.give_back()
-        if response.status_code == 429:
+        async with self.quota or nullcontext():
+            if self._closed:
+                raise RuntimeError(f"the client of {self.name} is closed")
+            now = asyncio.get_running_loop().time()
+            patience.sent(now)
+            async with asyncio.timeout_at(now + patience.left(now)):
+                response = await self._transport.handle_async_request(request)
+                response.request = request
+                await take_in(response)
+        if self.quota and response.status_code == 429:
             asked = retry_after_of(response, self.clock.now())
             self.quota.refused(None if asked is None else min(asked, self.retries.retry_after_cap))
-        else:
+        elif self.quota:
             self.quota.let_through()
-        return response
-
-    async def _within(self, request: httpx.Request, patience: Patience) -> httpx.Response:
-        if self._closed:
-            raise RuntimeError(f"the client of {self.name} is closed")
-        now = asyncio.get_running_loop().time()
-        patience.sent(now)
-        async with asyncio.timeout_at(now + patience.left(now)):
-            response = await self._transport.handle_async_request(request)
-            response.request = request
-            await take_in(response)
         return response
