@@ -322,8 +322,8 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
                 found.setdefault(name, set()).add(file)
     results = await all_of(_read_other(storage, name, files) for name, files in sorted(found.items()))
     unknown = tuple(result for result in results if isinstance(result, UnknownFence))
-    known = (result for result in results if not isinstance(result, UnknownFence))
-    return OtherPlans(plan, active=tuple(other for result in known for other in result), unknown=unknown)
+    active = (other for result in results if not isinstance(result, UnknownFence) for other in result)
+    return OtherPlans(plan, tuple(active), unknown)
 
 
 class LastFailover(Stored):
