@@ -293,12 +293,8 @@ class OtherPlans:
         return OtherFenceUnknown(self.plan, what, self.unknown[0]) if self.unknown else None
 
     def must_let_serve(self, primary: str, resource: str, scope: Scope, *, forced: bool = False) -> None:
-        """Let a resource serve for a primary only where no other plan has another one serve the same analyzers.
-
-        Args:
-            scope: what the plan that asks has of the primary.
-            forced: go on where the primary itself is to serve, or where it is unknown what other plans say.
-        """
+        """Let a resource serve for a scope of a primary only where no other plan has another one serve any of it."""
+        # Forced, it may where that is the primary itself, and where it is unknown what other plans say.
         what = f"does not make {resource} serve for {primary}"
         for other in () if forced and resource == primary else self.of(primary):
             if other.resource != resource and (both := scope.shared_with(other.scope)):

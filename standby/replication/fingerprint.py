@@ -67,12 +67,9 @@ def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def writable(definition: Definition, ignore: Sequence[str] = (), text: bytes | None = None) -> dict[str, JsonValue]:
-    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything.
-
-    Args:
-        text: the definition as JSON, but for what only the service writes, where that is known.
-    """
-    # Most have nothing that the slower steps would take out, as their texts show.
+    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
+    # Most have nothing that the slower steps would take out, as their texts show: JSON, but for what only the service
+    # writes.
     shown = definition
     if text is None or (b"?" in text and _MAY_GIVE_ACCESS.search(text)):
         shown = without_access(shown)
@@ -134,11 +131,8 @@ class Comparison:
         return tuple(sorted(_compare("$", self.source, self.target), key=lambda difference: difference.path))
 
     def is_filled_in(self, *, as_copied: bool = False) -> bool:
-        """Say whether the target has all that the source has, and beside it only what its service filled in by itself.
-
-        Args:
-            as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
-        """
+        """Say whether the target has what the source has, and beside it only what its service filled in by itself."""
+        # Where nobody changed it since it was copied, settings which people can make count as well.
         return _only_fills_in(self.source, self.target, "", BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS)
 
 

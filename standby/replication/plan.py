@@ -205,11 +205,8 @@ class Pair:
         return next(it for it in names if it not in taken or is_side_copy_of(self._sight_target(it), found))
 
     def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None, Verdict]:
-        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
-
-        Returns:
-            Its id there, what a copy of the analyzer would be there, what the target has, and how that relates to it.
-        """
+        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it."""
+        # Given are its id there, what a copy of the analyzer would be there, what the target has, and how it relates.
         own = self.names.of(name)
         expected = self._expected(name, own)
         found = self._sight_target(own, expected)
@@ -259,14 +256,15 @@ class Pair:
         is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=True) if recorded or is_rebuilt else found
 
-    def _definition(self, name: str, target_name: str) -> Definition:
+    def _definition(self, name: str, target_name: str) -> Definition | None:
+        """Give what a copy of an analyzer has, where that is not what the analyzer has itself."""
         target, there = self.target.serving.resource, self.target.definitions.get(target_name)
+        if target.api_version != PREVIEW_2025:
+            return None
         return expected_definition(self.source.definitions[name], target, self.overrides, there)
 
     def _expected(self, name: str, target_name: str) -> Sighting:
-        is_as_it_is = self.target.serving.resource.api_version != PREVIEW_2025
-        definition = None if is_as_it_is else self._definition(name, target_name)
-        seen = self._sight(self.source, name, target_name, definition)
+        seen = self._sight(self.source, name, target_name, self._definition(name, target_name))
         record = self.records.get(target_name)
         built = self.rebuilt.get(self.source.serving.resource.name, {}).get(name)
         listed = built is not None and built.trained
@@ -284,9 +282,8 @@ class Pair:
         known, ignore = self._comparisons, self.recovery_plan.ignore
         if (name, target_name) not in known:
             known.clear()  # One is asked for several times in a row; all of them would fill the memory.
-            own = self.source.means(name, ignore)
-            if self.target.serving.resource.api_version == PREVIEW_2025:
-                own = writable(self._definition(name, target_name), ignore)
+            definition = self._definition(name, target_name)
+            own = self.source.means(name, ignore) if definition is None else writable(definition, ignore)
             known[name, target_name] = Comparison(own, self.target.means(target_name, ignore))
         return known[name, target_name]
 
@@ -370,24 +367,15 @@ def make_plan(
     inventories: Mapping[str, Inventory],
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
-    rebuilt: Mapping[str, RebuiltThere] | None = None,
-    owners: Mapping[str, Mapping[str, Owner]] | None = None,
+    rebuilt: Mapping[str, RebuiltThere] | None = None,  # those still that incarnation, by resource and id
+    owners: Mapping[str, Mapping[str, Owner]] | None = None,  # of copies that other plans made, by target and id
     *,
-    others: OtherPlans | None = None,
-    following: bool = False,
-    unseen: Mapping[str, str] | None = None,
-    earlier: bool = False,
+    others: OtherPlans | None = None,  # what serves for them; they are not considered where it is left out
+    following: bool = False,  # whether the run is a part of a failover
+    unseen: Mapping[str, str] | None = None,  # why a resource has no inventory, by name: it could not be looked at
+    earlier: bool = False,  # whether its fingerprints will be compared with those that an earlier version stored
 ) -> ReplicationPlan:
-    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
-
-    Args:
-        rebuilt: trained analyzers that were rebuilt and are still that incarnation, by resource and id.
-        owners: whose copies analyzers of the targets are, where other plans made them, by target and id.
-        others: what serves for other plans; those are not considered where it is left out.
-        following: the run is a part of a failover.
-        unseen: why a resource has no inventory, by name: it could not be looked at.
-        earlier: what an earlier version stored will be compared with its fingerprints; the ledger's is in any case.
-    """
+    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches."""
     unseen, others = unseen or {}, others or OtherPlans(recovery_plan.name)
     sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
     protected = {source: _protected(recovery_plan, inventories.get(source), made_at) for source in sources}

@@ -238,11 +238,7 @@ class ContentUnderstandingClient:
         return tuple(analyzer for analyzer in found if not analyzer.is_nameless)
 
     async def list_readable(self, on_each: OnEach = lambda _: None) -> tuple[Analyzer, ...]:
-        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it.
-
-        Args:
-            on_each: is called with each of them, while the service makes the next ones ready.
-        """
+        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it."""
         found, trouble = await self._listed(on_each)
         if trouble is None:
             return found

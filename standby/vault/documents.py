@@ -61,9 +61,6 @@ M = TypeVar("M", bound=Stored)
 def parse_stored(where: str, content: bytes, model: type[M]) -> M:
     """Understand a stored file, or a line of one.
 
-    Args:
-        where: the file is, for people.
-
     Raises:
         NewerFormat: a newer version wrote it; it must not be overwritten.
         OlderFormat: it is older than what is still read.
