@@ -110,15 +110,18 @@ async def publish_report(context: RecoveryContext, found: Sequence[Readiness]) -
     await tried("the link to the report page", shown(link if address else in_words).acreate)
 
 
-OF_TARGETS = frozenset({Kind.READINESS, Kind.RPO, Kind.DRIFT, Kind.MODELS})
+OF_TARGETS = frozenset({Kind.READINESS, Kind.RPO, Kind.DRIFT, Kind.MODELS, Kind.PROOF})
 KINDS = {
     Bucket.RPO_MISSED: Kind.RPO,
     Bucket.EDITED: Kind.DRIFT,
     Bucket.DIVERGED: Kind.DRIFT,
     Bucket.MODEL_RETIRING: Kind.MODELS,
     Bucket.REPLICA: Kind.REPLICA,
+    Bucket.PROOF_DIFFERS: Kind.PROOF,
+    Bucket.PROOF_OLD: Kind.PROOF,
 }
 LEFT_ALONE = {Bucket.FOREIGN: Kind.DRIFT, Bucket.STALE: Kind.DRIFT}  # Where the policy refuses to overwrite
+UNPROVED = frozenset({Bucket.NEVER_COMPARED, Bucket.NO_VERDICT})
 MODELS_UNSEEN = frozenset({Bucket.MODEL_UNKNOWN, Bucket.UNREACHABLE, Bucket.PERMISSION})
 
 
@@ -128,7 +131,7 @@ def protection(found: Iterable[Readiness], plan: RecoveryPlan) -> Look:
     kinds = {**KINDS, **(LEFT_ALONE if plan.on_existing == "refuse" else {})}
     reasons: dict[Subject, list[Reason]] = {}
     critical: set[Subject] = set()
-    unsure: set[Subject] = set()
+    unsure: set[Subject] = {(Kind.PROOF, "")}  # that a comparison failed, the next one settles
     for each in judged:
         others = [it.state for it in judged if it.primary == each.primary and it.target != each.target]
         for reason in each.reasons:
@@ -151,8 +154,10 @@ def _unseen(each: Readiness) -> frozenset[Kind]:
     """Give what could not be told of a target."""
     if each.state is TargetState.UNKNOWN:
         return OF_TARGETS
+    buckets = {reason.bucket for reason in each.reasons}
     unseen = frozenset() if each.source_answered else frozenset({Kind.RPO, Kind.DRIFT})
-    return unseen | ({Kind.MODELS} if MODELS_UNSEEN & {reason.bucket for reason in each.reasons} else set())
+    unseen |= {Kind.MODELS} if MODELS_UNSEEN & buckets else set()
+    return unseen | ({Kind.PROOF} if UNPROVED & buckets else set())
 
 
 async def snapshot_age(context: RecoveryContext) -> Look:
@@ -177,7 +182,16 @@ def readiness_page(
     """Write which targets of a plan could take over, why others could not, and what applications see."""
     seen = bullets(sentence(words) for words in (*under_way_words(sinks, fence), *(view.words for view in sinks)))
     overview = table(
-        ("primary", "target", "state", "serves now", "recovery points", "RTO forecast", "last drill"),
+        (
+            "primary",
+            "target",
+            "state",
+            "serves now",
+            "recovery points",
+            "RTO forecast",
+            "last drill",
+            "proof by document",
+        ),
         (
             (
                 each.primary,
@@ -187,6 +201,7 @@ def readiness_page(
                 wording.points_words(each),
                 wording.span_words(each.rto),
                 wording.drill_words(each),
+                wording.proof_words(each),
             )
             for each in found
         ),

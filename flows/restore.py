@@ -16,7 +16,7 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import settle
 from standby.replication.items import GOOD
-from standby.text import totals
+from standby.text import some_sentences, totals
 
 
 @flow(name="restore", flow_run_name="restore-{plan}-at-{to}", persist_result=False)
@@ -53,7 +53,7 @@ async def restore(
     summary = f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}."
     return await FlowOutcome(
         "Completed" if report.complete else "PartiallyFailed",
-        " ".join([summary, *causes(items)]),
+        " ".join(filter(None, [summary, *causes(items), some_sentences(report.problems)])),
         report,
         good=report.complete,
         interrupted=report.interrupted,

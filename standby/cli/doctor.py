@@ -24,7 +24,8 @@ from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES,
 from standby.config.vault import Place
 from standby.errors import StandbyError, is_read_only, sentence
 from standby.orchestrator import Health, NoOrchestrator, load_orchestrator
-from standby.recovery.context import open_recovery, open_sinks
+from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
+from standby.recovery.proof.samples import list_samples, sampled, tally
 from standby.recovery.witnesses import look
 from standby.service.calls import Tls, route_to, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
@@ -366,6 +367,8 @@ async def _records(configuration: Configuration, plan: str | None) -> list[Check
         try:
             async with asyncio.timeout(LONGEST), open_recovery(configuration, name) as recovery:
                 finding = await look(recovery)
+                if recovery.plan.samples is not None:
+                    checks += await _samples(recovery)
         except VaultError:
             continue  # The check of the vault says that.
         except StandbyError as error:
@@ -378,6 +381,19 @@ async def _records(configuration: Configuration, plan: str | None) -> list[Check
             again = "Correct it or what keeps it from being read: a failover needs it"
             checks += [Check("records", name, None, unread, again) for unread in finding.evidence.unread]
     return checks
+
+
+async def _samples(recovery: RecoveryContext) -> list[Check]:
+    """Check that a plan which is to be proved by samples has any that the service reads."""
+    name = recovery.plan.name
+    found = await list_samples(recovery, await sampled(recovery))
+    if not found:
+        action = "Put documents there, in a folder for each analyzer that is named by its id, or leave out samples"
+        return [Check("samples", name, False, "no document was found, so no copy can be proved", action)]
+    documents, pages = tally(found)
+    detail = f"{counted(documents, 'document')} of {counted(len(found), 'analyzer')}, {counted(pages, 'page')}"
+    skipped = (Check("samples", name, True, each, "Replace or remove it", warns=True) for each in found.skipped)
+    return [Check("samples", name, True, detail), *skipped]
 
 
 async def _place(name: str, place: Place, known: str) -> Check:

@@ -27,6 +27,7 @@ from standby.document import JsonObject
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.failover import completed
+from standby.recovery.readiness.wording import MOST_NAMED
 from standby.recovery.runs import Durations, Part, forecast_restores
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
@@ -35,7 +36,7 @@ from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, o
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.recovery.witnesses import look, settle
 from standby.replication.items import GOOD, Status
-from standby.text import counted, lasting, some_of, totals, utc
+from standby.text import counted, lasting, sentence, some_of, totals, utc
 
 
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
@@ -137,6 +138,8 @@ def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[
             done = f"built, {lasting(item.seconds)}" if item.status is Status.SUCCEEDED else "was there"
             yield Line(f"{named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
     yield from failure_lines(report.items, verbose=verbose)
+    if verbose or len(report.proofs) <= MOST_NAMED:
+        yield from (Line(sentence(each.words), 2) for each in report.proofs)
     yield from problem_lines(report.problems)
     yield Line(report.summary, wrong=not report.complete)
 

@@ -23,6 +23,7 @@ from standby.recovery.decision.input import waiting_approvals
 from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import PageContent, gather_content, render_page
+from standby.recovery.proof.records import Verdict
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
@@ -83,7 +84,7 @@ def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     if readiness.proofs:
         yield Line(f"Proof by document: {wording.proof_words(readiness)}", 2)
     if verbose or len(readiness.proofs) <= wording.MOST_NAMED:
-        yield from (Line(each.words, 4) for each in readiness.proofs)
+        yield from (Line(each.words, 4, wrong=each.verdict is Verdict.DIFFERS) for each in readiness.proofs)
 
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:

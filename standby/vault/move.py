@@ -30,16 +30,20 @@ class Moved(Document):
 
 @dataclass(frozen=True)
 class Move:
-    """One move of a vault."""
+    """One move; `becomes` is what the copy is when it is whole, `by` who asks for it."""
 
     source: Storage
     target: Storage
-    becomes: Literal["vault", "replica"]  # what the copy is when it is whole
+    becomes: Literal["vault", "replica"]
     clock: Clock
-    by: str = ""  # who asks for it
+    by: str = ""
 
     async def run(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> Moved:
-        """Copy everything that the target lacks; an interrupted copy is continued."""
+        """Copy everything that the target lacks; an interrupted copy is continued.
+
+        Args:
+            on_progress: is told how many files are there, and how many there are to be.
+        """
         own = await read_role(self.source)
         if own is not None and own.kind == "unfinished":
             raise errors.Unfinished(self.source.where(""), own.of)

@@ -17,6 +17,7 @@ from standby.flows.outage import lagging
 from standby.flows.replicate import left_behind
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.concerns import Concern, Concerns, Kind, Look, Severity
+from standby.recovery.proof.records import Verdict as ByDocument
 from standby.recovery.readiness.document import Readiness, Retirement
 from standby.recovery.readiness.judge import judge_readiness
 from standby.replication.items import Selection, Status
@@ -27,6 +28,7 @@ from standby.vault.errors import Held, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.storage import Storage
 from tests.standby.recovery.readiness.facts_at_hand import DAY, NOW, a_plan, facts, good
+from tests.standby.recovery.readiness.test_by_document import a_proof
 
 REPLICATION = Concern(
     kind=Kind.REPLICATION, about="west", severity="warning", summary="It failed", next_action="Run it again"
@@ -177,6 +179,23 @@ def test_a_missed_recovery_point_and_a_model_that_ends_are_told_for_themselves()
     assert names(look) == {(Kind.RPO, "west"): "critical", (Kind.MODELS, "west"): "warning"}
     (models,) = (each for each in look.found if each.kind is Kind.MODELS)
     assert models.summary.count("gpt-4.1") == 1, "sixty days before, and not ninety"
+
+
+def test_a_copy_that_answers_differently_is_told_and_nothing_else_than_a_proof_ends_that() -> None:
+    plan = a_plan(objectives={"proof": "30d"})
+
+    def look(verdict: ByDocument | None, days: int = 1) -> Look:
+        proofs = {"invoice": a_proof(verdict=verdict, compared_at=NOW - days * DAY)} if verdict else {}
+        return protection([judged(plan=plan, proofs=proofs, sampled=frozenset({"invoice"}))], plan)
+
+    west = (Kind.PROOF, "west")
+    assert names(look(ByDocument.DIFFERS)) == names(look(ByDocument.AGREES, days=31)) == {west: "warning"}
+    agrees = look(ByDocument.AGREES)
+    assert (agrees.found, agrees.settles(west)) == ((), True)
+    for silent in (look(ByDocument.NO_VERDICT), look(ByDocument.TOO_FEW), look(None)):
+        assert (silent.found, silent.settles(west)) == ((), False)
+    # That a run of the comparison failed, only the next one settles.
+    assert not agrees.settles((Kind.PROOF, ""))
 
 
 def test_what_could_not_be_looked_at_is_neither_well_nor_wrong() -> None:

@@ -8,7 +8,7 @@ only a proven clean-up lets the drill pass.
 import asyncio
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from standby.concurrency import to_its_end
@@ -33,9 +33,11 @@ from standby.recovery.drill.findings import (
 )
 from standby.recovery.drill.sandbox import SandboxSink, digests_of_production, open_sandbox
 from standby.recovery.failover.begin import must_have_ended
+from standby.recovery.failover.executor import by_samples
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
 from standby.recovery.failover.state import read_record
+from standby.recovery.proof.records import Verdict
 from standby.recovery.runs import DrillSummary, Durations, Kind, LatestDrills, add_durations
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
@@ -185,6 +187,25 @@ class _Drill:
         if not report.interrupted:
             inspect = partial(inspect_analyzers, sandbox, manifest, snapshot, plan)
             self._found.analyzers = await phases.run(Stage.VERIFY, f"inspect {manifest.to}", inspect)
+            await self._prove()
+
+    async def _prove(self) -> None:
+        """Analyse samples at the resource of the drill; what fails at all of its samples could not serve."""
+        context, manifest, samples = self.context, self.manifest, self.context.plan.samples
+        if samples is None:
+            return
+        # The baselines and the budget are the real vault's, the analyzers and their tags are the sandbox's.
+        plan = self.sandbox.plan.model_copy(update={"samples": samples})
+        real = replace(context, run=replace(self.sandbox.run, vault=context.vault, recovery_plan=plan))
+        called = {each.analyzer: each.target_analyzer for each in self._found.analyzers if not each.problem}
+        seconds = samples.deadline.total_seconds()
+        about = (real, manifest.primary, manifest.to, called)
+        work = partial(by_samples, *about, seconds=seconds, samples=samples.each)
+        found, name = self._found, f"analyse samples at {manifest.to}"
+        found.proofs, found.by_samples = await self._phases.run(Stage.ANALYZE, name, work)
+        failing = [each for each in found.proofs if each.verdict is Verdict.DIFFERS and not each.samples]
+        problems = {each.analyzer: {"problem": each.reason} for each in failing}
+        found.analyzers = tuple(each.model_copy(update=problems.get(each.analyzer)) for each in found.analyzers)
 
     async def _planned(self) -> tuple[Snapshot, RestorePlan]:
         context, manifest = self.sandbox, self.manifest
@@ -254,6 +275,8 @@ class _Drill:
                 usable=sum(not each.problem for each in found.analyzers),
                 fidelity=dict(Counter(item.fidelity for item in plan.items)) if plan else {},
             ),
+            proofs=found.proofs,
+            by_samples=found.by_samples,
             snapshot_id=self._snapshot.id if self._snapshot else "",
             snapshot_taken_at=self._snapshot.taken_at if self._snapshot else None,
             recovery_seconds=recovery,

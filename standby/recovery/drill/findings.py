@@ -23,6 +23,7 @@ from standby.recovery.drill.cleanup import CleanUp, DrillManifest, clean_up_agai
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport, PhaseTime
 from standby.recovery.page import template
+from standby.recovery.proof.records import Proof, verdict_words
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
@@ -73,6 +74,8 @@ class DrillReport(RunReport):
     reasons: tuple[str, ...]  # why it did not pass, a sentence each
     phases: tuple[PhaseTime, ...]  # of the failover and of what only a drill does, in order
     analyzers: DrilledAnalyzers
+    proofs: tuple[Proof, ...] = ()  # what samples showed of them
+    by_samples: tuple[str, ...] = ()  # what is wrong with them by that, a sentence each
     snapshot_id: str  # what was restored from; empty where it did not get so far
     snapshot_taken_at: AwareDatetime | None
     recovery_seconds: float | None  # what a failover would have taken; `None` where it did not complete
@@ -113,6 +116,9 @@ def facts(report: DrillReport) -> Iterator[Fact]:
     """Say what was drilled with, how long it took, whether anything is left, and where the evidence is."""
     fidelity = "".join(f", {count} {kind.value}" for kind, count in report.analyzers.fidelity.items())
     yield Fact("analyzers", f"{report.analyzers.usable} of {report.analyzers.count} could serve{fidelity}")
+    if report.proofs:
+        yield Fact("samples", verdict_words(report.proofs))
+    yield from (Fact("samples", wrong.rstrip("."), is_wrong=True) for wrong in report.by_samples)
     if report.snapshot_taken_at is not None:
         yield Fact("snapshot", f"{report.snapshot_id} of {utc(report.snapshot_taken_at)}")
     if report.recovery_seconds is None:
@@ -131,6 +137,8 @@ class Findings:
     epoch: int = 0
     failover: FailoverReport | None = None
     analyzers: tuple[DrilledAnalyzer, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    by_samples: tuple[str, ...] = ()  # what is wrong with them by that, a sentence each
     published: tuple[Activation, ...] = ()
     before: Mapping[str, str] = field(default_factory=dict)
     after: Mapping[str, str] = field(default_factory=dict)

@@ -176,6 +176,7 @@ def _drilled_plan(plan: RecoveryPlan, manifest: DrillManifest, like: str) -> Rec
     # The tag of a drill is no difference; and missing defaults are reported, not added to the real resource.
     changed: dict[str, object] = {"ignore": (*plan.ignore, f"tags.{DRILL_TAG}")}
     changed["failover"] = plan.failover.model_copy(update={"approvals": 1})  # Nothing real is failed over.
+    changed["samples"] = None  # The drill analyses them itself, with the baselines of the real vault.
     if plan.missing_defaults == "sync":
         changed["missing_defaults"] = "fail"
     if manifest.scratch:

@@ -1,9 +1,10 @@
 """One run of a failover: each step is written down before it is taken, so that another run can resume."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import HeldFence
@@ -23,8 +24,10 @@ from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing
 from standby.recovery.failover.report import FailoverReport, Phases, State, within
+from standby.recovery.proof.records import Proof, wrong_words
 from standby.recovery.runs import Kind, add_durations
 from standby.replication.items import GOOD
+from standby.text import some_sentences
 from standby.vault.documents import HeldDocument
 from standby.vault.errors import VaultError
 
@@ -42,6 +45,7 @@ class FailoverRun:
     outcomes: Outcomes = field(default_factory=Outcomes)
     published_at: datetime | None = None  # when every sink had been given the resource that serves, UTC
     stopped: list[StandbyError] = field(default_factory=list)  # why, and where undoing it failed too, why that did
+    proofs: tuple[Proof, ...] = ()  # what samples showed of the target
     ended: bool = False
     interrupted: bool = False
 
@@ -84,6 +88,7 @@ class FailoverRun:
         if not self._is_undoing:
             await self.phases.run(Stage.VERIFY, f"verify {self.record.to}", self._verify_target)
         await self._finish()
+        await self._prove_target()
 
     @property
     def _is_undoing(self) -> bool:
@@ -179,6 +184,16 @@ class FailoverRun:
         except TargetNotReady as error:
             self.phases.problems.append(str(error))
 
+    async def _prove_target(self) -> None:
+        """Analyse a sample of each analyzer at the resource that serves by now; the report says what was found."""
+        context, record, samples = self.context, self.record, self.context.plan.samples
+        if samples is None or not samples.failover or not state.is_forward(record):
+            return
+        called = record.names_at(record.primary, record.to)
+        work = partial(by_samples, context, record.primary, record.to, called, seconds=samples.failover)
+        self.proofs, wrong = await self.phases.run(Stage.ANALYZE, f"analyse samples at {record.to}", work)
+        self.phases.problems += wrong
+
     def _map(self, resource: str | None, at: datetime) -> Activation:
         fence, record = self.held.fence, self.record
         return state.active_map(self.context, {**fence.serving, record.primary: resource}, fence.epoch, record, at)
@@ -193,6 +208,20 @@ class FailoverRun:
         """Write down what is true from here on; it fails where another run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
         await self.file.write(self.record)
+
+
+async def by_samples(
+    context: RecoveryContext, primary: str, to: str, called: Mapping[str, str], *, seconds: float, samples: int = 1
+) -> tuple[tuple[Proof, ...], tuple[str, ...]]:
+    """Prove what is at a resource by the baselines of a primary, and say what is wrong there, a sentence each."""
+    # Only a plan with samples needs it.
+    from standby.recovery.proof.compare import prove  # noqa: PLC0415
+
+    try:
+        proofs = await prove(context, primary, to, called, seconds=seconds, samples=samples)
+    except StandbyError as error:
+        return (), (f"No sample could be analysed at {to}: {error}",)
+    return proofs, tuple(filter(None, [some_sentences(wrong_words(proofs))]))
 
 
 async def measure(run: FailoverRun) -> None:
@@ -235,6 +264,7 @@ def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
         sinks=run.sinks,
         seen=seen,
         restored=run.preparation.restored,
+        proofs=run.proofs,
         missing=_missing(run),
         detection_at_least_seconds=_between(record.unhealthy_since, detected),
         detection_seconds=_between(record.healthy_until, detected),

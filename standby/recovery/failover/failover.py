@@ -34,14 +34,16 @@ from standby.recovery.failover.errors import (
     NothingToRollBack,
     RollbackTargetUnhealthy,
 )
-from standby.recovery.failover.executor import FailoverRun, measure, report_of
+from standby.recovery.failover.executor import FailoverRun, by_samples, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back, what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
 from standby.recovery.probe import observer_here, probe_resources
+from standby.recovery.proof.records import add_proofs
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.sync import synchronise
 from standby.recovery.witnesses import look
+from standby.replication.items import Status
 from standby.vault.errors import VaultError
 from standby.vault.replica import catch_up
 
@@ -232,14 +234,38 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
 
 
 async def completed(context: RecoveryContext, report: RestoreReport) -> RestoreReport:
-    """Let the active map have again what a restore rebuilt where it is left out; the report says so."""
+    """Let the active map have again what a restore rebuilt where it is left out, and prove what it built."""
     try:
         added = () if report.interrupted else await complete(context)
     except StandbyError as error:
         again = f"standby commit {report.plan}"
         problem = f"What is usable again is not in the active map yet: {error.cause}. {again} adds it, and commits"
-        return report.model_copy(update={"problems": (*report.problems, problem)})
-    return report.model_copy(update={"added": added})
+        report = report.model_copy(update={"problems": (*report.problems, problem)})
+    else:
+        report = report.model_copy(update={"added": added})
+    return report if report.interrupted else await _proved(context, report)
+
+
+async def _proved(context: RecoveryContext, report: RestoreReport) -> RestoreReport:
+    """Say how what a restore built answers samples, by the baselines: its fidelity, seen afterwards."""
+    samples, found = context.plan.samples, report
+    if samples is None:
+        return report
+    built = [item for item in report.items if item.status is Status.SUCCEEDED]
+    for primary in sorted({item.primary for item in built}):
+        called = {item.analyzer: item.target_analyzer for item in built if item.primary == primary}
+        seconds = samples.deadline.total_seconds()
+        try:
+            about = (context, primary, report.to, called)
+            proofs, wrong = await by_samples(*about, seconds=seconds, samples=samples.each)
+            await add_proofs(context.vault, context.plan.name, proofs)
+        except VaultError as error:
+            wrong = (*wrong, f"What samples showed could not be kept for standby status: {error}")
+        except asyncio.CancelledError:
+            return found.model_copy(update={"interrupted": True})
+        more = {"proofs": (*found.proofs, *proofs), "problems": (*found.problems, *wrong)}
+        found = found.model_copy(update=more)
+    return found
 
 
 async def _must_be_shared_at_home(

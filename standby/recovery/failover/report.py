@@ -16,6 +16,7 @@ from standby.recovery.activation.seen import SinkView, told_words
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import RunReport, Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
+from standby.recovery.proof.records import Proof
 from standby.recovery.readiness.wording import missing_words
 from standby.text import lasting, some_of
 from standby.vault.replica import ReplicaState
@@ -54,6 +55,7 @@ class FailoverReport(RunReport):
     sinks: tuple[SinkResult, ...]
     seen: tuple[SinkView, ...] = ()  # what the applications of each sink see, where the failover has not ended
     restored: Restored | None  # nothing where nothing was missing, or there was no snapshot
+    proofs: tuple[Proof, ...] = ()  # what samples showed of the target, once it served
     # Why analyzers are left out, by their ids at the primary: the resource that serves does not have them.
     missing: dict[str, str] = Field(default_factory=dict)
     healthy_until: datetime | None = None  # the last healthy look before the outage, UTC; `None` where none is known

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
-from standby.recovery.proof.records import Verdict as ByDocument
+from standby.recovery.proof.records import verdict_words
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.runs import RtoForecast
 from standby.replication.forecast import Spread
@@ -198,10 +198,8 @@ def proof_words(readiness: Readiness) -> str:
     proofs = readiness.proofs
     if not proofs:
         return "none."
-    counts = Counter(each.verdict for each in proofs)
-    found = totals({verdict.value.replace("_", " "): counts[verdict] for verdict in ByDocument})
     oldest = roughly(max(timedelta(), readiness.assessed_at - min(each.compared_at for each in proofs)))
-    return f"{found}; {'the oldest ' if len(proofs) > 1 else ''}{oldest} ago."
+    return f"{verdict_words(proofs)}; {'the oldest ' if len(proofs) > 1 else ''}{oldest} ago."
 
 
 def missing_words(missing: Collection[str], resource: str) -> str:

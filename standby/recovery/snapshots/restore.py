@@ -16,6 +16,7 @@ from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, RunReport
+from standby.recovery.proof.records import Proof
 from standby.recovery.runs import Kind, add_durations
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication import steps
@@ -50,6 +51,7 @@ class RestoreReport(RunReport):
     totals: dict[Status, int]
     items: tuple[RestoredItem, ...]
     problems: tuple[str, ...] = ()  # what was found wrong with the snapshot's files and made good by another store
+    proofs: tuple[Proof, ...] = ()  # what samples showed of what was built
     added: tuple[str, ...] = ()  # ids at the primaries of what was left out of the active map, and is in it again
 
     @property

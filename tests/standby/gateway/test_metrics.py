@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from standby import telemetry
+from standby.config.plan import Objectives, SampleSettings
 from standby.gateway.app import make_app
 from standby.gateway.metrics import KEPT, exposition
-from tests.standby.gateway.conftest import TOKEN
+from standby.recovery.proof.records import Proof, Verdict, add_proofs, reserve
+from tests.standby.gateway.conftest import NOW, TOKEN
 
 if TYPE_CHECKING:
     from tests.standby.gateway.conftest import Gateway
@@ -69,6 +72,39 @@ async def test_what_cannot_be_read_costs_itself_only_and_what_is_missing_is_not_
         found = values((await http.get("/metrics", headers=bearer)).text)
         assert found["standby_readiness_state", "invoices", "east", "ready", "west"] == 1
         assert found["standby_readiness_state", "invoices", "east", "unknown", "west"] == 0
+
+
+async def test_what_samples_showed_of_each_target_and_what_they_cost(gateway: Gateway) -> None:
+    plans, plan = gateway.configuration.plans, gateway.configuration.plan("invoices")
+    proved = {"samples": SampleSettings(), "objectives": Objectives(proof=timedelta(days=30))}
+    plans = {**plans, "invoices": plan.model_copy(update=proved)}
+    gateway.configuration = gateway.configuration.model_copy(update={"plans": plans})
+    about = {"source": "east", "target": "west", "samples": 12}
+    known = {"invoice": ("agrees", 3, 0.94), "receipt": ("differs", 5, 0.47), "claim": ("no_verdict", 1, None)}
+    proofs = [
+        Proof(
+            **about,
+            analyzer=name,
+            target_analyzer=name,
+            verdict=Verdict(it),
+            agreement=share,
+            compared_at=NOW - timedelta(days=days),
+        )
+        for name, (it, days, share) in known.items()
+    ]
+    await add_proofs(gateway.vault, "invoices", proofs)
+    assert await reserve(gateway.vault, "invoices", NOW, 36, most=100) == 36
+
+    async with await scraped(gateway) as http:
+        found = values((await http.get("/metrics", headers={"Authorization": f"Bearer {SCRAPER}"})).text)
+
+    counted = {it: found["standby_proof_analyzers", "invoices", "east", "west", it.value] for it in Verdict}
+    assert counted == {Verdict.AGREES: 1, Verdict.DIFFERS: 1, Verdict.NO_VERDICT: 1, Verdict.TOO_FEW: 0}
+    assert found["standby_proof_agreement_ratio", "invoices", "east", "west"] == 0.47
+    assert found["standby_proof_age_seconds", "invoices", "east", "west"] == timedelta(days=5).total_seconds()
+    assert found["standby_proof_objective_seconds", "invoices"] == timedelta(days=30).total_seconds()
+    assert found["standby_proof_analyses", "invoices"] == 36
+    assert not [labels for labels in found if labels[0].startswith("standby_proof") and "claims" in labels]
 
 
 def exported() -> set[str]:
