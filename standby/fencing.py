@@ -293,12 +293,8 @@ class OtherPlans:
         return OtherFenceUnknown(self.plan, what, self.unknown[0]) if self.unknown else None
 
     def must_let_serve(self, primary: str, resource: str, scope: Scope, *, forced: bool = False) -> None:
-        """Let a resource serve for a primary only where no other plan has another one serve the same analyzers.
-
-        Args:
-            scope: what the plan that asks has of the primary.
-            forced: go on where the primary itself is to serve, or where it is unknown what other plans say.
-        """
+        """Let a resource serve for a scope of a primary only where no other plan has another one serve any of it."""
+        # Forced, it may where that is the primary itself, and where it is unknown what other plans say.
         what = f"does not make {resource} serve for {primary}"
         for other in () if forced and resource == primary else self.of(primary):
             if other.resource != resource and (both := scope.shared_with(other.scope)):
@@ -322,8 +318,8 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
                 found.setdefault(name, set()).add(file)
     results = await all_of(_read_other(storage, name, files) for name, files in sorted(found.items()))
     unknown = tuple(result for result in results if isinstance(result, UnknownFence))
-    known = (result for result in results if not isinstance(result, UnknownFence))
-    return OtherPlans(plan, active=tuple(other for result in known for other in result), unknown=unknown)
+    active = (other for result in results if not isinstance(result, UnknownFence) for other in result)
+    return OtherPlans(plan, tuple(active), unknown)
 
 
 class LastFailover(Stored):

@@ -30,11 +30,7 @@ def sentence(text: str) -> str:
 
 
 def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
-    """Name the first few and count the rest: "a, b and c", or "a, b, c and 4 more".
-
-    Args:
-        between: what separates one from the next; "; " for reasons, which no "and" joins.
-    """
+    """Name the first few and count the rest: "a, b and c", or "a, b, c and 4 more"; no "and" joins what "; " parts."""
     every = list(names)
     if len(every) > most:
         return f"{between.join(every[:most])} and {len(every) - most} more"

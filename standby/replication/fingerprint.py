@@ -57,28 +57,25 @@ class Difference:
 
 
 Definition = Mapping[str, JsonValue]
-Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+FilledIn = Callable[[JsonValue], Mapping[str, JsonValue]]  # What the service fills in for a base
 
 
 def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Give what is sent to build an analyzer again: all that the service sent, but what only the service writes."""
     # A setting that is null is not sent either: nothing was set.
-    return _analyzer(definition, dict[str, JsonValue])
+    return _analyzer(definition, None)
 
 
 def writable(definition: Definition, ignore: Sequence[str] = (), text: bytes | None = None) -> dict[str, JsonValue]:
-    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything.
-
-    Args:
-        text: the definition as JSON, but for what only the service writes, where that is known.
-    """
-    # Most have nothing that the slower steps would take out, as their texts show.
+    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
+    # Most have nothing that the slower steps would take out, as their texts show: JSON, but for what only the service
+    # writes.
     shown = definition
     if text is None or (b"?" in text and _MAY_GIVE_ACCESS.search(text)):
         shown = without_access(shown)
     if text is None or b"null" in text:
         shown = _without_nulls(shown)
-    return _but_ignored(_analyzer(shown, _authored), ignore)
+    return _but_ignored(_analyzer(shown, _filled_in), ignore)
 
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
@@ -86,9 +83,10 @@ def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ())
     # Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
     # an earlier version are compared with them.
     shown, safe = _without_nulls(definition), _without_nulls(without_access(definition))
-    hashed = [_but_ignored(_analyzer(safe, _authored), ignore)]
+    hashed = [_but_ignored(_analyzer(safe, _filled_in), ignore)]
     for each in (safe,) if safe == shown else (safe, shown):
-        earlier = _but_ignored(_analyzer(each, _by_first_rules, "first analyzer"), ignore)
+        # Every base was taken for one that fills in the same.
+        earlier = _but_ignored(_analyzer(each, lambda _: SERVICE_DEFAULTS, "first analyzer"), ignore)
         if earlier not in hashed:
             hashed.append(earlier)
     return ":".join((RULES, *map(_hash, hashed)))
@@ -133,11 +131,8 @@ class Comparison:
         return tuple(sorted(_compare("$", self.source, self.target), key=lambda difference: difference.path))
 
     def is_filled_in(self, *, as_copied: bool = False) -> bool:
-        """Say whether the target has all that the source has, and beside it only what its service filled in by itself.
-
-        Args:
-            as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
-        """
+        """Say whether the target has what the source has, and beside it only what its service filled in by itself."""
+        # Where nobody changed it since it was copied, settings which people can make count as well.
         return _only_fills_in(self.source, self.target, "", BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS)
 
 
@@ -183,19 +178,20 @@ NAMES = frozenset({"categories", "fields", "first names"})  # Maps that people c
 UNSET = frozenset({"analyzer", "config", "own"})  # Parts whose fields are settings; where one is null, nothing was set
 
 
-def _analyzer(definition: Mapping[str, JsonValue], finish: Finish, place: str = "analyzer") -> dict[str, JsonValue]:
-    kept = _kept(dict(definition), place, finish)
+def _analyzer(
+    definition: Mapping[str, JsonValue], filled_in: FilledIn | None, place: str = "analyzer"
+) -> dict[str, JsonValue]:
+    kept = _kept(dict(definition), place, filled_in)
     return kept if isinstance(kept, dict) else {}
 
 
-def _kept(value: JsonValue, place: str, finish: Finish) -> JsonValue:
+def _kept(value: JsonValue, place: str, filled_in: FilledIn | None) -> JsonValue:
     """Leave out what only the service writes: read-only fields, and keys that begin with `_` in its own objects."""
-    # Of what is not known as a place, all is kept. What is to be done to an analyzer at the end is also done to those
-    # that are written out inside it.
+    # Of what is not known as a place, all is kept. What is filled in is left out of those written out inside, too.
     if place not in PLACES:
         return value
     if isinstance(value, list):
-        return [_kept(each, place, finish) for each in value]
+        return [_kept(each, place, filled_in) for each in value]
     if not isinstance(value, dict):
         return value
     parts, is_analyzer = PLACES[place], place in {"analyzer", "first analyzer"}
@@ -205,18 +201,14 @@ def _kept(value: JsonValue, place: str, finish: Finish) -> JsonValue:
         if (is_ours and key.startswith("_")) or (is_unset and inner is None) or (is_analyzer and key in READ_ONLY):
             continue
         # Most are texts, of which there is nothing to leave out.
-        kept[key] = inner if isinstance(inner, str) else _kept(inner, parts.get(key, other), finish)
-    return finish(kept) if is_analyzer else kept
+        kept[key] = inner if isinstance(inner, str) else _kept(inner, parts.get(key, other), filled_in)
+    if filled_in is None or not is_analyzer:
+        return kept
+    return _without_empty(_without_defaults(kept, filled_in(kept.get("baseAnalyzerId"))))
 
 
-def _authored(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    base = own.get("baseAnalyzerId")
-    return _without_empty(_without_defaults(own, FILLED_IN.get(base, {}) if isinstance(base, str) else {}))
-
-
-def _by_first_rules(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    # Every base was taken for one that fills in the same.
-    return _without_empty(_without_defaults(own, SERVICE_DEFAULTS))
+def _filled_in(base: JsonValue) -> Mapping[str, JsonValue]:
+    return FILLED_IN.get(base, {}) if isinstance(base, str) else {}
 
 
 def _without_empty(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -126,12 +126,9 @@ class Inventory:
 
 
 async def take_inventory(client: ContentUnderstandingClient, ignore: tuple[str, ...] | None = None) -> Inventory:
-    """List a resource's custom analyzers, its defaults and its deployments.
+    """List a resource's custom analyzers, its defaults and its deployments."""
 
-    Args:
-        ignore: what a plan ignores of definitions, where planning follows: what they mean is worked out meanwhile.
-    """
-
+    # Where planning follows, with what the plan ignores of definitions, what they mean is worked out meanwhile.
     def work_out(analyzer: Analyzer) -> None:
         if ignore is not None and not analyzer.is_prebuilt:
             meaning_of(analyzer, ignore)

@@ -9,23 +9,11 @@ from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.fencing import OtherPlans
+from standby.replication import items
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import Comparison, Definition, same_meaning, writable
 from standby.replication.inventory import Inventory, Meaning, is_protected, must_match, sight_as_it_is
-from standby.replication.items import (
-    PlanItem,
-    Records,
-    ReplicationPlan,
-    Selection,
-    TargetNames,
-    after_children,
-    apart,
-    beside_other_plans,
-    blocked,
-    selected_pairs,
-    unseen_items,
-    versions,
-)
+from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection
 from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.needs import Dependencies, JudgedModels, closure, judge_models, resolve, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
@@ -72,8 +60,8 @@ class Pair:
     _judged: dict[tuple[tuple[str, str], ...], JudgedModels] = field(init=False, default_factory=dict)
 
     @cached_property
-    def names(self) -> TargetNames:
-        return TargetNames(
+    def names(self) -> items.TargetNames:
+        return items.TargetNames(
             template=self.recovery_plan.target_id,
             referenced=frozenset(it for name in self.source.analyzers for it in self._meant(name).references),
             taken=self.target.analyzers.keys() | self.source.analyzers.keys(),
@@ -88,11 +76,11 @@ class Pair:
         serving, added = with_added_defaults(models, self.source.serving, there, self.overrides, missing)
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        beside = beside_other_plans(apart(own), self.others, following=self.following)
-        items = list(after_children(beside, dependencies))
-        done = [it for it in items if it.action is not Action.REFUSE and not pair._judged_models(it).errors]
+        beside = items.beside_other_plans(items.apart(own), self.others, following=self.following)
+        decided = list(items.after_children(beside, dependencies))
+        done = [it for it in decided if it.action is not Action.REFUSE and not pair._judged_models(it).errors]
         needed = {model for item in done for _, model in item.models}
-        return items, {name: deployment for name, deployment in added.items() if name in needed}
+        return decided, {name: deployment for name, deployment in added.items() if name in needed}
 
     @property
     def overrides(self) -> DeploymentOverrides:
@@ -137,13 +125,13 @@ class Pair:
         is_overwritten = item.over_nothing or name in self.selection.force
         there = "" if is_overwritten else self.target.unreadable(target_name, advice)
         if name not in self.selection.keep and (wrong := self.source.unreadable(name) or there):
-            return blocked(item, wrong)
+            return items.blocked(item, wrong)
         if why is not None:
             item = guarded(item, why, self._side_copy)
         if warnings := force_warnings(item):
             item = replace(item, warnings=item.warnings + warnings)
         if name not in self.selection.force and (cause := self._belongs_elsewhere(item)):
-            return blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
+            return items.blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
         return self._against_models(_against_source(self._against_target(item), dependencies))
 
     def _belongs_elsewhere(self, item: PlanItem) -> str:
@@ -205,11 +193,8 @@ class Pair:
         return next(it for it in names if it not in taken or is_side_copy_of(self._sight_target(it), found))
 
     def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None, Verdict]:
-        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
-
-        Returns:
-            Its id there, what a copy of the analyzer would be there, what the target has, and how that relates to it.
-        """
+        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it."""
+        # Given are its id there, what a copy of the analyzer would be there, what the target has, and how it relates.
         own = self.names.of(name)
         expected = self._expected(name, own)
         found = self._sight_target(own, expected)
@@ -231,7 +216,7 @@ class Pair:
 
     @cached_property
     def _versions(self) -> Mapping[str, list[str]]:
-        return versions(self.target.analyzers)
+        return items.versions(self.target.analyzers)
 
     def _last(self, target_name: str, found: Sighting | None) -> CopyRecord | None:
         """Give the record of the last copy, unless the target's analyzer is another one by now."""
@@ -259,14 +244,15 @@ class Pair:
         is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=True) if recorded or is_rebuilt else found
 
-    def _definition(self, name: str, target_name: str) -> Definition:
+    def _definition(self, name: str, target_name: str) -> Definition | None:
+        """Give what a copy of an analyzer has, where that is not what the analyzer has itself."""
         target, there = self.target.serving.resource, self.target.definitions.get(target_name)
+        if target.api_version != PREVIEW_2025:
+            return None
         return expected_definition(self.source.definitions[name], target, self.overrides, there)
 
     def _expected(self, name: str, target_name: str) -> Sighting:
-        is_as_it_is = self.target.serving.resource.api_version != PREVIEW_2025
-        definition = None if is_as_it_is else self._definition(name, target_name)
-        seen = self._sight(self.source, name, target_name, definition)
+        seen = self._sight(self.source, name, target_name, self._definition(name, target_name))
         record = self.records.get(target_name)
         built = self.rebuilt.get(self.source.serving.resource.name, {}).get(name)
         listed = built is not None and built.trained
@@ -284,9 +270,8 @@ class Pair:
         known, ignore = self._comparisons, self.recovery_plan.ignore
         if (name, target_name) not in known:
             known.clear()  # One is asked for several times in a row; all of them would fill the memory.
-            own = self.source.means(name, ignore)
-            if self.target.serving.resource.api_version == PREVIEW_2025:
-                own = writable(self._definition(name, target_name), ignore)
+            definition = self._definition(name, target_name)
+            own = self.source.means(name, ignore) if definition is None else writable(definition, ignore)
             known[name, target_name] = Comparison(own, self.target.means(target_name, ignore))
         return known[name, target_name]
 
@@ -304,7 +289,7 @@ class Pair:
                 advice += "" if version == PREVIEW_2025 else ", or allow --on-existing replace"
             return _refused(item, f"{cause}. {advice}.")
         if item.action is Action.COPY and item.found is not None:
-            return blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
+            return items.blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
         return item
 
     def _against_models(self, item: PlanItem) -> PlanItem:
@@ -314,7 +299,7 @@ class Pair:
         if not judged.errors:
             return item
         if item.action in COPYING:
-            return blocked(item, " ".join(judged.errors))
+            return items.blocked(item, " ".join(judged.errors))
         # What is there already stays there, but it would not work: that must not go unsaid.
         return replace(item, warnings=item.warnings + judged.errors)
 
@@ -335,16 +320,16 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return item
     if item.analyzer in dependencies.cycles:
         path = " → ".join(dependencies.cycles[item.analyzer])
-        return blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
+        return items.blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
         cause = f"It refers to {names}, which {item.source} does not have"
-        return blocked(item, f"{cause}. Create it there, or remove the reference.")
+        return items.blocked(item, f"{cause}. Create it there, or remove the reference.")
     if item.action in COPYING and item.expected.status != "ready":
         cause = f"It is {item.expected.status} at {item.source}, and only a ready analyzer can be copied"
         is_made = item.expected.status == "creating"
         advice = "Run again when it is ready" if is_made else "Build it again there, or exclude it from the plan"
-        return blocked(item, f"{cause}. {advice}.")
+        return items.blocked(item, f"{cause}. {advice}.")
     return item
 
 
@@ -370,36 +355,27 @@ def make_plan(
     inventories: Mapping[str, Inventory],
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
-    rebuilt: Mapping[str, RebuiltThere] | None = None,
-    owners: Mapping[str, Mapping[str, Owner]] | None = None,
+    rebuilt: Mapping[str, RebuiltThere] | None = None,  # those still that incarnation, by resource and id
+    owners: Mapping[str, Mapping[str, Owner]] | None = None,  # of copies that other plans made, by target and id
     *,
-    others: OtherPlans | None = None,
-    following: bool = False,
-    unseen: Mapping[str, str] | None = None,
-    earlier: bool = False,
+    others: OtherPlans | None = None,  # what serves for them; they are not considered where it is left out
+    following: bool = False,  # whether the run is a part of a failover
+    unseen: Mapping[str, str] | None = None,  # why a resource has no inventory, by name: it could not be looked at
+    earlier: bool = False,  # whether its fingerprints will be compared with those that an earlier version stored
 ) -> ReplicationPlan:
-    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
-
-    Args:
-        rebuilt: trained analyzers that were rebuilt and are still that incarnation, by resource and id.
-        owners: whose copies analyzers of the targets are, where other plans made them, by target and id.
-        others: what serves for other plans; those are not considered where it is left out.
-        following: the run is a part of a failover.
-        unseen: why a resource has no inventory, by name: it could not be looked at.
-        earlier: what an earlier version stored will be compared with its fingerprints; the ledger's is in any case.
-    """
+    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches."""
     unseen, others = unseen or {}, others or OtherPlans(recovery_plan.name)
-    sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
+    sources = {source for source, _ in items.selected_pairs(recovery_plan, selection)}
     protected = {source: _protected(recovery_plan, inventories.get(source), made_at) for source in sources}
     _refuse_unknown(recovery_plan, selection, inventories, protected)
-    items: list[PlanItem] = []
+    every: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
-    for source, target in selected_pairs(recovery_plan, selection):
+    for source, target in items.selected_pairs(recovery_plan, selection):
         known = records.get((source, target), {})
         selected = [name for name in protected[source] if matches(name, selection.analyzers)]
         if reason := unseen.get(source) or unseen.get(target):
             seen = _last_seen(recovery_plan, selected, inventories.get(source), known, selection.analyzers)
-            items.extend(unseen_items(source, target, seen, known, reason))
+            every.extend(items.unseen_items(source, target, seen, known, reason))
             continue
         here, there = inventories[source], inventories[target].with_defaults(added.setdefault(target, {}))
         theirs, built = (owners or {}).get(target, {}), rebuilt or {}
@@ -410,10 +386,10 @@ def make_plan(
         if outside := recovery_plan.leaving(here.serving.resource, there.serving.resource):
             planned = [it if it.action not in COPYING else _refused(it, outside) for it in planned]
             defaults = {}
-        items.extend(planned)
+        every.extend(planned)
         added[target].update(defaults)
     additions = {target: defaults for target, defaults in added.items() if defaults}
-    return ReplicationPlan(recovery_plan, made_at, tuple(items), additions, dict(unseen))
+    return ReplicationPlan(recovery_plan, made_at, tuple(every), additions, dict(unseen))
 
 
 def _refuse_unknown(

@@ -91,10 +91,8 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *,
 
     The record is only about the incarnation it saw: a target that was deleted and made again is judged by
     what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone, and so is what
-    failed or is stuck: it holds nothing.
-
-    Args:
-        is_filled_in: the target has all that the source has, and settings that it filled in by itself.
+    failed or is stuck: it holds nothing. What `is_filled_in` has all that the source has, and settings that the target
+    added by itself.
     """
     if target is None or target.status == "deleting" or target.status in HOLDS_NOTHING:
         return Verdict.MISSING

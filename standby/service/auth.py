@@ -45,15 +45,13 @@ class EntraAuth(httpx.Auth):
     """Puts an Entra token on every request; renews it before its end, and once after a 401."""
 
     def __init__(
-        self, make_credential: Callable[[], AsyncTokenCredential], scope: str, *, tenant_id: str | None = None
+        self,
+        # Of azure-identity; another is made after a 401, because each keeps its tokens until they end, revoked or not.
+        make_credential: Callable[[], AsyncTokenCredential],
+        scope: str,
+        *,
+        tenant_id: str | None = None,  # the tenant they come from, where it is not the credential's own
     ) -> None:
-        """Prepare to sign; no token is asked for yet.
-
-        Args:
-            make_credential: makes an azure-identity credential. A new one is made after a 401, because each
-                keeps its tokens to itself until they end, revoked or not.
-            tenant_id: the tenant they come from, where it is not the credential's own.
-        """
         self._make_credential = make_credential
         self._scope = scope
         self._options: dict[str, Any] = {"tenant_id": tenant_id} if tenant_id else {}

@@ -149,11 +149,7 @@ CODINGS = "gzip, deflate"  # How an answer may be compressed; what zlib decompre
 
 
 async def take_in(response: httpx.Response) -> None:
-    """Read and decompress a body within bounds, before anybody can read it without.
-
-    Raises:
-        AnswerUnreadable: it is too large, or cannot be decompressed. Of a refusal the status says enough.
-    """
+    """Read and decompress a body within bounds; `AnswerUnreadable` where that cannot be, unless it is a refusal."""
     stream = cast(httpx.AsyncByteStream, response.stream)
     coding = response.headers.pop("content-encoding", "identity").strip().lower()
     try:

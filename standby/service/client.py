@@ -17,24 +17,11 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.resource import PREVIEW_2025, Credentials, EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue, oddity
-from standby.service import errors
+from standby.service import errors, models
 from standby.service.analysis import Analysis
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
-from standby.service.models import (
-    Account,
-    Analyzer,
-    CatalogModel,
-    Defaults,
-    Deployment,
-    Grant,
-    ListedAccount,
-    Operation,
-    PollAnswer,
-    StartedOperation,
-    Subscription,
-    has_id,
-)
+from standby.service.models import Analyzer, StartedOperation
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Quota, Repeat
 from standby.service.sender import Sender
@@ -44,15 +31,13 @@ SPARE_CONNECTIONS = 4  # Connections beside those of the copies in flight: grant
 PAGES_AHEAD = 2  # How many pages of a list may wait to be read: as JSON they take much memory
 AT_A_TIME = 10  # Entries of a page that are read in a row, in about a millisecond
 MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more are taken for a list without an end
-LARGEST_PREBUILT = 10_000  # Bytes of a prebuilt analyzer that is kept to be recognized
-MOST_PREBUILT = 200  # Prebuilt analyzers that are kept; the service has some ninety
 MOST_CONNECTIONS = 50  # At a third of a second a call, so many make use of the largest quota three times over
 RESULT = "the result of an analysis"  # What calls about one are about: its URL names no analyzer
 _NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
 
 
 def _names_something(value: list[Any]) -> list[Any]:
-    if value and not any(map(has_id, value)):
+    if value and not any(map(models.has_id, value)):
         raise ValueError("no list of analyzers")  # Rather than an empty one.
     return value
 
@@ -63,7 +48,8 @@ class _Page(Page):
     def analyzers(self, before: int = 0) -> Iterator[Analyzer]:
         """Read each entry by itself; one without an id is told by its place in the whole list."""
         for place, entry in enumerate(self.value, before + 1):
-            yield _read(entry) if has_id(entry) else Analyzer.nameless(f"entry {place}", _NO_ID)
+            is_named = models.has_id(entry)
+            yield Analyzer.model_validate(entry) if is_named else Analyzer.nameless(f"entry {place}", _NO_ID)
 
 
 OnEach = Callable[[Analyzer], object]
@@ -83,26 +69,11 @@ async def _take(pages: asyncio.Queue[_Page | None], found: dict[str, Analyzer], 
         entries += len(page.value)
 
 
-_prebuilt: dict[str, tuple[JsonObject, Analyzer]] = {}  # By id: what was sent, and what was read of it
-
-
-def _read(entry: JsonObject) -> Analyzer:
-    """Read an entry of a list; most are the prebuilt ones, the same each time, which are read once."""
-    name = str(entry["analyzerId"])
-    if name in _prebuilt and _prebuilt[name][0] == entry:
-        return _prebuilt[name][1]
-    made = Analyzer.model_validate(entry)
-    small = made.written is not None and len(made.written.text) < LARGEST_PREBUILT
-    if made.is_prebuilt and small and not made.warnings and (name in _prebuilt or len(_prebuilt) < MOST_PREBUILT):
-        _prebuilt[name] = entry, made
-    return made
-
-
 ARM_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
 ARM_CONNECTIONS = 2
 MOST_ARM_PAGES = 100
 SUBSCRIPTIONS_VERSION = "2022-12-01"  # Of the list of subscriptions, which has one of its own
-E = TypeVar("E", Deployment, CatalogModel, ListedAccount, Subscription)
+E = TypeVar("E", models.Deployment, models.CatalogModel, models.ListedAccount, models.Subscription)
 
 
 def _each(value: object, handler: ValidatorFunctionWrapHandler) -> object:
@@ -137,33 +108,33 @@ class ArmClient:
     async def aclose(self) -> None:
         await self._sender.aclose()
 
-    async def get_account(self) -> Account:
+    async def get_account(self) -> models.Account:
         """Read the resource: its id in Azure's own spelling, and its region."""
         with self._as_reader(self._about):
-            return (await self._sender.read(_asked(self._path, "the resource"), Account))[1]
+            return (await self._sender.read(_asked(self._path, "the resource"), models.Account))[1]
 
-    async def list_deployments(self) -> tuple[Deployment, ...]:
-        return await self._list(f"{self._path}/deployments", "deployments", _ArmPage[Deployment])
+    async def list_deployments(self) -> tuple[models.Deployment, ...]:
+        return await self._list(f"{self._path}/deployments", "deployments", _ArmPage[models.Deployment])
 
-    async def list_models(self) -> tuple[CatalogModel, ...]:
+    async def list_models(self) -> tuple[models.CatalogModel, ...]:
         """List the models that are offered to the resource, over as many pages as there are."""
         # A deployment does not say when its model ends; the `deprecation.inference` of this list does (provider's
         # specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
-        return await self._list(f"{self._path}/models", "models", _ArmPage[CatalogModel])
+        return await self._list(f"{self._path}/models", "models", _ArmPage[models.CatalogModel])
 
-    async def list_subscriptions(self) -> tuple[Subscription, ...]:
-        kind = _ArmPage[Subscription]
+    async def list_subscriptions(self) -> tuple[models.Subscription, ...]:
+        kind = _ArmPage[models.Subscription]
         return await self._list("/subscriptions", "subscriptions", kind, version=SUBSCRIPTIONS_VERSION)
 
-    async def list_accounts(self, subscription: str) -> tuple[ListedAccount, ...]:
+    async def list_accounts(self, subscription: str) -> tuple[models.ListedAccount, ...]:
         """List the resources of a subscription, of every kind that the provider has."""
         path = f"/subscriptions/{quote(subscription, safe='')}/providers/Microsoft.CognitiveServices/accounts"
-        return await self._list(path, "resources", _ArmPage[ListedAccount], f"subscription {subscription}")
+        return await self._list(path, "resources", _ArmPage[models.ListedAccount], f"subscription {subscription}")
 
-    async def find_account(self, resource_id: str) -> ListedAccount:
+    async def find_account(self, resource_id: str) -> models.ListedAccount:
         """Read one resource by its id, as the list of its subscription has it."""
         with self._as_reader(f"the resource {resource_id}"):
-            return (await self._sender.read(_asked(resource_id, "the resource"), ListedAccount))[1]
+            return (await self._sender.read(_asked(resource_id, "the resource"), models.ListedAccount))[1]
 
     async def _list(
         self, path: str, what: str, kind: type[_ArmPage[E]], about: str = "", version: str = ARM_VERSION
@@ -254,11 +225,7 @@ class ContentUnderstandingClient:
         return tuple(analyzer for analyzer in found if not analyzer.is_nameless)
 
     async def list_readable(self, on_each: OnEach = lambda _: None) -> tuple[Analyzer, ...]:
-        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it.
-
-        Args:
-            on_each: is called with each of them, while the service makes the next ones ready.
-        """
+        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it."""
         found, trouble = await self._listed(on_each)
         if trouble is None:
             return found
@@ -289,28 +256,28 @@ class ContentUnderstandingClient:
         """Delete an analyzer; one that never existed is no error (recording)."""
         await self._sender.send(self._about(analyzer, "DELETE"))
 
-    async def get_defaults(self) -> Defaults:
+    async def get_defaults(self) -> models.Defaults:
         """Read which deployment serves which model name; `DefaultsNotSet` where none was set, as on a new resource."""
-        return (await self._sender.read(self._asked_first("defaults", "the defaults"), Defaults))[1]
+        return (await self._sender.read(self._asked_first("defaults", "the defaults"), models.Defaults))[1]
 
-    async def patch_defaults(self, model_deployments: Mapping[str, str]) -> Defaults:
+    async def patch_defaults(self, model_deployments: Mapping[str, str]) -> models.Defaults:
         """Add or change model names in the defaults; others are left as they are."""
         body: dict[str, JsonValue] = {"modelDeployments": dict(model_deployments)}
         call = Call("PATCH", f"{BASE}/defaults", self.version, body, merge_patch=True, kind="a change of defaults")
-        return (await self._sender.read(call, Defaults))[1]
+        return (await self._sender.read(call, models.Defaults))[1]
 
     async def post(self, call: Call) -> Answer:
         return await self._sender.send(call)
 
-    async def ask_for_grant(self, analyzer: str, action: str, body: JsonObject) -> tuple[Answer, Grant]:
+    async def ask_for_grant(self, analyzer: str, action: str, body: JsonObject) -> tuple[Answer, models.Grant]:
         call = Call("POST", self.path(analyzer, action), self.version, body, analyzer=analyzer, kind="a grant")
-        return await self._sender.read(call, Grant)
+        return await self._sender.read(call, models.Grant)
 
-    async def poll(self, operation_url: str, analyzer: str | None = None) -> PollAnswer:
+    async def poll(self, operation_url: str, analyzer: str | None = None) -> models.PollAnswer:
         """Look at an operation once; `AnalyzerNotFound` where it is unknown by now, `ForeignOrigin` if elsewhere."""
         call = Call("GET", operation_url, analyzer=analyzer or "the operation", kind="an operation")
-        answer, operation = await self._sender.read(call, Operation)
-        return PollAnswer(operation, answer.retry_after)
+        answer, operation = await self._sender.read(call, models.Operation)
+        return models.PollAnswer(operation, answer.retry_after)
 
     async def start_analysis(self, analyzer: str, document: bytes, media_type: str) -> str:
         """Have an analyzer read a document, and give the URL of the result, which has to be deleted.
@@ -416,7 +383,7 @@ class ContentUnderstandingClient:
         empty = 0
         async for answer, page in self._sender.pages(self._asked_first("analyzers", "the list of analyzers"), _Page):
             yield page
-            names = {str(entry["analyzerId"]) for entry in page.value if has_id(entry)}
+            names = {str(entry["analyzerId"]) for entry in page.value if models.has_id(entry)}
             empty = 0 if names else empty + 1
             if page.next_link and ((names and names <= seen) or empty > MOST_EMPTY_PAGES):
                 raise answer.protocol_error(f"The pages of the list of analyzers of {self.resource.name} repeat")

@@ -184,13 +184,6 @@ class Analyzer(_Wire):
     @model_validator(mode="wrap")
     @classmethod
     def _keep_what_was_sent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        made = cls._read(data, handler)
-        # Nobody asks, and it is as large as all else together.
-        made.model_fields_set.clear()
-        return made
-
-    @classmethod
-    def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Let what of it cannot be read cost itself only."""
         if not has_id(data):
             made = handler(data)
@@ -220,6 +213,7 @@ class Analyzer(_Wire):
             made._told = _Told(only_read, _WRITTEN.setdefault(written, Written(written)), words)
         else:
             made._sent, made._told = data, _Told(wrong=words, odd=frozenset(odd))
+        made.model_fields_set.clear()  # Nobody asks, and it is as large as all else together.
         return made
 
     @classmethod

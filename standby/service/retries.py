@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from random import SystemRandom
 from typing import TypeVar
-
-import stamina
 
 from standby.service import errors
 
@@ -31,6 +31,12 @@ class Quota:
         self._places = asyncio.Semaphore(operations_per_minute - operations_per_minute // SPARED)
         self._held_until = 0.0
         self._refused_since: float | None = None
+
+    async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.give_back()
 
     async def acquire(self) -> None:
         """Wait for a place, the first to come first; it has to be given back when the call has ended."""
@@ -152,6 +158,7 @@ class Patience:
             self.silence.ended(now, answered=answered)
 
 
+_CHANCE = SystemRandom()
 WORTH_AN_ATTEMPT = 1.0  # Seconds without which no other attempt is made
 
 
@@ -159,47 +166,27 @@ async def send_again(
     retries: HttpRetries, repeat: Repeat, send: Callable[[], Awaitable[T]], patience: Patience | None = None
 ) -> T:
     """Send, and send again after failures that pass, as long as there is patience."""
-    loop = asyncio.get_running_loop()
-    first: float | None = None  # When the first attempt failed; it may have waited long for its turn
-
-    def hook(error: Exception) -> bool | float:
-        nonlocal first
-        first = loop.time() if first is None else first
-        if not isinstance(error, errors.ServiceError) or not error.transient:
-            return False
-        if patience is not None and patience.is_lost(loop.time()):
-            return False
-        if repeat is not Repeat.ALWAYS and not isinstance(error, errors.NotConnected | errors.Throttled):
-            return False
-        wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
-        if loop.time() - first + (wait or 0.0) > retries.total:
-            return False
-        silence = patience.silence if patience is not None else None
-        if (
-            wait
-            and silence is not None
-            and not isinstance(error, errors.Throttled)
-            and wait > silence.left(loop.time())
-        ):
-            return False
-        return True if wait is None else wait
-
-    # The first attempt: to prepare for others costs half as much as a call does.
-    failures: list[errors.ServiceError] = []
-    try:
-        return await send()
-    except errors.ServiceError as error:
-        failures.append(error)
-    async for attempt in stamina.retry_context(
-        on=hook,
-        attempts=retries.attempts,
-        timeout=None,
-        wait_initial=retries.wait_initial,
-        wait_max=retries.wait_max,
-        wait_jitter=retries.wait_jitter,
-    ):
-        with attempt:
-            if failures:
-                raise failures.pop()
+    # Not by stamina: what it prepares for other attempts costs half as much as the first call does.
+    now, until, number = asyncio.get_running_loop().time, math.inf, 0
+    while True:
+        number += 1
+        try:
             return await send()
-    raise AssertionError("stamina ends with a result or an error")
+        except errors.ServiceError as error:
+            until = min(until, now() + retries.total)  # The first attempt may have waited long for its turn.
+            asked = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
+            is_late = number >= retries.attempts or now() + (asked or 0.0) > until
+            if is_late or not _may_pass(error, repeat, patience, now(), asked or 0.0):
+                raise
+        usual = retries.wait_initial * 2.0 ** (number - 1) + _CHANCE.uniform(0, retries.wait_jitter)
+        await asyncio.sleep(min(usual, retries.wait_max) if asked is None else asked)
+
+
+def _may_pass(error: errors.ServiceError, repeat: Repeat, patience: Patience | None, now: float, wait: float) -> bool:
+    is_throttled = isinstance(error, errors.Throttled)
+    is_taken = repeat is not Repeat.ALWAYS and not (is_throttled or isinstance(error, errors.NotConnected))
+    if is_taken or patience is None:
+        return error.transient and not is_taken
+    silence = None if is_throttled else patience.silence
+    is_too_long = wait and silence is not None and wait > silence.left(now)
+    return error.transient and not patience.is_lost(now) and not is_too_long

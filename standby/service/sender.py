@@ -6,9 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -18,22 +17,9 @@ import httpx
 from standby import __version__, telemetry
 from standby.clock import Clock
 from standby.errors import must_not_be_read_only
-from standby.service import errors
+from standby.service import calls, errors
 from standby.service.auth import EntraAuth, KeyAuth
-from standby.service.calls import (
-    ANSWER_SECONDS,
-    CODINGS,
-    Answer,
-    Call,
-    M,
-    Page,
-    Route,
-    Tls,
-    origin_of,
-    route_to,
-    spelled,
-    take_in,
-)
+from standby.service.calls import ANSWER_SECONDS, Answer, Call, M
 from standby.service.failures import clock_skew, error_of_answer, error_of_transport, retry_after_of
 from standby.service.redaction import code_of, hidden
 from standby.service.retries import HttpRetries, Patience, Quota, Silence, send_again
@@ -45,14 +31,8 @@ MOST_PAGES = 2_000
 MOST_LIST_BYTES = 512 * 2**20  # A hundred thousand analyzers have half of that
 UPLOAD_BYTES_A_SECOND = 2**20  # By which a document adds to the time of its call
 PAGE_SECONDS = 2.0  # By which each page adds to the time of a list: one that trickles in does not end either
-P = TypeVar("P", bound=Page)
+P = TypeVar("P", bound=calls.Page)
 USER_AGENT = f"standby/{__version__}"
-
-
-@lru_cache(1000)
-def _read_url(text: str) -> httpx.URL:
-    # httpx looks at it character by character, and the URL of an operation is asked several times.
-    return httpx.URL(text)
 
 
 def _path(request: httpx.Request) -> str:
@@ -67,7 +47,7 @@ class Sender:
     name: str  # of what it calls, for people
     endpoint: str  # which may have a path
     auth: KeyAuth | EntraAuth
-    tls: Tls
+    tls: calls.Tls
     connections: int
     quota: Quota | None  # counts every attempt
     retries: HttpRetries
@@ -76,11 +56,11 @@ class Sender:
 
     def __post_init__(self) -> None:
         self._base = self.endpoint.rstrip("/")
-        self._origin = origin_of(httpx.URL(self.endpoint))
+        self._origin = calls.origin_of(httpx.URL(self.endpoint))
         # Waited for here and not in httpx's pool, where the time limit of an attempt would run.
         self._places = asyncio.Semaphore(self.connections)
         self._silences: dict[str, Silence] = {}
-        self._route = Route() if self.transport is not None else route_to(self.endpoint, self.tls)
+        self._route = calls.Route() if self.transport is not None else calls.route_to(self.endpoint, self.tls)
         self._clock_seen = self._closed = False
         # Importing aiohttp takes a sixth of a second, which what calls nothing is spared.
         from standby.service.transport import Transport  # noqa: PLC0415
@@ -162,17 +142,17 @@ class Sender:
     def _place(self, url: str, analyzer: str | None) -> httpx.URL:
         place: httpx.URL | None
         try:
-            place = _read_url(url)
+            place = httpx.URL(url)
             if not place.is_absolute_url:
-                place = _read_url(f"{self._base}/").join(url)
+                place = httpx.URL(f"{self._base}/").join(url)
         except (httpx.InvalidURL, ValueError):
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
         if place is None or place.userinfo:
             cause = f"{self.name} names a URL that cannot be followed"
             raise errors.ForeignOrigin(cause, resource=self.name, analyzer=analyzer)
-        if (origin := origin_of(place)) != self._origin:
-            cause = f"{self.name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"
+        if (origin := calls.origin_of(place)) != self._origin:
+            cause = f"{self.name} is at {calls.spelled(self._origin)} but points to {hidden(calls.spelled(origin))}"
             raise errors.ForeignOrigin(cause, resource=self.name, analyzer=analyzer)
         return place
 
@@ -201,7 +181,7 @@ class Sender:
             raise error_of_answer(response, call.analyzer, self.name, self.clock.now())
         wait = retry_after_of(response, self.clock.now())
         told = (response.status_code, response.headers, response.content)
-        return Answer(*told, self.name, spelled(self._origin), call.analyzer, wait)
+        return Answer(*told, self.name, calls.spelled(self._origin), call.analyzer, wait)
 
     async def _measured(self, call: Call, patience: Patience) -> httpx.Response:
         """Exchange as a span that says nothing of what was sent or answered, and count it."""
@@ -271,7 +251,7 @@ class Sender:
     def _request(self, call: Call, ours: str) -> httpx.Request:
         headers = {
             "Accept": "*/*",
-            "Accept-Encoding": CODINGS,
+            "Accept-Encoding": calls.CODINGS,
             "User-Agent": USER_AGENT,
             "x-ms-client-request-id": ours,
         }
@@ -306,27 +286,18 @@ class Sender:
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.
         """
-        if self.quota is None:
-            return await self._within(request, patience)
-        await self.quota.acquire()
-        try:
-            response = await self._within(request, patience)
-        finally:
-            self.quota.give_back()
-        if response.status_code == 429:
+        async with self.quota or nullcontext():
+            if self._closed:
+                raise RuntimeError(f"the client of {self.name} is closed")
+            now = asyncio.get_running_loop().time()
+            patience.sent(now)
+            async with asyncio.timeout_at(now + patience.left(now)):
+                response = await self._transport.handle_async_request(request)
+                response.request = request
+                await calls.take_in(response)
+        if self.quota and response.status_code == 429:
             asked = retry_after_of(response, self.clock.now())
             self.quota.refused(None if asked is None else min(asked, self.retries.retry_after_cap))
-        else:
+        elif self.quota:
             self.quota.let_through()
-        return response
-
-    async def _within(self, request: httpx.Request, patience: Patience) -> httpx.Response:
-        if self._closed:
-            raise RuntimeError(f"the client of {self.name} is closed")
-        now = asyncio.get_running_loop().time()
-        patience.sent(now)
-        async with asyncio.timeout_at(now + patience.left(now)):
-            response = await self._transport.handle_async_request(request)
-            response.request = request
-            await take_in(response)
         return response

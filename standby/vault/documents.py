@@ -61,9 +61,6 @@ M = TypeVar("M", bound=Stored)
 def parse_stored(where: str, content: bytes, model: type[M]) -> M:
     """Understand a stored file, or a line of one.
 
-    Args:
-        where: the file is, for people.
-
     Raises:
         NewerFormat: a newer version wrote it; it must not be overwritten.
         OlderFormat: it is older than what is still read.
@@ -112,8 +109,6 @@ class HeldDocument(Generic[M]):
 
     found: M | None
     _file: HeldFile
-    _storage: Storage
-    _path: str
 
     @property
     def where(self) -> str:
@@ -122,7 +117,7 @@ class HeldDocument(Generic[M]):
     async def write(self, document: M) -> None:
         """Put another document in its place; it is safe when this returns, and not written after `TakenOver`."""
         if self.found is None and self._file.found:
-            await set_aside(self._storage, self._path, [self._file.found])
+            await set_aside(self._file.storage, self._file.path, [self._file.found])
         await self._file.write(_to_bytes(document))
         self.found = document
 
@@ -147,13 +142,13 @@ async def hold_document(
 ) -> AsyncIterator[HeldDocument[M]]:
     """Hold a document for changing it; one run at a time may, any other gets `Held` or what `busy` makes of it."""
     async with hold_file(storage, path, busy) as file:
-        yield HeldDocument(understood(file.where, file.found, model, unreadable), file, storage, path)
+        yield HeldDocument(understood(file.where, file.found, model, unreadable), file)
 
 
 async def open_document(storage: Storage, path: str, model: type[M]) -> HeldDocument[M]:
     """Open a document for writing it again and again while something else keeps other runs away."""
     file = HeldFile(storage, path, await storage.read_version(path))
-    return HeldDocument(understood(file.where, file.found, model), file, storage, path)
+    return HeldDocument(understood(file.where, file.found, model), file)
 
 
 async def change_document(storage: Storage, path: str, model: type[M], change: Callable[[M | None], M]) -> M:

@@ -30,20 +30,16 @@ class Moved(Document):
 
 @dataclass(frozen=True)
 class Move:
-    """One move; `becomes` is what the copy is when it is whole, `by` who asks for it."""
+    """One move of a vault."""
 
     source: Storage
     target: Storage
-    becomes: Literal["vault", "replica"]
+    becomes: Literal["vault", "replica"]  # what the copy is when it is whole
     clock: Clock
-    by: str = ""
+    by: str = ""  # who asks for it
 
     async def run(self, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> Moved:
-        """Copy everything that the target lacks; an interrupted copy is continued.
-
-        Args:
-            on_progress: is told how many files are there, and how many there are to be.
-        """
+        """Copy everything that the target lacks; an interrupted copy is continued."""
         own = await read_role(self.source)
         if own is not None and own.kind == "unfinished":
             raise errors.Unfinished(self.source.where(""), own.of)

@@ -11,22 +11,9 @@ from standby.concurrency import do_for_each, side_by_side
 from standby.document import Document
 from standby.errors import GuardRefused, sentence
 from standby.text import counted, utc
+from standby.vault import role
 from standby.vault.errors import Changed, OtherRecords, VaultError, VaultUnavailable
-from standby.vault.role import (
-    CHECK,
-    TRIES,
-    Guarded,
-    Role,
-    must_be_the_vault,
-    must_be_there,
-    must_lead,
-    must_still_lead,
-    new_id,
-    read_role,
-    records,
-    role_and_tag,
-    set_role,
-)
+from standby.vault.role import Guarded, Role
 from standby.vault.storage import HeldFile, Listed, Storage
 
 log = logging.getLogger("standby.vault")
@@ -109,8 +96,8 @@ class Replicated(Guarded):
             if self._refusal is not None:
                 return
             try:
-                async with asyncio.timeout(CHECK):
-                    await must_still_lead(self._first, self._second)
+                async with asyncio.timeout(role.CHECK):
+                    await role.must_still_lead(self._first, self._second)
             except GuardRefused as refusal:
                 log.warning("%s", refusal)
             except (VaultError, TimeoutError):
@@ -150,7 +137,7 @@ class Replicated(Guarded):
         if answered:
             await self._compare_roles(second)
         elif not self._checked:
-            must_be_the_vault(await read_role(self._first), self.where(""))
+            role.must_be_the_vault(await role.read_role(self._first), self.where(""))
         self._checked = True
 
     async def _ask(self) -> tuple[bool, Role | None]:
@@ -158,12 +145,12 @@ class Replicated(Guarded):
         if self._clock.monotonic() < self._silent_until:
             return False, None
         try:
-            async with asyncio.timeout(CHECK):
-                return True, await read_role(self._second)
+            async with asyncio.timeout(role.CHECK):
+                return True, await role.read_role(self._second)
         except VaultError as error:
             self._warn(str(error))
         except TimeoutError:
-            self._warn(f"{self._where} did not answer within {CHECK:.0f} s.")
+            self._warn(f"{self._where} did not answer within {role.CHECK:.0f} s.")
         self._failing.set()
         self._silent_until = self._clock.monotonic() + SILENCE
         return False, None
@@ -172,23 +159,24 @@ class Replicated(Guarded):
         try:
             if self._role is None:
                 self._role = await self._own_role(second)
-            must_lead(self._role, second, self.where(""), self._where)
+            role.must_lead(self._role, second, self.where(""), self._where)
         except GuardRefused as refusal:
             self._refusal = refusal
             raise
         return self._role
 
     async def _own_role(self, second: Role | None) -> Role:
-        if own := await read_role(self._first):
+        if own := await role.read_role(self._first):
             return own
-        await must_be_there(self._first, self._second, second)
+        await role.must_be_there(self._first, self._second, second)
         # Where only the role was lost, its replica knows it.
         is_its = second is not None and second.kind == "replica" and second.of == self.where("")
-        new = Role(kind="vault", history=second.history if second and is_its else (new_id(),), at=self._clock.now())
+        history = second.history if second and is_its else (role.new_id(),)
+        new = Role(kind="vault", history=history, at=self._clock.now())
         try:
-            await set_role(self._first, new, None)
+            await role.set_role(self._first, new, None)
         except Changed:
-            return await read_role(self._first) or new
+            return await role.read_role(self._first) or new
         return new
 
     async def _follow(self) -> None:
@@ -222,7 +210,7 @@ class Replicated(Guarded):
         # The second is looked at before the first: what another run brings meanwhile makes the swap fail, so that
         # nothing older replaces something newer. And only then it is asked whether it was promoted: whatever is written
         # there from now on makes the swap fail, too.
-        for _ in range(TRIES):
+        for _ in range(role.TRIES):
             there = await self._second.read_version(path)
             content = await self._first.read(path)
             if content == (there.content if there else None) or (content is None and not removed):
@@ -241,26 +229,26 @@ class Replicated(Guarded):
     async def _claim(self) -> None:
         """Make sure that the second is the replica of the first: not promoted (`GuardRefused`), nor of another."""
         async with self._claiming:
-            second, tag = await role_and_tag(self._second)
-            role = await self._compare_roles(second)
+            second, tag = await role.role_and_tag(self._second)
+            own = await self._compare_roles(second)
             if second is not None and second.kind == "unfinished":
                 raise VaultUnavailable(self._where, "written", f"it is an unfinished copy of {second.of}")
-            if second is not None and second.kind == "replica" and second.history == role.history:
+            if second is not None and second.kind == "replica" and second.history == own.history:
                 return
-            is_other = second is not None and second.history[0] != role.history[0]
+            is_other = second is not None and second.history[0] != own.history[0]
             if is_other or (second is None and not await self._may_become_replica()):
                 raise OtherRecords(self._where, self.where(""))
             if second is not None and second.kind == "vault":
                 await self._keep_what_differs(second)
-            new = Role(kind="replica", history=role.history, at=self._clock.now(), of=self.where(""))
+            new = Role(kind="replica", history=own.history, at=self._clock.now(), of=self.where(""))
             try:
-                await set_role(self._second, new, tag)
+                await role.set_role(self._second, new, tag)
             except Changed:
                 raise VaultUnavailable(self._where, "written", "others write it at the same time") from None
 
     async def _may_become_replica(self) -> bool:
         """Whether the second holds nothing but snapshots and what the first holds, too."""
-        for each in await records(self._second):
+        for each in await role.records(self._second):
             if each.path.startswith(("snapshots/", OBJECTS)):
                 continue
             if await self._second.read(each.path) != await self._first.read(each.path):
@@ -287,7 +275,7 @@ class Replicated(Guarded):
             return ReplicaState(where=self._where, behind=None, problem=problem)
 
     async def _compare_and_say(self) -> ReplicaState:
-        first, second = await must_still_lead(self._first, self._second)
+        first, second = await role.must_still_lead(self._first, self._second)
         if first is not None and second is not None and second.history[0] != first.history[0]:
             raise OtherRecords(self._where, self.where(""))
         behind = await compare(self._first, self._second)
@@ -315,7 +303,7 @@ async def compare(first: Storage, second: Storage) -> list[Listed]:
     """Give the files of one place that another one lacks, or has as they were before."""
     # Size and time tell most; where the time leaves a doubt, the content does.
     async with side_by_side() as group:
-        here = group.create_task(records(first))
+        here = group.create_task(role.records(first))
         listing = group.create_task(second.list())
     there = {each.path: each for each in listing.result()}
     behind: list[Listed] = []

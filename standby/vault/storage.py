@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
@@ -96,13 +96,13 @@ class HeldFile:
         self.found = version.content if version else None
         self.storage = storage  # by which it is written
         self._is_lost = is_lost
-        self._path = path
+        self.path = path
         self._tag = version.tag if version else None
         self._doubtful: bytes | None = None
 
     @property
     def where(self) -> str:
-        return self.storage.where(self._path)
+        return self.storage.where(self.path)
 
     async def write(self, content: bytes) -> None:
         """Replace what it holds; it is safe when this returns, and not written after `TakenOver`."""
@@ -114,13 +114,13 @@ class HeldFile:
     async def _write(self, content: bytes) -> None:
         try:
             try:
-                self._tag = await self.storage.swap(self._path, content, self._tag)
+                self._tag = await self.storage.swap(self.path, content, self._tag)
             except Changed:
-                there = await self.storage.read_version(self._path)
+                there = await self.storage.read_version(self.path)
                 if there is None or there.content != self._doubtful:
                     raise
                 # It was this run: that write arrived although the storage did not say so.
-                self._tag = await self.storage.swap(self._path, content, there.tag)
+                self._tag = await self.storage.swap(self.path, content, there.tag)
         except Changed:
             raise TakenOver(self.where) from None
         except VaultUnavailable:
@@ -177,14 +177,14 @@ async def hold_by_lease(storage: Storage, path: str, clock: Clock) -> AsyncItera
         await to_its_end(lease.give_back(renewing))
 
 
+@dataclass
 class _Lease:
-    def __init__(self, storage: Storage, path: str, clock: Clock) -> None:
-        self.lost = False
-        self._storage = storage
-        self._path = path
-        self._clock = clock
-        self._owner = f"{socket.gethostname()} {os.getpid()} {uuid4()}"
-        self._tag: str | None = None
+    _storage: Storage
+    _path: str
+    _clock: Clock
+    _owner: str = field(default_factory=lambda: f"{socket.gethostname()} {os.getpid()} {uuid4()}")
+    _tag: str | None = None
+    lost: bool = False
 
     async def take(self) -> None:
         seen = await self._abandoned()

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from standby.config.resource import Resource
 from standby.emulator.config import EmulatorConfig
 from standby.emulator.serve import Emulator
+from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import AnalyzerNotFound
 from tests.emulator.conftest import DEPLOYMENTS, Client, Finish
 
 FIELDS = {
@@ -375,6 +378,31 @@ async def test_the_older_preview_has_neither_binary_analysis_nor_deletion(
     assert (await finish(east, started))["status"] == "Succeeded"
     assert (await east.delete(started.headers["Operation-Location"])).status_code == 404
     assert (await east.get(started.headers["Operation-Location"])).status_code == 200
+
+
+@pytest.mark.parametrize("version", ["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"])
+async def test_our_client_has_a_document_read_and_deletes_the_result(
+    emulator: Emulator, control: httpx.AsyncClient, version: str
+) -> None:
+    east = emulator.resources["east"]
+    given = {"endpoint": east.endpoint, "region": east.region, "resource_id": east.resource_id, "arm_endpoint": ""}
+    credentials = {"kind": "key", "key": east.key}
+    resource = Resource.model_validate({**given, "name": "east", "api_version": version, "credentials": credentials})
+    async with ContentUnderstandingClient(resource) as client:
+        url = await client.start_analysis("invoice", INVOICE, "application/pdf")
+        analysis, _ = await client.get_analysis(url)
+        assert analysis.succeeded
+        assert analysis.contents[0].fields.keys() == FIELDS.keys()
+        assert analysis.usage.pages == 1
+        if version == "2025-05-01-preview":  # Which has no call for that.
+            with pytest.raises(AnalyzerNotFound):
+                await client.delete_analysis(url)
+            return
+        await client.delete_analysis(url)
+        await client.delete_analysis(url)
+        with pytest.raises(AnalyzerNotFound):
+            await client.get_analysis(url)
+    assert (await control.get("/stats")).json()["resources"]["east"]["results"] == 0
 
 
 async def test_a_wrong_origin_can_be_named_for_the_result(east: httpx.AsyncClient, control: httpx.AsyncClient) -> None:

@@ -4,7 +4,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -12,7 +12,8 @@ from pydantic import Field
 
 from standby.document import Document
 from standby.recovery.context import RunReport
-from standby.text import counted, sentence, some_of, totals
+from standby.replication.fingerprint import same_meaning
+from standby.text import counted, sentence, some_of, totals, utc
 from standby.vault.documents import Remembered, Stored, change_document, read_document
 from standby.vault.storage import Storage
 
@@ -257,6 +258,9 @@ async def write_baseline(storage: Storage, plan: str, primary: str, baseline: Ba
     await change_document(storage, _place(plan, primary, baseline.analyzer), Baseline, keep)
 
 
+OLDEST = timedelta(days=90)  # A baseline that is older says little: the service and its models change
+
+
 def why_aged(
     baseline: Baseline,
     now: datetime,
@@ -269,7 +273,18 @@ def why_aged(
     """Say why a baseline is no longer what the source would answer, as a sentence; empty where it may well be.
 
     Args:
-        fingerprint: of the definition that is to be proved, as far as it is known; as `models`.
+        fingerprint: of the definition that is to be proved.
+        models: versions by name, as far as they are known.
         digests: of the samples that are at hand.
     """
-    raise NotImplementedError
+    other = [name for name, version in models.items() if version and baseline.models.get(name, version) != version]
+    changed = {
+        "the definition was another one": not same_meaning(fingerprint, baseline.fingerprint),
+        f"the api-version was {baseline.api_version}": api_version != baseline.api_version,
+        f"{some_of(other)} had another version": bool(other),
+        "it has none of the samples that are here now": baseline.readings.keys().isdisjoint(digests),
+        f"that is more than {OLDEST.days} days ago": now - baseline.taken_at > OLDEST,
+    }
+    why = next((words for words, is_so in changed.items() if is_so), "")
+    taken = f"The baseline of {baseline.analyzer} was taken {utc(baseline.taken_at)}"
+    return why and f"{taken}, and {why}. Compare again while its source answers."

@@ -1,9 +1,48 @@
-"""The sample documents of a plan: found by analyzer, checked against what the service takes, and read one at a time."""
+"""The sample documents of a plan: found by analyzer, held to what the service takes, and read one at a time."""
 
+import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import ceil
+from pathlib import PurePosixPath
 
+from standby.document import digest_of
+from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
+from standby.text import clean
+from standby.vault.errors import VaultError
+from standby.vault.folder import LocalFolder
+from standby.vault.storage import Listed, Storage
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+PAGED = {  # Media types by the end of a name
+    ".pdf": "application/pdf",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".bmp": "image/bmp",
+    ".heif": "image/heif",
+    ".heic": "image/heif",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+}
+TEXTS = {
+    ".txt": "text/plain",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".md": "text/markdown",
+    ".rtf": "application/rtf",
+    ".eml": "message/rfc822",
+    ".msg": "application/vnd.ms-outlook",
+    ".xml": "application/xml",
+}
+MOST_BYTES, MOST_TEXT, MOST_PAGES = 200_000_000, 1_000_000, 300  # What the service takes (REFERENCE-analyze)
+CHARACTERS = 3000  # Of a text that count as a page
+_PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")  # Not seen where a PDF has its objects compressed
 
 
 @dataclass(frozen=True)
@@ -19,19 +58,104 @@ class Sample:
 
 
 class Samples(dict[str, tuple[Sample, ...]]):
-    """The samples of each analyzer that has any, and what was `skipped`: a sentence for each file or folder."""
+    """The samples of each analyzer that has any, and what was `skipped`: a sentence for each file."""
 
-    skipped: tuple[str, ...] = ()
+    def __init__(self, found: Mapping[str, Collection[Sample]], skipped: Collection[str]) -> None:
+        super().__init__({analyzer: tuple(of) for analyzer, of in found.items() if of})
+        self.skipped = tuple(skipped)
 
 
-async def list_samples(context: RecoveryContext, analyzers: Collection[str], each: int | None = None) -> Samples:
-    """List the first samples, by name, of these analyzers; `each` is how many, as the plan says by default."""
-    raise NotImplementedError
+class SamplesUnreadable(StandbyError):
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause, "Correct samples.path of the plan, or let this process read what is there")
+
+
+class SampleChanged(StandbyError):
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where} is gone, or another document since it was listed", "Run again when it is in place")
+
+
+def _storage(context: RecoveryContext) -> tuple[Storage, str]:
+    path = context.plan.samples.path if context.plan.samples else None
+    return (context.vault, f"samples/{context.plan.name}/") if path is None else (LocalFolder(path), "")
+
+
+async def _listed(context: RecoveryContext) -> Mapping[str, list[Listed]]:
+    """List documents by the folder that they lie in, by name; no more than what looks like one."""
+    storage, root = _storage(context)
+    if isinstance(storage, LocalFolder) and not root and not storage.root.is_dir():
+        raise SamplesUnreadable(f"{storage.root}, which should have the samples of the plan, is no folder")
+    found: defaultdict[str, list[Listed]] = defaultdict(list)
+    try:
+        every = await storage.list(root)
+    except VaultError as error:
+        raise error if root else SamplesUnreadable(error.cause) from None
+    for each in every:
+        folder, _, name = each.path.removeprefix(root).partition("/")
+        if name and "/" not in name and not name.startswith("."):
+            found[folder].append(each)
+    return found
 
 
 async def sampled(context: RecoveryContext) -> frozenset[str]:
     """Name the analyzers that have a sample, by listing folders only: `standby status` asks this each time."""
-    raise NotImplementedError
+    if context.plan.samples is None:
+        return frozenset()
+    return frozenset(folder for folder, of in (await _listed(context)).items() if not all(map(_wrong, of)))
+
+
+async def list_samples(context: RecoveryContext, analyzers: Collection[str], each: int | None = None) -> Samples:
+    """List the first samples, by name, of these analyzers; `each` is how many, as the plan says by default.
+
+    Raises:
+        SamplesUnreadable: the folder of all of them cannot be read.
+        VaultError: likewise, where they are in the vault.
+    """
+    settings, (storage, _) = context.plan.samples, _storage(context)
+    most = (settings.each if settings else 0) if each is None else each
+    listed = await _listed(context) if settings else {}
+    found: dict[str, dict[str, Sample]] = {}
+    skipped: list[str] = []
+    for analyzer in sorted(set(analyzers) & listed.keys()):
+        found[analyzer] = {}
+        for file in listed[analyzer]:
+            if len(found[analyzer]) < most and (wrong := _wrong(file) or await _take(storage, file, found[analyzer])):
+                skipped.append(clean(f"{storage.where(file.path)} is left out: {wrong}."))
+    return Samples({analyzer: of.values() for analyzer, of in found.items()}, skipped)
+
+
+def _wrong(file: Listed) -> str:
+    """Say why a file is no sample, as far as that can be seen without reading it; empty where it may be one."""
+    suffix = PurePosixPath(file.path).suffix.lower()
+    if suffix not in PAGED and suffix not in TEXTS:
+        return "it is none of the kinds of documents that are compared"
+    most = MOST_BYTES if suffix in PAGED else MOST_TEXT
+    if file.size > most:
+        return f"it is larger than {most // 1_000_000} MB, which the service does not take"
+    return "" if file.size else "it is empty"
+
+
+async def _take(storage: Storage, file: Listed, taken: dict[str, Sample]) -> str:
+    """Add a document to those of its analyzer; say why not where it cannot be one."""
+    try:
+        content = await storage.read(file.path)
+    except VaultError as error:
+        return error.cause
+    name = PurePosixPath(file.path)
+    media_type = (PAGED | TEXTS).get(name.suffix.lower(), "")
+    digest, pages = digest_of(content or b""), _pages(content or b"", media_type)
+    if not content or digest in taken:
+        return f"it has the content of {taken[digest].name}" if content else "it is gone"
+    if pages > MOST_PAGES:
+        return f"it has {pages} pages, and the service takes {MOST_PAGES}"
+    taken[digest] = Sample(name.parent.name, clean(name.name), media_type, digest, pages, file.path)
+    return ""
+
+
+def _pages(content: bytes, media_type: str) -> int:
+    if media_type == PAGED[".pdf"]:
+        return max(1, len(_PAGE.findall(content)))
+    return max(1, ceil(len(content) / CHARACTERS)) if media_type in TEXTS.values() else 1
 
 
 async def read_sample(context: RecoveryContext, sample: Sample) -> bytes:
@@ -39,8 +163,13 @@ async def read_sample(context: RecoveryContext, sample: Sample) -> bytes:
 
     Raises:
         SampleChanged: it is gone, or another one than was listed.
+        VaultError: it cannot be read.
     """
-    raise NotImplementedError
+    storage, _ = _storage(context)
+    content = await storage.read(sample.place)
+    if content is None or digest_of(content) != sample.digest:
+        raise SampleChanged(storage.where(sample.place))
+    return content
 
 
 def tally(samples: Mapping[str, Collection[Sample]]) -> tuple[int, int]:

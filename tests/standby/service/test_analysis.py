@@ -118,6 +118,26 @@ def test_what_cannot_be_hashed_stays_a_value_that_differs_from_others() -> None:
     assert values[0] != values[1]
 
 
+async def test_a_document_is_sent_and_its_result_deleted_as_recorded(connect: Connect, service: Service) -> None:
+    def recorded(name: str, method: str) -> Any:
+        exchanges = json.loads((RECORDINGS / name).read_text(encoding="utf-8"))["exchanges"]
+        return next(each for each in exchanges if each["RequestMethod"] == method)
+
+    sent = recorded("net_analyzeBinary_classifier_segments_2025-12-11.json", "POST")
+    gone = recorded("js_delete_result_2026-03-25.json", "DELETE")
+    location = sent["ResponseHeaders"]["Operation-Location"]
+    service.will(httpx.Response(202, json=sent["ResponseBody"], headers={"Operation-Location": location}))
+    service.will(httpx.Response(204))
+    client = connect(service, "sanitized")
+    analyzer = sent["RequestUri"].partition("/analyzers/")[2].partition(":")[0]
+    assert await client.start_analysis(analyzer, b"%PDF", sent["RequestHeaders"]["Content-Type"]) == location
+    await client.delete_analysis(gone["RequestUri"])
+    # The encoding is for who slices the markdown, and has a default.
+    assert str(service.requests[0].url) == sent["RequestUri"].replace("&stringEncoding=utf16", "")
+    assert service.requests[0].headers["content-type"] == sent["RequestHeaders"]["Content-Type"]
+    assert (service.requests[1].method, str(service.requests[1].url)) == ("DELETE", gone["RequestUri"])
+
+
 async def test_a_document_is_sent_as_its_bytes(connect: Connect, service: Service) -> None:
     service.will(TAKEN)
     assert await connect(service).start_analysis("invoice", b"%PDF \xff", "application/pdf") == URL

@@ -1,0 +1,165 @@
+"""The latest proofs, what was spent on them, and the baselines of sources, as the vault keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from standby.recovery.proof.records import (
+    MONTHS,
+    Baseline,
+    Proof,
+    Proofs,
+    Reading,
+    Verdict,
+    add_proofs,
+    new_salt,
+    read_baseline,
+    reserve,
+    why_aged,
+    write_baseline,
+)
+from standby.vault.errors import NewerFormat
+from standby.vault.folder import LocalFolder
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(tmp_path)
+
+
+def proof(analyzer: str = "invoice", target: str = "west", **given: Any) -> Proof:
+    said = {"source": "east", "target_analyzer": analyzer, "verdict": Verdict.AGREES, "samples": 3, "compared_at": NOW}
+    return Proof.model_validate({**said, "analyzer": analyzer, "target": target, **given})
+
+
+def baseline(**given: Any) -> Baseline:
+    said = {"analyzer": "invoice", "fingerprint": "2:a", "api_version": "2025-11-01", "taken_at": NOW}
+    return Baseline.model_validate({**said, "salt": new_salt(), "readings": {"d": (Reading(layout="x"),) * 2}, **given})
+
+
+async def test_a_proof_replaces_the_one_of_the_same_copy_and_no_other(vault: LocalFolder) -> None:
+    await add_proofs(vault, "p", [proof(), proof("receipt"), proof(target="north")])
+    await add_proofs(vault, "p", [proof(verdict=Verdict.DIFFERS, compared_at=NOW + timedelta(days=1))])
+
+    known = await Proofs.read(vault, "p")
+
+    assert [each.key for each in known.proofs] == [
+        ("east", "north", "invoice"),
+        ("east", "west", "invoice"),
+        ("east", "west", "receipt"),
+    ]
+    found = known.of("east", "west", "invoice")
+    assert found is not None
+    assert found.verdict is Verdict.DIFFERS
+    assert known.of("north", "west", "invoice") is None
+
+
+async def test_an_older_proof_that_comes_late_replaces_nothing(vault: LocalFolder) -> None:
+    await add_proofs(vault, "p", [proof(samples=5)])
+    await add_proofs(vault, "p", [proof(samples=9, compared_at=NOW - timedelta(hours=1))])
+
+    assert [each.samples for each in (await Proofs.read(vault, "p")).proofs] == [5]
+
+
+async def test_runs_at_the_same_time_never_spend_more_than_the_month_has(vault: LocalFolder) -> None:
+    taken = await asyncio.gather(*(reserve(vault, "p", NOW, 30, 100) for _ in range(6)))
+
+    assert sorted(taken) == [0, 0, 0, 30, 30, 30]
+    assert (await Proofs.read(vault, "p")).spent == {"2026-11": 90}
+
+
+async def test_what_was_not_started_is_given_back_and_each_month_counts_by_itself(vault: LocalFolder) -> None:
+    assert await reserve(vault, "p", NOW, 100, 100) == 100
+    assert await reserve(vault, "p", NOW, 1, 100) == 0
+    assert await reserve(vault, "p", NOW + timedelta(days=5), 100, 100) == 100
+    assert await reserve(vault, "p", NOW, -40, 100) == -40
+
+    assert (await Proofs.read(vault, "p")).spent == {"2026-11": 60, "2026-12": 100}
+
+
+async def test_months_long_ago_are_forgotten(vault: LocalFolder) -> None:
+    for month in range(15):
+        await reserve(vault, "p", datetime(2026 + month // 12, month % 12 + 1, 1, tzinfo=UTC), 1, 9)
+
+    assert len((await Proofs.read(vault, "p")).spent) == MONTHS
+
+
+@given(st.lists(st.integers(-30, 60), max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_however_it_is_taken_and_given_back_the_month_is_kept_to(tmp_path: Path, wanted: list[int]) -> None:
+    async def spend() -> None:
+        vault = LocalFolder(tmp_path / new_salt())
+        for each in wanted:
+            before = (await Proofs.read(vault, "p")).spent.get("2026-11", 0)
+            taken = await reserve(vault, "p", NOW, each, 100)
+            after = (await Proofs.read(vault, "p")).spent.get("2026-11", 0)
+            assert taken in {0, each}
+            assert after == max(0, before + taken) <= 100
+
+    asyncio.run(spend())
+
+
+async def test_spending_keeps_proofs_and_proofs_keep_what_was_spent(vault: LocalFolder) -> None:
+    await add_proofs(vault, "p", [proof()])
+    await reserve(vault, "p", NOW, 7, 100)
+    await add_proofs(vault, "p", [proof("receipt")])
+
+    known = await Proofs.read(vault, "p")
+    assert (len(known.proofs), known.spent) == (2, {"2026-11": 7})
+
+
+async def test_a_file_of_a_newer_version_is_refused(vault: LocalFolder) -> None:
+    await vault.write("recovery/p/proofs.json", b'{"format": 2}')
+
+    with pytest.raises(NewerFormat):
+        await reserve(vault, "p", NOW, 1, 10)
+
+
+async def test_a_baseline_is_read_as_it_was_written_and_an_older_one_does_not_replace_it(vault: LocalFolder) -> None:
+    new, old = baseline(), baseline(taken_at=NOW - timedelta(days=1))
+    await write_baseline(vault, "p", "east", new)
+    await write_baseline(vault, "p", "east", old)
+
+    assert await read_baseline(vault, "p", "east", "invoice") == new
+    assert await read_baseline(vault, "p", "west", "invoice") is None
+
+
+def test_every_baseline_has_a_salt_of_its_own() -> None:
+    assert baseline().salt != baseline().salt
+    assert len(bytes.fromhex(baseline().salt)) >= 16
+
+
+def aged(kept: Baseline, **given: Any) -> str:
+    same = {"now": NOW, "fingerprint": "2:a", "api_version": "2025-11-01", "models": {"gpt": "1"}, "digests": {"d"}}
+    return why_aged(kept, **{**same, **given})
+
+
+def test_a_baseline_of_the_same_analyzer_and_samples_counts() -> None:
+    assert aged(baseline()) == ""
+    assert aged(baseline(models={"gpt": "1"}), models={"gpt": ""}) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"fingerprint": "2:b"}, "the definition was another one"),
+        ({"api_version": "2026-06-01-preview"}, "the api-version was 2025-11-01"),
+        ({"models": {"gpt": "2"}}, "gpt had another version"),
+        ({"digests": {"e"}}, "none of the samples"),
+        ({"now": NOW + timedelta(days=91)}, "more than 90 days ago"),
+    ],
+)
+def test_a_baseline_that_says_nothing_any_more_says_why(given: dict[str, Any], words: str) -> None:
+    said = aged(baseline(models={"gpt": "1"}), **given)
+
+    assert said.startswith("The baseline of invoice was taken 2026-11-28 12:00:00 UTC, and ")
+    assert words in said

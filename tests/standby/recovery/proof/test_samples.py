@@ -1,0 +1,151 @@
+"""Samples are the documents in an analyzer's folder, on this machine or in the vault, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from standby.document import digest_of
+from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.proof.samples import (
+    SampleChanged,
+    SamplesUnreadable,
+    list_samples,
+    read_sample,
+    sampled,
+    tally,
+)
+from tests.conftest import SceneMaker
+
+Opener = Callable[..., Awaitable[RecoveryContext]]
+
+
+@pytest.fixture
+async def opened(make_scene: SceneMaker) -> AsyncIterator[Opener]:
+    """Open the plan of a scene with these settings of its samples."""
+    async with AsyncExitStack() as stack:
+
+        async def opener(**given: Any) -> RecoveryContext:
+            scene = await stack.enter_async_context(make_scene([], samples=given))
+            return await stack.enter_async_context(open_recovery(scene.configuration, "p"))
+
+        yield opener
+
+
+def pdf(pages: int, text: str = "") -> bytes:
+    return b"%PDF-1.7 /Type /Pages " + b"/Type /Page " * pages + text.encode()
+
+
+def put(root: Path, *paths: str, content: bytes | None = None) -> None:
+    for path in paths:
+        place = root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(pdf(1, path) if content is None else content)
+
+
+async def names(context: RecoveryContext, *analyzers: str, each: int | None = None) -> dict[str, list[str]]:
+    found = await list_samples(context, analyzers, each)
+    return {analyzer: [sample.name for sample in of] for analyzer, of in found.items()}
+
+
+async def test_the_first_documents_by_name_of_each_analyzer_are_its_samples(opened: Opener, tmp_path: Path) -> None:
+    put(tmp_path, "invoice/b.pdf", "invoice/a.PNG", "invoice/c.pdf", "receipt/x.docx", "other/y.pdf")
+    context = await opened(path=str(tmp_path), each=2)
+
+    assert await names(context, "invoice", "receipt", "none") == {"invoice": ["a.PNG", "b.pdf"], "receipt": ["x.docx"]}
+    assert await names(context, "invoice", each=3) == {"invoice": ["a.PNG", "b.pdf", "c.pdf"]}
+    assert await sampled(context) == {"invoice", "receipt", "other"}
+
+
+async def test_without_a_path_they_lie_in_the_vault(opened: Opener) -> None:
+    context = await opened()
+    await context.vault.write("samples/p/invoice/a.pdf", pdf(2))
+    await context.vault.write("samples/other/invoice/b.pdf", pdf(1))
+
+    found = await list_samples(context, ["invoice"])
+
+    assert [sample.name for sample in found["invoice"]] == ["a.pdf"]
+    assert await read_sample(context, found["invoice"][0]) == pdf(2)
+    assert await sampled(context) == {"invoice"}
+
+
+async def test_a_plan_without_samples_has_none(make_scene: SceneMaker) -> None:
+    async with make_scene([]) as scene, open_recovery(scene.configuration, "p") as context:
+        assert await sampled(context) == frozenset()
+        assert await list_samples(context, ["invoice"]) == {}
+
+
+async def test_type_digest_and_pages_are_known_before_anything_is_analysed(opened: Opener, tmp_path: Path) -> None:
+    put(tmp_path, "invoice/a.pdf", content=pdf(3))
+    put(tmp_path, "invoice/b.txt", content=b"x" * 6001)
+    put(tmp_path, "invoice/c.jpeg", content=b"image")
+    context = await opened(path=str(tmp_path))
+
+    found = await list_samples(context, ["invoice"])
+
+    assert [(it.media_type, it.pages) for it in found["invoice"]] == [
+        ("application/pdf", 3),
+        ("text/plain", 3),
+        ("image/jpeg", 1),
+    ]
+    assert found["invoice"][0].digest == digest_of(pdf(3))
+    assert tally(found) == (3, 7)
+
+
+async def test_what_is_no_document_is_left_out_by_name_with_the_reason(opened: Opener, tmp_path: Path) -> None:
+    put(tmp_path, "invoice/good.pdf", "invoice/notes.exe", "invoice/.hidden.pdf", "invoice/inner/deep.pdf", "top.pdf")
+    put(tmp_path, "invoice/empty.pdf", content=b"")
+    put(tmp_path, "invoice/long.pdf", content=pdf(301))
+    put(tmp_path, "invoice/same.pdf", content=pdf(1, "invoice/good.pdf"))
+    put(tmp_path, "invoice/large.txt", content=b"x" * 1_000_001)
+    context = await opened(path=str(tmp_path), each=9)
+
+    found = await list_samples(context, ["invoice"])
+
+    assert {sample.name for sample in found["invoice"]} == {"good.pdf"}
+    said = {Path(each.partition(" is left out: ")[0]).name: each for each in found.skipped}
+    assert said.keys() == {"notes.exe", "empty.pdf", "long.pdf", "same.pdf", "large.txt"}
+    assert "301 pages" in said["long.pdf"]
+    assert "the content of good.pdf" in said["same.pdf"]
+
+
+async def test_no_link_leads_out_of_the_folder(opened: Opener, tmp_path: Path) -> None:
+    root = tmp_path / "samples"
+    put(tmp_path, "outside/secret.pdf")
+    put(root, "invoice/good.pdf")
+    (root / "invoice/link.pdf").symlink_to(tmp_path / "outside/secret.pdf")
+    (root / "receipt").symlink_to(tmp_path / "outside")
+    os.mkfifo(root / "invoice/pipe.pdf")
+    context = await opened(path=str(root))
+
+    found = await list_samples(context, ["invoice", "receipt", "..", "."])
+
+    assert [sample.name for sample in found["invoice"]] == ["good.pdf"]
+    assert "receipt" not in found
+    assert len(found.skipped) == 2
+
+
+async def test_a_folder_that_is_not_there_is_an_error_and_not_empty(opened: Opener, tmp_path: Path) -> None:
+    context = await opened(path=str(tmp_path / "gone"))
+
+    for asked in (sampled(context), list_samples(context, ["invoice"])):
+        with pytest.raises(SamplesUnreadable, match=r"gone.* is no folder"):
+            await asked
+
+
+async def test_a_document_that_changed_since_it_was_listed_is_not_sent(opened: Opener, tmp_path: Path) -> None:
+    put(tmp_path, "invoice/a.pdf")
+    context = await opened(path=str(tmp_path))
+    sample = (await list_samples(context, ["invoice"]))["invoice"][0]
+
+    put(tmp_path, "invoice/a.pdf", content=pdf(2))
+    with pytest.raises(SampleChanged, match=r"a\.pdf"):
+        await read_sample(context, sample)
+    (tmp_path / "invoice/a.pdf").unlink()
+    with pytest.raises(SampleChanged):
+        await read_sample(context, sample)
