@@ -14,8 +14,8 @@ from zensical import build
 
 from docs.site.commands import commands_page
 from docs.site.configuration import configuration_page
-from docs.site.documents import documents_page, schemas
 from docs.site.errors import errors_page
+from docs.site.json_page import documents_page, schemas
 from docs.site.metrics import metrics_page
 from docs.site.prefect_pages import blocks_page, deployments_page, events_page
 from docs.site.vault_files import vault_files_page

@@ -104,24 +104,24 @@ def _attributes(owner: type) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in pairs}
 
 
-def type_words(schema: dict[str, Any], link: str = "") -> str:
+def type_words(schema: dict[str, Any]) -> str:
     """Say in a few words what a JSON schema takes; what has a section of its own is linked."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
-        return f"[{name}]({link}#{name.lower()})"
+        return f"[{name}](#{name.lower()})"
     if "const" in schema:
         return shown(schema["const"])
     if "enum" in schema:
         return ", ".join(shown(each) for each in schema["enum"])
     for union in ("anyOf", "oneOf", "allOf"):
         if union in schema:
-            return " or ".join(dict.fromkeys(type_words(each, link) for each in schema[union]))
+            return " or ".join(dict.fromkeys(type_words(each) for each in schema[union]))
     match schema.get("type"):
         case "array":
             each = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
-            return f"list of {type_words(each, link)}"
+            return f"list of {type_words(each)}"
         case "object" if isinstance(schema.get("additionalProperties"), dict):
-            return f"by name: {type_words(schema['additionalProperties'], link)}"
+            return f"by name: {type_words(schema['additionalProperties'])}"
         case "string":
             return {"password": "secret", "date-time": "time", "path": "path"}.get(schema.get("format", ""), "text")
         case str() as kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from docs.site.documents import fields_table
+from docs.site.json_page import fields_table
 from docs.site.markdown import as_sentence, summary, table
 from standby.fencing import Fence, LastFailover
 from standby.recovery.activation.seen import SinkRecord

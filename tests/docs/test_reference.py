@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from docs.site.commands import STATUSES, commands_page
 from docs.site.configuration import EXAMPLES, examples, sections
-from docs.site.documents import COMMON, DOCUMENTS, ErrorDocument, documents_page, schemas
+from docs.site.documents import DOCUMENTS, ErrorDocument
 from docs.site.errors import errors_page, leaves
+from docs.site.json_page import COMMON, documents_page, schemas
 from docs.site.prefect_pages import every_block, every_event
 from docs.site.vault_files import documented
 from standby.cli.app import COMMANDS
