@@ -5,7 +5,6 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -26,18 +25,17 @@ Handler = Callable[[World, ResourceState, Call], Answer]
 
 
 @dataclass(frozen=True)
-class DataPlane:
+class DataPlane(Gate):
     handler: Handler
     takes_document: bool = False  # Rather than JSON
-    is_data: ClassVar[bool] = True
+    is_data = True
 
-    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
+    def answer(self, state: ResourceState, arrival: Arrival) -> Answer:
         """Check key or token, quota and api-version, then do what was asked for."""
-        check_permission(arrival, state.place.key, world.issuer)
+        check_permission(arrival, state.place.key, self.world.issuer)
         check_quota(state)
         query = arrival.request.query_params
         call = Call(
-            kind=arrival.kind,
             now=TIME.now(),
             endpoint=state.place.endpoint,
             api_version=checked_api_version(state, query.get("api-version")),
@@ -51,7 +49,7 @@ class DataPlane:
             twist=arrival.twist,
             id=arrival.id,
         )
-        return self.handler(world, state, call)
+        return self.handler(self.world, state, call)
 
     def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
         """Put the headers around an answer that every answer of the service has (recordings)."""
@@ -70,8 +68,8 @@ class DataPlane:
 
 def data_plane(world: World, resource: str) -> ASGIApp:
     def route(method: str, path: str, kind: CallKind, handler: Handler) -> Route:
-        plane = DataPlane(handler, takes_document=handler is analysis.analyze_binary)
-        return Route(f"{BASE}{path}", Gate(world, resource, kind, plane), methods=[method])
+        plane = DataPlane(world, resource, kind, handler, takes_document=handler is analysis.analyze_binary)
+        return Route(f"{BASE}{path}", plane, methods=[method])
 
     result = "/analyzerResults/{operation}"
     one = "/analyzers/{analyzer}"

@@ -2,9 +2,10 @@
 
 import re
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import ClassVar, Protocol, assert_never
+from typing import ClassVar, assert_never
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -33,26 +34,22 @@ class Arrival:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
-class Plane(Protocol):
-    """One of the two planes that are called; outages and the quota are about the data plane."""
-
-    is_data: ClassVar[bool]
-
-    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Carry the call out, or raise a `Refusal`."""
-
-    def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
-        """Put the headers of this plane around an answer."""
-
-
 @dataclass(frozen=True)
-class Gate:
-    """An ASGI application for one kind of call to one resource."""
+class Gate(ABC):
+    """An ASGI application for one kind of call to one resource; outages and the quota are about the data plane."""
 
     world: World
     resource: str
     kind: CallKind
-    plane: Plane
+    is_data: ClassVar[bool]
+
+    @abstractmethod
+    def answer(self, state: ResourceState, arrival: Arrival) -> Answer:
+        """Carry the call out, or raise a `Refusal`."""
+
+    @abstractmethod
+    def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+        """Put the headers of this plane around an answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -60,23 +57,23 @@ class Gate:
             body = await request.body()
         except ClientDisconnect:
             return
-        response = await self._response(request, body)
+        response = await self._response(Arrival(self.kind, request, body))
         await response(scope, receive, send)
 
-    async def _response(self, request: Request, body: bytes) -> Response:
-        state = self.world.resources[self.resource]
-        state.stats.called(self.kind, data_plane=self.plane.is_data, now=TIME.monotonic())
+    async def _response(self, arrival: Arrival) -> Response:
+        state, request = self.world.resources[self.resource], arrival.request
+        state.stats.called(self.kind, data_plane=self.is_data, now=TIME.monotonic())
         await pause(state.settings.latency, request.receive)
-        outage = self.world.outages[self.resource] if self.plane.is_data else "none"
+        outage = self.world.outages[self.resource] if self.is_data else "none"
         if outage == "hang":
             return Silence()
         if outage == "unavailable":
             # Inferred: the body of a 503.
             refusal = Refusal(503, "ServiceUnavailable", "The service is temporarily unavailable.")
-            return self._counted(Arrival(self.kind, request, body), refusal.answer())
+            return self._counted(arrival, refusal.answer())
         happening = self.world.faults.next(self.resource, self.kind, request.path_params.get("analyzer"))
         await pause(happening.delay, request.receive)
-        arrival = Arrival(self.kind, request, body, happening.twist)
+        arrival = replace(arrival, twist=happening.twist)
         if happening.instead is None:
             return self._counted(arrival, self._answer(arrival))
         if happening.instead.process:
@@ -87,7 +84,7 @@ class Gate:
         state = self.world.resources[self.resource]
         state.settle()
         try:
-            answer = self.plane.answer(self.world, state, arrival)
+            answer = self.answer(state, arrival)
         except Refusal as refusal:
             return refusal.answer()
         twist = arrival.twist
@@ -116,7 +113,7 @@ class Gate:
     def _counted(self, arrival: Arrival, answer: Answer) -> Response:
         state = self.world.resources[self.resource]
         state.stats.answered(answer.status, len(answer.body))
-        return self.plane.respond(state, arrival, answer)
+        return self.respond(state, arrival, answer)
 
 
 def _status_answer(fault: Status) -> Answer:

@@ -32,15 +32,7 @@ from standby.emulator.definitions import (
     whole_seconds,
     with_fraction,
 )
-from standby.emulator.faults import (
-    CallKind,
-    ForeignLocation,
-    LoopingNextLink,
-    OfOperation,
-    ShortGrant,
-    Twist,
-    VoidGrant,
-)
+from standby.emulator.faults import ForeignLocation, LoopingNextLink, OfOperation, ShortGrant, Twist, VoidGrant
 from standby.emulator.tokens import TokenGrant
 from standby.emulator.world import ResourceState, World
 
@@ -49,7 +41,6 @@ from standby.emulator.world import ResourceState, World
 class Call:
     """A call that was let in; its `apim-request-id` also names the operation it may begin (recordings)."""
 
-    kind: CallKind
     now: datetime
     endpoint: str
     api_version: str

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC
-from typing import ClassVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -28,15 +27,15 @@ _KINDS: dict[str, CallKind] = {
 
 
 @dataclass(frozen=True)
-class ManagementPlane:
+class ManagementPlane(Gate):
     """Answers about a resource to callers with a token of the right audience; a key is not enough (REFERENCE)."""
 
-    is_data: ClassVar[bool] = False
+    is_data = False
 
-    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
+    def answer(self, state: ResourceState, arrival: Arrival) -> Answer:
         """Give the resource, its deployments or its models, or list resources. Inferred: the words of refusals."""
-        token = bearer_of(arrival.request.headers.get("authorization", ""))
-        if token is None or world.issuer.audience(token) != MANAGEMENT:
+        token, resources = bearer_of(arrival.request.headers.get("authorization", "")), self.world.resources.values()
+        if token is None or self.world.issuer.audience(token) != MANAGEMENT:
             raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
         if not arrival.request.query_params.get("api-version"):
             raise Refusal(
@@ -45,10 +44,10 @@ class ManagementPlane:
         if arrival.kind == "arm_resource":
             return json_answer(account(state.place))
         if arrival.kind == "arm_subscriptions":
-            known = dict.fromkeys(subscription_of(each.place) for each in world.resources.values())
+            known = dict.fromkeys(subscription_of(each.place) for each in resources)
             return json_answer({"value": [{"subscriptionId": each, "state": "Enabled"} for each in known]})
         if arrival.kind == "arm_accounts":
-            places, here = [each.place for each in world.resources.values()], subscription_of(state.place)
+            places, here = [each.place for each in resources], subscription_of(state.place)
             beside = [account(place) for place in places if subscription_of(place) == here]
             return _paged(arrival, beside, state.settings.page_size)
         deployments = state.settings.deployed.values()
@@ -77,7 +76,7 @@ class Management:
         for name, state in self.world.resources.items():
             listed = f"{SUBSCRIPTIONS}/{subscription_of(state.place)}/providers/{TYPE}".lower()
             if about in {SUBSCRIPTIONS, listed, state.place.resource_id.lower()}:
-                await Gate(self.world, name, kind, ManagementPlane())(scope, receive, send)
+                await ManagementPlane(self.world, name, kind)(scope, receive, send)
                 return
         refusal = Refusal(404, "ResourceNotFound", "The resource was not found.")
         await management_response(refusal.answer(), "")(scope, receive, send)
