@@ -74,7 +74,6 @@ def counted(name: str, ours: float, unit: str, most: float, *, ideal: str = "", 
 
 
 def table_of(rows: Iterable[Row]) -> Table:
-    """Make the table, which is Markdown."""
     table = Table("", "ideal", "peers", "ours", "ratio", "must reach", "verdict", box=box.MARKDOWN)
     for row in rows:
         table.add_row(*astuple(row))

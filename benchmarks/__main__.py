@@ -31,7 +31,6 @@ BUSY_CORES = 0.1  # Cores that others used while it was measured, likewise
 
 
 def facts() -> dict[str, str]:
-    """Describe this machine, and what is measured on it."""
     cpu = re.search(r"model name\s*: (.*)", _read("/proc/cpuinfo"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     changed = _git("status", "--porcelain", "--", "standby", "flows", "tasks", "blocks")
@@ -80,7 +79,6 @@ def measure(share: float, about: dict[str, str]) -> list[Row]:
 
 
 def results(rows: Sequence[Row], about: Mapping[str, str], busy: str) -> str:
-    """Write the page."""
     page = io.StringIO()
     Console(file=page, width=1000).print(table_of(rows))
     parts = [

@@ -105,14 +105,12 @@ def check(folder: Path, share: float) -> Iterator[Row]:
 
 
 def start(_folder: Path, _share: float) -> Iterator[Row]:
-    """Start the command, and do nothing."""
     say("standby --help")
     found = [run("-m", "standby", "--help", env=os.environ).seconds for _ in range(ROUNDS)]
     yield counted("standby --help", median(found), "s", 0.3)
 
 
 def plan(folder: Path, share: float) -> Iterator[Row]:
-    """Plan what was never copied."""
     size = max(20, round(10_000 * share))
     say(f"plan of {size} × 2")
     with set_stage(Scene.of(size, targets=2), folder) as stage:

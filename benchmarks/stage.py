@@ -64,11 +64,9 @@ class Scene:
 
     @classmethod
     def of(cls, size: int, **how: Any) -> Scene:
-        """Describe one of analyzers that refer to none."""
         return cls({name_of(number): () for number in range(size)}, **how)
 
     def emulator(self) -> JsonObject:
-        """Write the emulator's file."""
         served: JsonObject = {
             "defaults": {COMPLETION: COMPLETION, EMBEDDING: EMBEDDING},
             "deployments": [
@@ -137,7 +135,6 @@ class Stage:
                 raise RuntimeError(f"{target} made {sum(accepted.values())} of {len(self.scene.jobs)} copies")
 
     def standby(self, *arguments: str, expect: int = 0) -> Ran:
-        """Run a command to its end, measured."""
         return run("-m", "standby", "-c", str(self.file), *arguments, env=self.environment, expect=expect)
 
     def _call(self, method: str, path: str) -> Any:
@@ -146,7 +143,6 @@ class Stage:
 
 @contextmanager
 def set_stage(scene: Scene, folder: Path) -> Iterator[Stage]:
-    """Start the regions, and stop them at the end."""
     folder = folder / f"stage-{time.monotonic_ns()}"
     folder.mkdir()
     file = folder / "emulator.json"
@@ -179,7 +175,6 @@ class Ran:
 
 
 def run(*arguments: str, env: Mapping[str, str], expect: int = 0) -> Ran:
-    """Run Python with some arguments, and measure it."""
     begun, spent = time.perf_counter(), cpu_seconds()
     ran = subprocess.run((sys.executable, *arguments), env=env, capture_output=True, check=False)
     seconds, cpu = time.perf_counter() - begun, cpu_seconds() - spent

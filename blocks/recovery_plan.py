@@ -138,7 +138,6 @@ class RecoveryPlan(SchemaKept, Block):
 
     @classmethod
     def of(cls, plan: model.RecoveryPlan, vault: VaultSettings, sinks: Sequence[Sink] = ()) -> RecoveryPlan:
-        """Make the block of a plan, of the vault that it uses and of the sinks of its activation."""
         return cls(
             deployments=tuple(
                 TargetDeployments(target=target, **overrides.model_dump())
@@ -189,7 +188,6 @@ class RecoveryPlan(SchemaKept, Block):
 
 
 def _place_fields(name: str, place: Place | None) -> dict[str, Any]:
-    """Give the fields of the block for a place, by name of the field."""
     if place is None:
         return {}
     fields: dict[str, Any] = {"path": str(place.folder or ""), "endpoint": place.endpoint}

@@ -127,7 +127,6 @@ class ContentUnderstandingResource(SchemaKept, Block):
     def of(
         cls, resource: Resource, credentials: ContentUnderstandingKey | ContentUnderstandingEntra
     ) -> ContentUnderstandingResource:
-        """Make the block of a resource, with its credentials' block."""
         return cls(credentials=credentials, **{field: getattr(resource, field) for field in SHARED})
 
 

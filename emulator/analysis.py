@@ -16,7 +16,16 @@ from functools import cached_property
 from standby.document import JsonObject, JsonValue, canonical
 from standby.emulator import answers
 from standby.emulator.answers import Answer, Refusal, encode, json_answer
-from standby.emulator.definitions import FACTS, PREBUILT, PREVIEW_2025, Result, Stored, models_of, whole_seconds
+from standby.emulator.definitions import (
+    FACTS,
+    PREBUILT,
+    PREVIEW_2025,
+    Result,
+    Stored,
+    as_object,
+    models_of,
+    whole_seconds,
+)
 from standby.emulator.faults import AnalysisFails, AnalysisHangs, AnswersDifferently
 from standby.emulator.handlers import Call
 from standby.emulator.tokens import TIME
@@ -106,8 +115,8 @@ def fields_of(schema: JsonObject, file: File, read: Callable[[Leaf], JsonObject]
     """Make the fields of a schema; what has parts has no confidence, spans or source of its own (recordings)."""
 
     def made(path: str, given: JsonValue, inherited: str, level: int = 0) -> JsonValue:
-        reference = str(_object(given).get("$ref", "")).rpartition("/")[2]
-        definition = {**_object(_object(schema.get("definitions")).get(reference)), **_object(given)}
+        reference = str(as_object(given).get("$ref", "")).rpartition("/")[2]
+        definition = {**as_object(as_object(schema.get("definitions")).get(reference)), **as_object(given)}
         method, kind = str(definition.get("method") or inherited), str(definition.get("type") or "string")
         if kind == "array" and level < DEEPEST:
             count, items = 1 + draw(file.digest, path) % 3, definition.get("items")
@@ -116,14 +125,14 @@ def fields_of(schema: JsonObject, file: File, read: Callable[[Leaf], JsonObject]
                 "valueArray": [made(f"{path}[{at}]", items, method, level + 1) for at in range(count)],
             }
         if kind == "object" and level < DEEPEST:
-            inner = _object(definition.get("properties")).items()
+            inner = as_object(definition.get("properties")).items()
             members: JsonObject = {name: made(f"{path}.{name}", each, method, level + 1) for name, each in inner}
             return {"type": kind, "valueObject": members}
         enum = definition.get("enum")
         text = canonical(definition).decode()
         return read(Leaf(path, kind, method, text, tuple(enum) if isinstance(enum, list) else ()))
 
-    return {name: made(name, each, "extract") for name, each in _object(schema.get("fields")).items()}
+    return {name: made(name, each, "extract") for name, each in as_object(schema.get("fields")).items()}
 
 
 @dataclass
@@ -138,7 +147,7 @@ class Reading:
     def contents(self, name: str, file: File, path: str, category: str = "", level: int = 0) -> Iterator[JsonObject]:
         """Give what an analyzer reads of a file, and then what those of its categories do."""
         analyzer, twist = self._analyzer(name), self.call.twist
-        config = _object(analyzer.body.get("config"))
+        config = as_object(analyzer.body.get("config"))
         fields, segments = self._fields(name, analyzer, file), list(segments_of(config, file))
         other = "\nRead otherwise.\n" if isinstance(twist, AnswersDifferently) and twist.markdown else ""
         page: JsonObject = {"angle": 0, "width": 8.5, "height": 11}
@@ -159,7 +168,7 @@ class Reading:
             }
         for segment in segments if level < DEEPEST else ():
             kind = str(segment["category"])
-            child = _object(_object(config["contentCategories"]).get(kind)).get("analyzerId")
+            child = as_object(as_object(config["contentCategories"]).get(kind)).get("analyzerId")
             if child and (self.state.settings.analysis_failures != "quiet" or self._find(str(child))):
                 # Not recorded: the vendor's SDK joins by this path.
                 yield from self.contents(str(child), file, f"{path}/{segment['segmentId']}", kind, level + 1)
@@ -191,7 +200,7 @@ class Reading:
 
     def _fields(self, name: str, analyzer: Stored, file: File) -> JsonObject:
         settings, twist, paths = self.state.settings, self.call.twist, list[str]()
-        schema, models = _object(analyzer.body.get("fieldSchema")), self._models(name, analyzer)
+        schema, models = as_object(analyzer.body.get("fieldSchema")), self._models(name, analyzer)
 
         def note(leaf: Leaf) -> JsonObject:
             paths.append(leaf.path)
@@ -226,7 +235,7 @@ class Reading:
 
 def segments_of(config: JsonObject, file: File) -> Iterator[JsonObject]:
     """Give the segments of a file: those of the categories that its text names, else one of any or one a page."""
-    categories = list(_object(config.get("contentCategories")))
+    categories = list(as_object(config.get("contentCategories")))
     chosen = [name for name in categories if name.lower() in file.markdown.lower()]
     if categories and not config.get("enableSegment"):
         chosen = (chosen or categories)[draw(file.digest) % len(chosen or categories) :][:1]
@@ -254,16 +263,14 @@ def _told(paths: list[str], fields: float | Collection[str], file: File) -> list
     return [path for path in paths if path in fields or re.split(r"[.\[]", path)[0] in fields]
 
 
-def _object(value: JsonValue) -> JsonObject:
-    return value if isinstance(value, dict) else {}
-
-
 def analyze(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:analyze` (recordings: analyze url, custom, delete result)."""
     inputs = call.body.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise answers.invalid_request("InvalidParameter", "'inputs' is required.")
-    return _begin(state, call, [_file(_object(each)) for each in inputs], _object(call.body.get("modelDeployments")))
+    return _begin(
+        state, call, [_file(as_object(each)) for each in inputs], as_object(call.body.get("modelDeployments"))
+    )
 
 
 def analyze_binary(_: World, state: ResourceState, call: Call) -> Answer:

@@ -60,7 +60,7 @@ def merged(current: Mapping[str, JsonValue], patch: Mapping[str, JsonValue]) -> 
         if value is None:
             result.pop(key, None)
         elif isinstance(value, dict):
-            result[key] = merged(before if isinstance(before, dict) else {}, value)
+            result[key] = merged(as_object(before), value)
         else:
             result[key] = value
     return result
@@ -161,10 +161,10 @@ def check_definition(sent: Mapping[str, JsonValue]) -> None:
         if not isinstance(sent.get(part) or {}, dict):
             raise invalid_request("InvalidParameter", f"'{part}' must be an object.")
     for part in ("models", "tags"):
-        for key, value in _object(sent.get(part)).items():
+        for key, value in as_object(sent.get(part)).items():
             if value is not None and not isinstance(value, str):
                 raise invalid_request("InvalidParameter", f"'{part}.{key}' must be a string.")
-    check_tags(_object(sent.get("tags")))
+    check_tags(as_object(sent.get("tags")))
 
 
 def check_tags(tags: Mapping[str, JsonValue]) -> None:
@@ -193,7 +193,7 @@ def completed(
     body |= _present(sent, ("description", "tags"))
     body |= {"createdAt": moment, "lastModifiedAt": moment}
     body |= _present(sent, ("baseAnalyzerId",))
-    settings = (*_object(base.get("config")).items(), *_object(sent.get("config")).items())
+    settings = (*as_object(base.get("config")).items(), *as_object(sent.get("config")).items())
     said = {key: value for key, value in settings if value is not None and not key.startswith("_")}
     own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
     body["config"] = {**FACTS["config"], **said, **own}
@@ -205,7 +205,7 @@ def completed(
         "processingLocation": location,
         "supportedModels": FACTS["supported_models"],
     }
-    models = _present(_object(sent.get("models")))
+    models = _present(as_object(sent.get("models")))
     # Inferred: `2025-05-01-preview` names deployments, and which of them embeds cannot be guessed.
     if api_version != PREVIEW_2025 and "completion" in models:
         models = {**models, "embedding": models.get("embedding", DEFAULT_EMBEDDING)}
@@ -224,7 +224,7 @@ def echoed(analyzer_id: str, sent: Mapping[str, JsonValue]) -> JsonObject:
     return {
         "analyzerId": analyzer_id,
         **_present(sent, ("description", "tags", "baseAnalyzerId")),
-        "config": _present(_object(sent.get("config"))),
+        "config": _present(as_object(sent.get("config"))),
         **_present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources")),
         "warnings": [],
         "status": "undefined",
@@ -240,12 +240,12 @@ def takes_time(sent: Mapping[str, JsonValue]) -> bool:
 
 def models_of(body: Mapping[str, JsonValue]) -> dict[str, str]:
     """Give an analyzer's models by role: names of models, or of deployments under `2025-05-01-preview`."""
-    return {role: name for role, name in _object(body.get("models")).items() if isinstance(name, str)}
+    return {role: name for role, name in as_object(body.get("models")).items() if isinstance(name, str)}
 
 
 def _present(values: Mapping[str, JsonValue], keys: Iterable[str] | None = None) -> JsonObject:
     return {key: values[key] for key in (keys or values) if values.get(key) is not None}
 
 
-def _object(value: JsonValue) -> JsonObject:
+def as_object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}

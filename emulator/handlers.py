@@ -19,6 +19,7 @@ from standby.emulator.answers import Answer, Header, json_answer
 from standby.emulator.definitions import (
     PREVIEW_2025,
     Stored,
+    as_object,
     check_definition,
     check_id,
     check_tags,
@@ -114,8 +115,7 @@ def patch_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
         raise answers.analyzer_not_found()
     patch: JsonObject = {key: call.body[key] for key in ("description", "tags") if key in call.body}
     body = merged(current.body, patch) | {"lastModifiedAt": whole_seconds(call.now)}
-    tags = body.get("tags")
-    check_tags(tags if isinstance(tags, dict) else {})
+    check_tags(as_object(body.get("tags")))
     state.keep(call.api_version, call.analyzer, replace(current, body=body))
     return json_answer(echoed(call.analyzer, call.body))
 

@@ -17,6 +17,7 @@ from standby.emulator.definitions import (
     Operation,
     Result,
     Stored,
+    as_object,
     completed,
     models_of,
     whole_seconds,
@@ -269,8 +270,7 @@ def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject
     config: JsonObject = {}
     below = [sent]
     while (base := others.get(str(below[-1].get("baseAnalyzerId")))) is not None and base not in below:
-        own = base.get("config")
-        config = {**(own if isinstance(own, dict) else {}), **config}
+        config = {**as_object(base.get("config")), **config}
         below.append(base)
     return {"config": config}
 

@@ -151,7 +151,6 @@ def protection(found: Iterable[Readiness], plan: RecoveryPlan) -> Look:
 
 
 def _unseen(each: Readiness) -> frozenset[Kind]:
-    """Give what could not be told of a target."""
     if each.state is TargetState.UNKNOWN:
         return OF_TARGETS
     buckets = {reason.bucket for reason in each.reasons}

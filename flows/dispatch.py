@@ -60,7 +60,6 @@ KEY = "replication-chunk"
 
 
 def chunk_artifact(report: ChunkReport) -> Artifact:
-    """Make the artifact that takes a chunk's report to the run that sent it."""
     # Prefect writes the data as JSON text.
     data = report.model_dump(mode="json")
     return Artifact(type="json", key=KEY, description="For the run that sent this chunk.", data=data)
@@ -120,7 +119,6 @@ class Dispatch:
         self._warned = False
 
     def warn_if_untaken(self) -> None:
-        """Warn once that the chunks wait for a worker."""
         if self.idle >= WARN_AFTER and not self._warned:
             self._warned = True
             get_run_logger().warning(

@@ -73,7 +73,6 @@ async def leave_decision(record: DecisionRecord) -> None:
 
 
 def decision_page(record: DecisionRecord) -> str:
-    """Write what a decision is, guard by guard, and what was observed."""
     given, decision = record.given, record.decision
     newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
     return page(
@@ -92,7 +91,6 @@ def decision_page(record: DecisionRecord) -> str:
 
 
 def failover_page(report: FailoverReport) -> str:
-    """Write what a failover did, how long it took, and what to do next."""
     objective = report.rto_objective_seconds
     met = {True: "met", False: "**missed**", None: "unknown whether met"}[report.rto_met]
     rows = (

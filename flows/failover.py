@@ -78,7 +78,6 @@ async def on_outage(plan: str, resource: str, to: str) -> State[Any]:
 
 
 async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
-    """Decide what an operator asks for, and carry it out."""
     try:
         decided, record = await decide_request(context, request)
     except FailoverRefused as error:

@@ -56,7 +56,6 @@ async def inspect_pools() -> dict[str, Health]:
 
 
 async def inspect_watches(plans: Sequence[RecoveryPlan]) -> dict[str, Health]:
-    """See whether the watch of each plan is scheduled, and whether it still reports."""
     async with get_client() as client:
         watches = {found.parameters.get("plan"): found for found in await _deployments(client, ["watch"])}
     return {f"watch of {plan.name}": await _inspect(plan, watches.get(plan.name)) for plan in plans}
@@ -168,7 +167,6 @@ def judge_schedule(deployment: DeploymentResponse, runs: Sequence[FlowRun], now:
 
 
 def _judge_pace(name: str, meaning: str, runs: Sequence[FlowRun], now: datetime) -> Health | None:
-    """Say whether runs are cancelled one after another, or are missing."""
     due = [run for run in runs if run.auto_scheduled]
     under_way = any(_type(run) not in TERMINAL_STATES for run in runs)
     if not under_way and [_type(run) for run in due[:SEVERAL]] == [StateType.CANCELLED] * SEVERAL:

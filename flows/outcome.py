@@ -55,7 +55,6 @@ class FlowOutcome:
         return (Completed if self.good else Failed)(name=self.name, message=message, data=data)
 
     async def finish(self) -> State[Any]:
-        """Hand over the report, leave the artifact, emit the event, and give the final state."""
         if isinstance(self.report, BaseModel):
             hand_over(self.report)
         if self.artifact is not None:
@@ -171,7 +170,6 @@ async def finish_plan(plan: ReplicationPlan) -> State[Any]:
 async def finish_replication(
     ended: Ended, artifact: Artifact | None = None, event: PlanEvent | None = None
 ) -> State[Any]:
-    """End a run that copied something, or found that nothing was to be copied."""
     report = ended.report
     unseen = map(sentence, unseen_words(report.unseen))
     summary = f"{'The run was cancelled: ' if ended.interrupted else ''}{totals(report.totals)}."

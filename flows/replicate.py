@@ -75,7 +75,6 @@ async def replicate(
 async def _copy(
     context: RunContext, configuration: Configuration, selection: Selection, approved: SavedPlan | None, in_chunks: bool
 ) -> State[Any]:
-    """Copy every analyzer of every region pair, one run at a time per target."""
     targets = {target for _, target in selected_pairs(context.recovery_plan, selection)}
     async with (
         # The concurrency limit: one run at a time per target. Within a run, the target's max_concurrent_copies.

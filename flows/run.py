@@ -39,7 +39,6 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("standby_listener", default=
 
 @contextmanager
 def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator[Listener]:
-    """Get the progress and the report of the run that is started inside."""
     listener = Listener(on_progress)
     token = _LISTENER.set(listener)
     try:
@@ -49,7 +48,6 @@ def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator
 
 
 def hand_over(report: BaseModel) -> None:
-    """Give the report to the caller that started this run in this process."""
     if listener := _LISTENER.get():
         listener.report = report
 

@@ -38,7 +38,6 @@ async def snapshot(plan: str) -> State[Any]:
 
 
 def lacking(taken: SnapshotTaken, replica: ReplicaState | None) -> Look:
-    """Give what a snapshot lacks, and what the replica of the vault does."""
     kinds = frozenset({Kind.SNAPSHOT, Kind.SNAPSHOT_AGE, Kind.REPLICA})
     again, found = f"Correct that, then run standby snapshot {taken.plan}", []
     behind = sentence(replica.words) if replica is not None and not replica.whole else ""

@@ -104,7 +104,6 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, _context: Any, cmd_name: str) -> Any:
-        """Import a command; `None` where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         from standby.cli.options import present_name
@@ -122,7 +121,6 @@ class Commands(TyperGroup):
         return found
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Offer commands without importing them, and options."""
         from typer._click.shell_completion import CompletionItem
 
         fitting = [(name, entry) for name, entry in COMMANDS.items() if name.startswith(incomplete)]

@@ -19,7 +19,6 @@ from standby.vault.vault import open_vault
 
 
 def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line]:
-    """Say of each plan's log whether it is whole, and what is wrong with it."""
     for plan, check in checks.items():
         if not check.problems:
             yield Line(f"{plan}: {_whole(check, key_id)}", mark="✓", style="green")

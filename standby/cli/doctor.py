@@ -241,7 +241,6 @@ def _checks(subject: str, found: Mapping[str, Health]) -> list[Check]:
 
 
 async def _notified(configuration: Configuration) -> list[Check]:
-    """Prove that people can be told: by a test message through each block."""
     subject, blocks = "notifications", configuration.notifications
     if not blocks:
         action = "Save a notification block in the Prefect UI, name it there, then run standby bootstrap"

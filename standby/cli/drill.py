@@ -29,7 +29,6 @@ OF_A_DRILL = "drill, no real failover: "
 
 
 def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show how a drill ended, why it did not pass, and where its evidence is."""
     for phase in report.phases:
         failed = phase.outcome != "done"
         if verbose or failed:
@@ -44,7 +43,6 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
 
 
 def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
-    """Show the leftovers of earlier drills, and whether they were removed."""
     for cleaned in report.drills:
         proven = cleaned.cleanup.proven
         mark, style = ("✓", "green") if proven else ("✗", "red")
@@ -57,7 +55,6 @@ def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
 
 
 def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
-    """Show whether evidence is genuine, and what it is evidence of."""
     if check.problems:
         other_key = all(OTHER_KEY in problem for problem in check.problems)
         ending = "checked" if other_key else "trusted"

@@ -56,7 +56,6 @@ def untrained_lines(report: DivergenceReport) -> Iterator[Line]:
 
 
 def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show what was copied which way, what serves now, and what to do next."""
     for copies in (report.sync, report.forward):
         if copies is not None and copies.items:
             yield from report_lines(copies, verbose=verbose)

@@ -52,7 +52,6 @@ def decision_lines(decision: Decision, decision_id: str) -> Iterator[Line]:
 
 
 def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show how a failover ended, what each sink has, and what to do next."""
     if verbose:
         for phase in report.phases:
             yield Line(f"{phase.name}: {phase.outcome} ({lasting(phase.seconds)})", 2)

@@ -114,7 +114,6 @@ def is_meant(account: ListedAccount, wanted: str) -> bool:
 
 
 def from_azure(account: ListedAccount, name: str, arm_endpoint: str, *, by_key: bool) -> Found:
-    """Read what Azure says of a resource."""
     urls = [account.endpoints.get("AI Foundry API"), account.endpoints.get("Content Understanding"), account.endpoint]
     region = plain_region(account.location)
     notes = []

@@ -41,7 +41,6 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 
 
 def resource_option(name: str, about: str) -> Any:
-    """Make an option whose value is a resource of the configuration."""
     return typer.Option(name, metavar="RESOURCE", autocompletion=RESOURCES, help=about)
 
 

@@ -130,7 +130,6 @@ MOST_PATHS = 5  # Differences of one analyzer that are shown unless all are aske
 
 
 def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
-    """Show what differs between the resources, and what would not work though it does not differ."""
     yield from _by_pair(plan, lambda _, items: _drift_of_pair(items, verbose=verbose))
     wrong = not report.is_in_sync(plan)
     yield Line(f"Plan {plan.recovery_plan.name}: {report.drift_totals(plan)}.", wrong=wrong)

@@ -76,7 +76,6 @@ def _plain(console: Console, clock: Callable[[], float], verb: str) -> Callable[
 
 
 def _work(progress: RunProgress) -> tuple[int, int]:
-    """Say how many copies are over, and of how many."""
     idle = sum(count for status, count in progress.ended if status in NO_WORK)
     return progress.done - idle, progress.total - idle
 

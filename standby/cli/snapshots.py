@@ -132,7 +132,6 @@ def proposal_lines(plan: RestorePlan, forecast: Part | str | None) -> Iterator[L
 
 
 def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show what a restore did: whatever did not succeed by name, the rest as a count."""
     for item in report.items:
         if verbose and item.status in GOOD:
             done = f"built, {lasting(item.seconds)}" if item.status is Status.SUCCEEDED else "was there"

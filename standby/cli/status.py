@@ -42,7 +42,6 @@ _MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Sever
 def status_lines(
     plan: str, found: Sequence[Readiness], replica: ReplicaState | None = None, *, verbose: bool
 ) -> Iterator[Line]:
-    """Show a block for each pair, how far the replica of the vault is behind, and how many targets are ready."""
     for readiness in found:
         yield from _block(readiness, verbose=verbose)
         yield Line("")

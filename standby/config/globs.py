@@ -34,7 +34,6 @@ class Write:
         return f"plan {self.plan.name} (from {self.pair.source})"
 
     def what_keeps_apart(self, other: Write) -> str:
-        """Say what to change where both write the same."""
         if self.plan.name == other.plan.name:
             return "put each source into a plan of its own, with an include, exclude or target_id that keeps them apart"
         keys = "an include, exclude or target_id"
@@ -93,7 +92,6 @@ class Scope(Document):
         return frozenset(name for names in self.names.values() for name in names)
 
     def has(self, analyzer: str) -> bool:
-        """Say whether an analyzer of the primary belongs to it."""
         return analyzer in self.known or (self.open and self._matches(analyzer))
 
     def has_at(self, resource: str, analyzer: str) -> bool:

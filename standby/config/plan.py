@@ -38,7 +38,6 @@ Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="
 
 
 def key_for_copy(encryption: Encryption) -> SecretStr | None:
-    """Give the key that one copy's token is encrypted with, or none."""
     match encryption:
         case GivenKey():
             return encryption.key
@@ -291,16 +290,13 @@ class RecoveryPlan(Strict):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Every target of the plan, sorted."""
         return tuple(sorted({target for pair in self.pairs for target in pair.targets}))
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """Every resource the plan uses, sorted."""
         return tuple(sorted({pair.source for pair in self.pairs} | set(self.targets)))
 
     def overrides(self, target: str) -> DeploymentOverrides:
-        """Deployments of a target that replace those of the source."""
         return self.deployments.get(target, DeploymentOverrides())
 
     def leaving(self, primary: Resource, target: Resource) -> str:

@@ -43,7 +43,6 @@ class Cloud:
 
     @property
     def arm(self) -> str:
-        """Give the endpoint of the management plane."""
         return f"https://management.{self.management}"
 
 
@@ -77,7 +76,6 @@ def _regions() -> dict[str, tuple[str, str]]:
 
 
 def geography_of(region: str) -> str:
-    """Give Azure's geography of a region; empty where it is not known."""
     return _regions().get(region, ("", ""))[0]
 
 
@@ -149,7 +147,6 @@ class DeploymentOverrides(Strict):
     model_config = ConfigDict(populate_by_name=True)
 
     def of(self, role: str) -> str | None:
-        """Give the deployment for the models of a role."""
         return {"completion": self.chat_completion, "embedding": self.embedding}.get(role)
 
 

@@ -85,7 +85,6 @@ class KeyVaults:
     """The secrets of Azure Key Vault, each asked for once in a process."""
 
     def __init__(self) -> None:
-        """Prepare to ask; nothing is imported or opened yet."""
         self._answers: dict[str, str | Unresolved] = {}
         self._clients: dict[str, SecretClient] = {}
         self._silent: dict[str, str] = {}  # why a vault is not asked again

@@ -47,7 +47,6 @@ def parse_mode(value: object) -> int:
 
 
 def mode_words(mode: int) -> str:
-    """Write a mode as `parse_mode` reads it."""
     return f"{mode:04o}"
 
 
@@ -152,7 +151,6 @@ class SinkForm(Strict):
 
 
 def sink_forms(sinks: Iterable[Sink]) -> tuple[SinkForm, ...]:
-    """Make the forms of some sinks."""
     return tuple(SinkForm.model_validate(sink.model_dump(mode="json", exclude={"secret"})) for sink in sinks)
 
 

@@ -105,7 +105,6 @@ class Place(Strict):
         return f"{self.endpoint or default[self.scheme]}/{self.url.partition('://')[2].rstrip('/')}/{quote(path)}"
 
     def relative_to(self, folder: Path) -> Self:
-        """Take a relative path as seen from a folder."""
         return self if self.path is None else self.model_copy(update={"path": folder / self.path})
 
 
@@ -193,7 +192,6 @@ class VaultSettings(Place):
         return Path("vault") if self.path is None and self.url is None else super().folder
 
     def relative_to(self, folder: Path) -> Self:
-        """Take relative paths as seen from a folder."""
         path = None if self.url is not None else folder / (self.path or "vault")
         second = None if self.second is None else self.second.relative_to(folder)
         return self.model_copy(update={"path": path, "second": second})

@@ -29,7 +29,6 @@ class YamlFile:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, where: Where) -> int | None:
-        """Give the line of a value, or of the nearest part around it."""
         return next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None)
 
 

@@ -65,7 +65,6 @@ class Pace:
         self._filled = clock.monotonic()
 
     def take(self) -> bool:
-        """Take one, and say whether there was one."""
         now = self._clock.monotonic()
         self._left = min(self.per_minute, self._left + (now - self._filled) * self.per_minute / 60)
         self._filled = now

@@ -41,7 +41,6 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 async def read_json(request: Request) -> JsonValue:
-    """Read the body of a request, within bounds of size, depth and time."""
     _check_headers(request)
     body = bytearray()
     try:

@@ -53,7 +53,6 @@ class Scrapes:
         self._read_at = float("-inf")
 
     async def page(self) -> bytes:
-        """Give the page in Prometheus' text format."""
         async with self._reading:
             if self._clock.monotonic() - self._read_at >= KEPT:
                 self._page = exposition(await self._read())

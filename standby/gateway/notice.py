@@ -134,7 +134,6 @@ class Event(Document):
 
 
 def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> tuple[Resource, ...] | Ignored:
-    """Find the configured resources that a notice is about."""
     if now - notice.at > OLDEST:
         return Ignored(f"It is from {notice.at:%Y-%m-%d %H:%M} UTC, more than a day ago")
     ids = {each.rstrip("/").lower() for each in notice.resources}
@@ -147,7 +146,6 @@ def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> t
 
 
 def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime) -> Event:
-    """Make the event that says of one resource what a notice says."""
     summary = one_line(notice.summary)
     observation = Observation(
         resource=resource,

@@ -245,7 +245,6 @@ class Story:
         return await run_flow(report, self.configuration, PLAN, flow, parameters)
 
     async def _edit(self, resource: str, analyzer: str, field: str, kind: str, description: str) -> None:
-        """Add a field to an analyzer, as its author would."""
         async with ContentUnderstandingClient(self.configuration.resource(resource)) as client:
             edited = (await client.get_analyzer(analyzer)).to_json()
             schema: Any = edited["fieldSchema"]
