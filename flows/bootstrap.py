@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +36,7 @@ from standby.flows.events import plan_id
 from standby.flows.forms import Choices, form
 from standby.flows.limits import ensure_limits, limit_name
 from standby.flows.outcome import OF_PLAN
+from standby.flows.processes import started
 
 log = logging.getLogger("standby.flows")
 
@@ -290,25 +290,20 @@ async def _deploy(wanted: dict[str, Any]) -> DeployFailed | None:
     """
     # They name the server that this process uses, and need not come from the environment.
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "prefect.yaml"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file, said = folder / "prefect.yaml", folder / "said"
         file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *QUICKLY, "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
-            cwd=folder,
-            env={**os.environ, **settings, "NO_COLOR": "1"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        command = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+        environment = {**os.environ, **settings, "NO_COLOR": "1"}
         try:
-            async with asyncio.timeout(DEPLOY_SECONDS):
-                output, _ = await process.communicate()
+            async with (
+                started(said, environment, *QUICKLY, *command, folder=folder) as process,
+                asyncio.timeout(DEPLOY_SECONDS),
+            ):
+                failed = await process.wait()
         except TimeoutError:
             return DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"])
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    said = output.decode(errors="replace").strip()
-    log.debug("prefect deploy: %s", said)
-    return DeployFailed(said.splitlines()[-1:]) if process.returncode else None
+        output = said.read_text(errors="replace").strip()
+    log.debug("prefect deploy: %s", output)
+    return DeployFailed(output.splitlines()[-1:]) if failed else None

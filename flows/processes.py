@@ -66,11 +66,14 @@ async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> Async
 
 
 @asynccontextmanager
-async def started(log: Path, env: Mapping[str, str], *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a Python program and stop it at the end, with what it started; `log` gets its output."""
+async def started(
+    log: Path, env: Mapping[str, str], *arguments: str, folder: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a Python program, in a folder, and stop it at the end, with what it started; `log` gets its output."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, *arguments),
+            cwd=folder,
             env=env,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,

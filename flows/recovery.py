@@ -89,18 +89,11 @@ class VariableActivation:
 
     def __init__(self, settings: VariableSink) -> None:
         self._variable = settings.name
+        self.name = self.id = f"variable {settings.name}"
         self.required = settings.required
         self.readable = True
         self._published: Activation | None = None
         self._slot = True
-
-    @property
-    def name(self) -> str:
-        return f"variable {self._variable}"
-
-    @property
-    def id(self) -> str:
-        return self.name
 
     async def publish(self, activation: Activation) -> None:
         wanted = _short(activation)

@@ -30,21 +30,17 @@ from standby.vault.storage import Storage
 SCHEME = "bearer"
 
 
-class Doorkeeper:
-    """Compares tokens by their digests, so that the time it takes reveals nothing, not even the length."""
+def may_pass(request: Request, token: SecretStr, *, by_query: bool = True) -> bool:
+    """Say whether a request has the token: as a bearer token, or as the parameter `token` of its URL.
 
-    def __init__(self, token: SecretStr, *, by_query: bool = True) -> None:
-        self._by_query = by_query
-        self._digest = _digest(token.get_secret_value())
-
-    def admits(self, request: Request) -> bool:
-        """Say whether a request has the token: as a bearer token, or as the parameter `token` of its URL."""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = [bearer.strip()] if scheme.lower() == SCHEME else []
-        given += request.query_params.getlist("token") if self._by_query else []
-        # Not `any`, which would stop at the first that is right.
-        right = [hmac.compare_digest(_digest(each), self._digest) for each in given[:2]]
-        return True in right
+    Tokens are compared by their digests, so that the time it takes reveals nothing, not even the length.
+    """
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = [bearer.strip()] if scheme.lower() == SCHEME else []
+    given += request.query_params.getlist("token") if by_query else []
+    # Not `any`, which would stop at the first that is right.
+    right = [hmac.compare_digest(_digest(each), _digest(token.get_secret_value())) for each in given[:2]]
+    return True in right
 
 
 def _digest(token: str) -> bytes:
@@ -109,18 +105,17 @@ class _Gateway:
         if configuration.gateway is None:
             raise NoGatewayToken
         self.configuration, self.post, self.vault, self.clock = configuration, post, vault, clock
-        self.doorkeeper = Doorkeeper(configuration.gateway.token)
+        self.tokens = configuration.gateway
         self.known: TTLCache[UUID, Event] = TTLCache(MOST, REMEMBERED, clock.monotonic)  # posted, or being posted
         self.pace, self.strangers = Pace(PER_MINUTE, clock), Pace(STRANGERS_PER_MINUTE, clock)
-        # Of its own: whoever scrapes need not be able to report an outage.
-        token = configuration.gateway.metrics_token
-        self.scrapers = None if token is None else Doorkeeper(token, by_query=False)
         self.scrapes = None if vault is None else Scrapes(configuration, vault, clock)
 
     async def metrics(self, request: Request) -> Response:
-        if self.scrapers is None or self.scrapes is None:
+        # Of its own: whoever scrapes need not be able to report an outage.
+        token = self.tokens.metrics_token
+        if token is None or self.scrapes is None:
             raise HTTPException(404)
-        if not self.scrapers.admits(request):
+        if not may_pass(request, token, by_query=False):
             raise NotAllowed
         return Response(await self.scrapes.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -143,7 +138,7 @@ class _Gateway:
 
     def _admit(self, request: Request) -> None:
         # Senders without the token do not use up the rate of those who have it.
-        if not self.doorkeeper.admits(request):
+        if not may_pass(request, self.tokens.token):
             raise NotAllowed
         if not self.pace.take():
             raise TooMany(self.pace.per_minute)

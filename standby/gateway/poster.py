@@ -32,7 +32,11 @@ class PrefectApi:
 def prefect_api(environ: Mapping[str, str]) -> PrefectApi:
     """Read where the server is from PREFECT_API_URL, and PREFECT_API_AUTH_STRING or PREFECT_API_KEY."""
     url = environ.get("PREFECT_API_URL", "").strip().rstrip("/")
-    if not _is_url(url):
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise NoPrefectServer from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise NoPrefectServer
     # Prefect's client takes the first of the two that is set.
     user_and_password = environ.get("PREFECT_API_AUTH_STRING")
@@ -41,14 +45,6 @@ def prefect_api(environ: Mapping[str, str]) -> PrefectApi:
         return PrefectApi(url, SecretStr(f"Basic {encoded}"))
     key = environ.get("PREFECT_API_KEY")
     return PrefectApi(url, SecretStr(f"Bearer {key}") if key else None)
-
-
-def _is_url(text: str) -> bool:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return False
-    return url.scheme in {"http", "https"} and bool(url.host)
 
 
 class _Passing(Exception):
