@@ -1,7 +1,7 @@
 """Saves a configuration as blocks, and reads one plan of it back."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -140,9 +140,6 @@ async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str
     }
     made = {name: credentials_block(resource.credentials) for name, resource in configuration.resources.items()}
     async with get_client() as client:
-        # With every block that is saved Prefect asks again for its type, its schema and those of all nested in it.
-        for question in ("read_block_type_by_slug", "read_block_schema_by_checksum"):
-            setattr(client, question, _asked_once(getattr(client, question)))
         for name, resource in configuration.resources.items():
             credentials, outcome = await _save(client, made[name], name, lambda block: block.to_credentials())
             if outcome:
@@ -155,18 +152,6 @@ async def saving_blocks(configuration: Configuration) -> AsyncIterator[tuple[str
             _, outcome = await _save(client, plan, name, lambda it: (it.to_plan("same"), it.to_vault(), it.to_sinks()))
             if outcome:
                 yield _slug(RecoveryPlan, name), outcome
-
-
-def _asked_once(question: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
-    answers: dict[str, R] = {}
-
-    async def ask(*about: object, **more: object) -> R:
-        key = repr((about, more))
-        if key not in answers:
-            answers[key] = await question(*about, **more)
-        return answers[key]
-
-    return ask
 
 
 async def _save(client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]) -> tuple[B, str]:
