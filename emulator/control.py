@@ -23,9 +23,6 @@ T = TypeVar("T")
 Impose = Callable[[], Awaitable[None]]  # Opens and closes ports, so that they fit the outages of the world
 
 
-Reply = Callable[[Request], Awaitable[JsonObject | None]]
-
-
 class Refused(Exception):
     """A body of the control is wrong; the message is the sentence that is answered."""
 
@@ -38,8 +35,14 @@ class Control:
     def app(self) -> ASGIApp:
         """Make the application that serves the control, the identity endpoint and the management plane."""
 
-        def route(method: str, path: str, call: Reply) -> Route:
-            return Route(path, _explaining(call), methods=[method])
+        def route(method: str, path: str, call: Callable[[Request], Awaitable[JsonObject | None]]) -> Route:
+            async def explained(request: Request) -> Response:
+                try:
+                    return JSONResponse(await call(request) or {})
+                except Refused as refused:
+                    return JSONResponse({"error": f"{refused}."}, 400)
+
+            return Route(path, explained, methods=[method])
 
         return Router(
             [
@@ -107,16 +110,6 @@ class Control:
         if resource is not None and resource not in self._world.resources:
             names = ", ".join(self._world.resources)
             raise Refused(f"{resource} is not one of the resources, which are {names}")
-
-
-def _explaining(call: Reply) -> Callable[[Request], Awaitable[Response]]:
-    async def explained(request: Request) -> Response:
-        try:
-            return JSONResponse(await call(request) or {})
-        except Refused as refused:
-            return JSONResponse({"error": f"{refused}."}, 400)
-
-    return explained
 
 
 def _read(kind: type[T], body: bytes) -> T:

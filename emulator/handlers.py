@@ -77,10 +77,11 @@ def list_analyzers(_: World, state: ResourceState, call: Call) -> Answer:
         raise answers.invalid_request("InvalidParameter", "'skip' must be a number.")
     first = int(start)
     end = len(listing) if state.settings.page_size is None else first + state.settings.page_size
-    link = _next_link(call, first, end, len(listing))
     parts = [b'{"value":[', b",".join(analyzer.encoded for _, analyzer in listing[first:end]), b"]"]
-    if link:
-        parts += [b',"nextLink":"', link.encode(), b'"']
+    loops = isinstance(call.twist, LoopingNextLink)
+    if loops or end < len(listing) or isinstance(call.twist, ForeignLocation):
+        query = f"api-version={quote(call.api_version)}&skip={first if loops else end}"
+        parts += [b',"nextLink":"', f"{call.origin}/contentunderstanding/analyzers?{query}".encode(), b'"']
     return Answer(200, b"".join([*parts, b"}"]))
 
 
@@ -155,17 +156,6 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     after = merged(dict(state.settings.defaults or {}), sent)
     state.settings.defaults = {name: str(deployment) for name, deployment in after.items()}
     return json_answer({"modelDeployments": after})
-
-
-def _next_link(call: Call, first: int, end: int, total: int) -> str | None:
-    if isinstance(call.twist, LoopingNextLink):
-        next_page = first
-    elif end < total or isinstance(call.twist, ForeignLocation):
-        next_page = end
-    else:
-        return None
-    version = quote(call.api_version)
-    return f"{call.origin}/contentunderstanding/analyzers?api-version={version}&skip={next_page}"
 
 
 def _refuse_defaults_of_the_preview(call: Call) -> None:

@@ -279,18 +279,14 @@ def _seed(sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, set
     analyzer_id = str(sent["analyzerId"])
     body = completed(analyzer_id, sent, base, api_version=RELEASED, now=TIME.now(), status="ready")
     if api_version == PREVIEW_2025 and "models" in body:
-        body["models"] = _deployments(models_of(body), models_of(sent), settings)
+        # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
+        # What was only filled in, and leads to no deployment, is left out again.
+        models, own, defaults = models_of(body), models_of(sent), settings.defaults or {}
+        known = {role: defaults.get(name, name) for role, name in models.items() if role in own or name in defaults}
+        body["models"] = {role: models[role] if models[role] in settings.deployed else it for role, it in known.items()}
     # What the file says about an analyzer's past is believed.
     past = ("createdAt", "lastModifiedAt", "status", "warnings")
     return body | {key: sent[key] for key in past if key in sent}
-
-
-def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: Settings) -> JsonObject:
-    # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
-    # What was only filled in, and leads to no deployment, is left out again.
-    defaults = settings.defaults or {}
-    known = {role: defaults.get(name, name) for role, name in models.items() if role in sent or name in defaults}
-    return {role: models[role] if models[role] in settings.deployed else name for role, name in known.items()}
 
 
 class World:

@@ -124,7 +124,7 @@ class ProgressArtifact:
 
     def __init__(self, description: str) -> None:
         self._description = description
-        self._percent = self._shown = 0.0
+        self._percent = 0.0
 
     async def __aenter__(self) -> Self:
         text = self._description
@@ -139,8 +139,7 @@ class ProgressArtifact:
     async def __aexit__(self, *_: object) -> None:
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
-        if self._shown != self._percent:
-            await self._update()
+        await self._update()
 
     def show(self, progress: Progress) -> None:
         if listener := _LISTENER.get():
@@ -154,12 +153,5 @@ class ProgressArtifact:
 
     async def _update(self) -> None:
         artifact, percent = self._artifact, self._percent
-        if artifact is None:
-            return
-
-        async def update() -> bool:
-            await aupdate_progress_artifact(artifact, progress=percent)
-            return True
-
-        if await tried("the progress", update):
-            self._shown = percent
+        if artifact is not None:
+            await tried("the progress", lambda: aupdate_progress_artifact(artifact, progress=percent))

@@ -163,20 +163,17 @@ class _Gateway:
         events = [event_of(notice, resource, plans, serving, now) for notice, resource in meant]
         fresh = {event.id: event for event in events if event.id not in self.known}
         self.known.update(fresh)
-        if fresh:
-            await self._post([*fresh.values()])
-        return JSONResponse({"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202)
-
-    async def _post(self, events: Sequence[Event]) -> None:
         try:
-            await self.post(events)
+            if fresh:
+                await self.post([*fresh.values()])
         except BaseException:
             # Also when the sender closed the connection: what was not posted is no duplicate when it arrives again.
-            for event in events:
-                self.known.pop(event.id, None)
+            for known in fresh:
+                self.known.pop(known, None)
             raise
-        for event in events:
+        for event in fresh.values():
             log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])
+        return JSONResponse({"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202)
 
     async def refused(self, request: Request, error: Exception) -> Response:
         refusal = cast(Refused, error)
