@@ -19,7 +19,7 @@ from docs.site.json_page import documents_page, schemas
 from docs.site.metrics import metrics_page
 from docs.site.prefect_pages import blocks_page, deployments_page, events_page
 from docs.site.vault_files import vault_files_page
-from standby.config.schema import configuration_schema
+from standby.config.configuration import configuration_schema
 from standby.document import json_text
 
 DOCS = Path(__file__).parents[1]

@@ -24,10 +24,9 @@ from standby.cli.proposal import Found, Proposal, configuration_text, propose
 from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
-from standby.config.configuration import load_configuration
+from standby.config.configuration import configuration_schema, load_configuration
 from standby.config.errors import ConfigurationError, UnknownName, summary
 from standby.config.resource import ARM_HOSTS, PUBLIC, RESOURCE_ID, RESOURCE_NAME, Resource, is_loopback, plain_region
-from standby.config.schema import configuration_schema
 from standby.config.yaml_file import fill
 from standby.document import JsonObject, json_text, write_whole
 from standby.errors import StandbyError, sentence

@@ -13,8 +13,8 @@ from functools import cached_property
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from standby.config.configuration import configuration_schema
 from standby.config.resource import DeploymentOverrides, geography_of, zone_of
-from standby.config.schema import configuration_schema
 from standby.document import JsonObject, JsonValue
 from standby.replication.inventory import DRILL_TAG, Inventory
 from standby.replication.needs import Severity, check_models, default_to_add

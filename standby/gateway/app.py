@@ -19,8 +19,7 @@ from starlette.routing import Route
 from standby.clock import Clock, SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import sentence
-from standby.gateway.alerts import Validation, allowed_origin, read_alert, read_delivery
-from standby.gateway.body import read_json
+from standby.gateway.alerts import Validation, allowed_origin, read_alert, read_delivery, read_json
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
 from standby.gateway.metrics import Scrapes
 from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from prefect.utilities.schema_tools import validate
 
-from standby.flows.bootstrap import NO_FORM, full_name
-from standby.flows.forms import Choices, form
+from standby.flows.bootstrap import NO_FORM, Choices, form, full_name
 from tests.flows.test_catalogue import DEPLOYMENTS, flow_of
 
 CHOICES = Choices(("contracts", "invoices"), ("north", "west"), ("east", "north", "west"))

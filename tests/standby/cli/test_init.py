@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from standby.config.configuration import Configuration, load_configuration
-from standby.config.schema import configuration_schema
+from standby.config.configuration import Configuration, configuration_schema, load_configuration
 from standby.config.yaml_file import read_yaml
 from standby.emulator.config import EmulatorConfig
 from tests.standby.cli.conftest import CANARIES, Cloud, Ran, Workspace, deployments, schema

@@ -15,9 +15,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from standby.config.configuration import load_configuration
+from standby.config.configuration import configuration_schema, load_configuration
 from standby.config.errors import ConfigurationError, Where
-from standby.config.schema import configuration_schema
 from standby.config.yaml_file import read_yaml
 from tests.standby.config.test_load import CONTRACT
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from standby.gateway.alerts import MOST_BYTES
 from standby.gateway.app import PER_MINUTE, STRANGERS_PER_MINUTE, make_app
-from standby.gateway.body import MOST_BYTES
 from standby.gateway.errors import NoGatewayToken
 from tests.standby.gateway.conftest import TOKEN, configuration_of
 from tests.standby.gateway.samples import metric_alert
@@ -128,7 +128,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(gateway: Ga
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("standby.gateway.body.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("standby.gateway.alerts.BODY_SECONDS", 0.05)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"{"
