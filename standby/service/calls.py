@@ -137,11 +137,6 @@ class Call:
     # Whether long work begins with it: then a resource that hangs is given up as soon as one call has failed.
     first: bool = False
 
-    @property
-    def size(self) -> int:
-        """How many bytes of a document it sends."""
-        return len(self.content or b"")
-
 
 MOST_BYTES = 64 * 2**20  # Bytes of one answer when decompressed; the largest page that was recorded has one million
 MOST_VALUES = 2_500_000  # Values in one answer: those that are nearly empty need many times their bytes in memory

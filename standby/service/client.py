@@ -295,14 +295,8 @@ class ContentUnderstandingClient:
         path, repeat = self.path(analyzer, action), Repeat.IF_NOT_TAKEN
         call = Call("POST", path, self.version, analyzer=analyzer, repeat=repeat, kind="an analysis")
         call = replace(call, content=content, media_type=media_type)
-        try:
+        with errors.taken_or_not(errors.AnalysisOutcomeUnknown, self.resource.name, analyzer):
             return self._location(await self._sender.send(call))
-        except errors.NotConnected:
-            raise
-        except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
-            lost = errors.AnalysisOutcomeUnknown(error.cause, status=error.status, request_id=error.request_id)
-            lost.resource, lost.analyzer = self.resource.name, analyzer
-            raise lost from None
 
     async def get_analysis(self, url: str) -> tuple[Analysis, float | None]:
         """Look at an analysis once, and give the seconds to wait as well, where the answer names any."""

@@ -35,6 +35,8 @@ None carries a body, a header, a token or a key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from standby.errors import StandbyError
@@ -207,6 +209,19 @@ class AnswerUnreadable(ProtocolError):
         "Check that the endpoint is a Content Understanding resource; if it is, find out whether a proxy or gateway on "
         "the way answers in its place or cuts its answers, then run again"
     )
+
+
+@contextmanager
+def taken_or_not(unknown: type[ServiceError], resource: str, analyzer: str) -> Iterator[None]:
+    """Make another error of those that do not say whether what was sent was taken; without a connection it was not."""
+    try:
+        yield
+    except NotConnected:
+        raise
+    except (Unreachable, ServiceUnavailable, ProtocolError) as error:
+        lost = unknown(error.cause, status=error.status, request_id=error.request_id, resource=resource)
+        lost.analyzer = analyzer
+        raise lost from None
 
 
 def operation_failed(operation: Operation, *, resource: str, analyzer: str | None = None) -> OperationFailed:

@@ -41,16 +41,10 @@ async def start_copy(
     analyzer = authorization.target_analyzer
     path, repeat = target.path(analyzer, ":copy"), Repeat.IF_NOT_TAKEN
     call = Call("POST", path, params, body, analyzer=analyzer, repeat=repeat, kind="a copy")
-    try:
+    with errors.taken_or_not(errors.CopyOutcomeUnknown, target.resource.name, analyzer):
         answer = await target.post(call)
         copied = answer.read(Analyzer)
         return target.started(answer, copied, copied.warnings)
-    except errors.NotConnected:
-        raise
-    except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
-        lost = errors.CopyOutcomeUnknown(error.cause, status=error.status, request_id=error.request_id)
-        lost.resource, lost.analyzer = target.resource.name, analyzer
-        raise lost from None
 
 
 class ReleasedProtocol:

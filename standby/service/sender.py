@@ -128,7 +128,7 @@ class Sender:
             call = replace(call, url=link, params={})
 
     def _patience(self, call: Call) -> Patience:
-        upload = call.size / UPLOAD_BYTES_A_SECOND
+        upload = len(call.content or b"") / UPLOAD_BYTES_A_SECOND
         # What takes long to send says nothing about a resource that others find silent.
         if self.retries.silence is None or upload > ANSWER_SECONDS:
             return Patience(ANSWER_SECONDS + upload)
