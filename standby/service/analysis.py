@@ -7,7 +7,6 @@ Confidence, spans and source are not even read: they differ between two runs of 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 
 from standby.document import JsonValue, oddity
 from standby.service import errors
-from standby.service.failures import BY_CODE, chain_of
+from standby.service.failures import BY_CODE, CHECK_DOCUMENT, OF_THE_RESOURCE, UNRESOLVED, chain_of
 from standby.service.models import ErrorDetail, operation_status
 from standby.service.redaction import code_of, one_line
 
@@ -152,21 +151,18 @@ class Analysis(_Read):
         """
         levels = list(chain_of(self.error))
         kind = next((_KINDS[each.code] for each in reversed(levels) if each.code and each.code in _KINDS), _UNKNOWN)
-        if any(_UNRESOLVED.search(level.message or "") for level in levels):
+        if any(UNRESOLVED.search(level.message or "") for level in levels):
             kind = errors.DefaultsNotSet
         codes = [code_of(level.code) for level in levels]
-        said = one_line(levels[-1].message or "") if levels and kind in _OF_THE_RESOURCE else ""
+        said = one_line(levels[-1].message or "") if levels and kind in OF_THE_RESOURCE else ""
         cause = f"The analysis by {analyzer} at {resource} ended as {one_line(self.status)}{said and f': {said}'}"
-        action = _CHECK_DOCUMENT if kind is errors.InvalidRequest else None
+        action = CHECK_DOCUMENT if kind is errors.InvalidRequest else None
         made = kind(cause, action, request_id=code_of(self.id), resource=resource, analyzer=analyzer)
         made.code, made.inner_code = (codes or [None])[0], [None, *codes[1:]][-1]
         return made
 
 
-_CHECK_DOCUMENT = "Check that the document opens, and that the service reads its kind, or take another sample"
 _UNKNOWN = errors.OperationFailed
-_UNRESOLVED = re.compile(r"model deployment.*none was resolved", re.DOTALL)  # Its code is not established (REFERENCE)
-_OF_THE_RESOURCE = (errors.DefaultsNotSet, errors.DeploymentMissing, errors.EmbeddingMismatch, errors.AnalyzerNotFound)
 _KINDS: dict[str, type[errors.ServiceError]] = {
     **BY_CODE,
     # Inferred: all but `InvalidRequest` and `InvalidContent`, which users reported.

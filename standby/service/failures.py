@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,19 @@ BY_CODE: dict[str, type[errors.ServiceError]] = {
     "EmbeddingModelMismatch": errors.EmbeddingMismatch,
 }
 
+OF_THE_RESOURCE = (
+    errors.AnalyzerNotFound,
+    errors.DefaultsNotSet,
+    errors.DeploymentMissing,
+    errors.EmbeddingMismatch,
+    errors.NotAuthorized,
+)
+"""What is said in the service's words also where it was sent a document: other words may quote that."""
+
+_OF_DOCUMENTS = (":analyze", "/analyzerResults/")  # What the paths of these calls have, and no other has
+CHECK_DOCUMENT = "Check that the document opens, and that the service reads its kind, or take another sample"
+
+UNRESOLVED = re.compile(r"model deployment.*none was resolved", re.DOTALL)  # Its code is not established (REFERENCE)
 _VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing analyzer, and other words (REFERENCE)
 
 
@@ -53,13 +67,16 @@ def error_of_answer(
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, analyzer)
-    text = one_line(message)
+    of_document = any(part in response.request.url.path for part in _OF_DOCUMENTS)
+    text = "" if of_document and kind not in OF_THE_RESOURCE else one_line(message)
     about = f"{analyzer} at {resource}" if analyzer else resource
     if response.status_code in {401, 403} and (skew := clock_skew(response.headers.get("date"), now)):
         about = f"{about} (the clock of this machine is {skew} its own)"
     # A role is nothing that a key could have.
     has_key = kind is errors.NotAuthorized and KEY_HEADER in response.request.headers
     next_action = errors.CORRECT_KEY if has_key else None
+    if of_document and kind is errors.InvalidRequest:
+        next_action = CHECK_DOCUMENT
     if kind is errors.ApiVersionRetired:
         version = code_of(response.request.url.params.get("api-version")) or "of this call"
         about, next_action = f"{resource} no longer supports api-version {version}", _other_version(version, resource)
@@ -152,9 +169,10 @@ def _advice(causes: Sequence[BaseException]) -> str:
 
 def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:
     levels = list(chain_of(detail))
-    for level in levels:
-        if level.code in BY_CODE:
-            return BY_CODE[level.code]
+    known = [BY_CODE[level.code] for level in levels if level.code in BY_CODE]
+    known += [errors.DefaultsNotSet for level in levels if UNRESOLVED.search(level.message or "")]
+    if known:
+        return known[0]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
     if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
         return errors.GrantVoid

@@ -236,7 +236,11 @@ def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 SECRET = b"%PDF canary"
-WAYS = [httpx.Response(400, text="canary"), httpx.Response(500, text="canary"), httpx.ReadError("canary"), TAKEN]
+TOLD = {"error": {"code": "InvalidRequest", "message": "canary", "innererror": {"code": "X", "message": "canary"}}}
+WAYS = [
+    *(httpx.Response(status, json=TOLD) for status in (400, 409, 413, 500)),
+    *(httpx.Response(400, text="canary"), httpx.Response(500, text="canary"), httpx.ReadError("canary"), TAKEN),
+]
 
 
 @pytest.mark.usefixtures("_all_is_logged")
