@@ -15,6 +15,7 @@ from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import DivergenceReport, FailbackReport
 from standby.recovery.failover.attendance import Told
 from standby.recovery.failover.report import CommitReport, FailoverReport
+from standby.recovery.proof.records import CompareReport
 from standby.recovery.readiness.document import Readiness
 from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.recovery.snapshots.restore import RestoreReport
@@ -254,6 +255,7 @@ DOCUMENTS: dict[str, tuple[type[BaseModel], ...]] = {
     "plan": (PlanDocument,),
     "replicate": (Report,),
     "check": (CheckDocument,),
+    "compare": (CompareReport,),
     "status": (StatusDocument,),
     "snapshot": (SnapshotTaken,),
     "snapshots": (SnapshotsDocument,),
