@@ -47,7 +47,7 @@ def compare_lines(report: CompareReport) -> Iterator[Line]:
             if item.reason:
                 yield Line(item.reason, 6, wrong=wrong)
     if report.without_samples:
-        yield Line(f"Without samples, and not compared: {some_of(report.without_samples, 10)}.", wrong=True)
+        yield Line(f"Without samples, and not compared: {some_of(report.without_samples)}.")
     yield from problem_lines(report.problems)
     yield from problem_lines(f"A result is left at the service: {each}" for each in report.left)
     yield Line(report.summary, wrong=exit_of(report) is not Exit.DONE)

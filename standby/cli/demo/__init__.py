@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +17,7 @@ import typer
 from pydantic import BaseModel
 
 from standby.cli.audit import verify_lines
+from standby.cli.compare import compare_lines
 from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
@@ -43,6 +45,7 @@ from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import CommitReport
 from standby.recovery.probe import WatchReport
+from standby.recovery.proof.records import CompareReport, Verdict
 from standby.recovery.snapshots.take import SnapshotTaken
 from standby.replication.items import Selection, Status
 from standby.replication.pacing import looks
@@ -75,6 +78,10 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
     orchestrator = load_orchestrator()
     file = folder / "standby.yaml"
     shutil.copyfile(HERE / "standby.yaml", file)
+    for analyzer, number in product(SAMPLED, range(1, 6)):
+        document = folder / "samples" / analyzer / f"{number}.pdf"
+        document.parent.mkdir(parents=True, exist_ok=True)
+        document.write_bytes(b"%%PDF-1.4\n<< /Type /Page >>\n(%s No. %d) Tj\n" % (analyzer.encode(), number))
     async with (
         running(load_emulator_config(HERE / "emulator.yaml")) as emulator,
         orchestrator.own_server(folder / "prefect") as ui,
@@ -112,6 +119,7 @@ def _variables(emulator: Emulator) -> dict[str, str]:
 M = TypeVar("M", bound=BaseModel)
 
 PLAN = "documents"
+SAMPLED = ("invoice", "receipt")  # Analyzers that have sample documents
 EDITED = "contract"  # Analyzer that somebody edits while the primary serves
 EDITED_AWAY = "receipt"  # Analyzer that somebody edits while the standby serves
 BLOCKED = 1  # Copies that are blocked: north has no deployment of the model that one analyzer needs
@@ -135,7 +143,12 @@ class Story:
         self.output.result(f"The Prefect UI is at {self.stage.ui} until the demo ends.")
         analyzers = len((await self._survey()).items) // 2
         runs = await self._replication(analyzers)
-        outage = {**await self._before_the_outage(), **await self._outage(), **await self._failback()}
+        outage = {
+            **await self._proof(),
+            **await self._before_the_outage(),
+            **await self._outage(),
+            **await self._failback(),
+        }
         await self._end(analyzers)
         return {"runs": runs, "outage": outage}
 
@@ -165,8 +178,19 @@ class Story:
         _must(fourth, succeeded=copies, blocked=BLOCKED)
         return [first, second, third, fourth]
 
+    async def _proof(self) -> Mapping[str, BaseModel]:
+        self._scene("6. Every copy is in sync, and one answers differently: documents show it")
+        fault: JsonValue = {"kind": "answers_differently", "fields": 0.6}
+        await self._control("faults", resource="north", call="analyze", analyzer="invoice", times=None, fault=fault)
+        compared = await self._flow(CompareReport, "compare")
+        self.output.results(compare_lines(compared))
+        differ = [(it.analyzer, it.target) for it in compared.items if it.verdict is Verdict.DIFFERS]
+        _expect(differ == [("invoice", "north")], f"these copies answered differently: {differ}")
+        _expect(not compared.left, "a result was left at the service")
+        return {"compare": compared}
+
     async def _before_the_outage(self) -> Mapping[str, BaseModel]:
-        self._scene("6. While everything works: a signed snapshot, and a failover drill with temporary ids")
+        self._scene("7. While everything works: a signed snapshot, and a failover drill with temporary ids")
         taken = await self._flow(SnapshotTaken, "snapshot")
         self.output.results(taken_lines(taken))
         drilled = await self._flow(DrillReport, "drill", to="west")
@@ -175,8 +199,8 @@ class Story:
         return {"snapshot": taken, "drill": drilled}
 
     async def _outage(self) -> Mapping[str, BaseModel]:
-        self._scene("7. At night the east fails, while nobody is at work")
-        await self._set_outage("unavailable")
+        self._scene("8. At night the east fails, while nobody is at work")
+        await self._control("outages", resource="east", kind="unavailable")
         active = await self._watch_until_switched()
         where = self._active_file.name
         self.output.result(f"The map now sends applications to {_serving(active)} (epoch {active.epoch}, {where}).")
@@ -190,12 +214,12 @@ class Story:
         return {"active": active}
 
     async def _failback(self) -> Mapping[str, BaseModel]:
-        self._scene(f"8. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
+        self._scene(f"9. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
         committed = await self._flow(CommitReport, "commit")
         await self._edit("west", EDITED_AWAY, "Tip", "number", "Tip that was paid")
 
-        self._scene("9. The east is back: failback, with the edit")
-        await self._set_outage("none")
+        self._scene("10. The east is back: failback, with the edit")
+        await self._control("outages", resource="east", kind="none")
         back = await self._flow(FailbackReport, "failback")
         if back.divergence is not None:
             self.output.results(divergence_lines(back.divergence, verbose=False))
@@ -257,10 +281,9 @@ class Story:
                 if (await client.poll(started.operation_url)).operation.done:
                     return
 
-    async def _set_outage(self, kind: str) -> None:
+    async def _control(self, path: str, **order: JsonValue) -> None:
         async with httpx.AsyncClient() as http:
-            answer = await http.post(f"{self.stage.control}/outages", json={"resource": "east", "kind": kind})
-            answer.raise_for_status()
+            (await http.post(f"{self.stage.control}/{path}", json=order)).raise_for_status()
 
     async def _watch_until_switched(self) -> Activation:
         """Watch, more often than the schedule would, until the automation's failover has ended."""

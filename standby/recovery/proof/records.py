@@ -139,7 +139,8 @@ class CompareReport(RunReport):
     @property
     def summary(self) -> str:
         """The result in a sentence."""
-        counts = {verdict.replace("_", " "): count for verdict, count in self.totals.items()}
+        words = {"agrees": "agreeing", "differs": "differing", "no_verdict": "without a verdict"}
+        counts = {words.get(verdict, "with too few samples"): count for verdict, count in self.totals.items()}
         return f"Plan {self.plan}: {totals(counts)}; {self.deleted} of {self.analyses} results deleted."
 
 
