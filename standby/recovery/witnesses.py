@@ -13,21 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from standby import fencing
 from standby.concurrency import all_of, side_by_side
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.fencing import (
-    Assignment,
-    Fence,
-    FenceUnreadable,
-    LastFailover,
-    Phase,
-    fence_of_plan,
-    fence_path,
-    hold_fence,
-    read_stored_fence,
-    switch_path,
-)
+from standby.fencing import Assignment, Fence, FenceUnreadable, LastFailover, Phase
 from standby.recovery.activation.sinks import ActivationSink, read_sink
 from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, record_action, record_forced, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking, plain_text
@@ -203,12 +193,12 @@ async def collect(context: RecoveryContext) -> Evidence:
     async with side_by_side() as group:
         for sink in context.sinks:
             group.create_task(asked.add(sink.name, _of_sink(sink, plan)))
-        group.create_task(asked.add(vault.where(switch_path(plan)), _of_switch(context)))
+        group.create_task(asked.add(vault.where(fencing.switch_path(plan)), _of_switch(context)))
         group.create_task(asked.add(vault.where(index_path(plan)), _of_snapshot(context, asked)))
         verified = group.create_task(asked.verified(context))
-        stored = group.create_task(read_stored_fence(vault, plan))
+        stored = group.create_task(fencing.read_stored_fence(vault, plan))
     audit, fence = verified.result(), stored.result()
-    emptied = fence is None and await vault.read(fence_path(plan)) is not None
+    emptied = fence is None and await vault.read(fencing.fence_path(plan)) is not None
     if fence is None or audit is None or not audit.lines:
         # The last ones that may know: they are spared the calls where the log can be asked.
         pairs = sorted({(pair.source, target) for pair in context.plan.pairs for target in pair.targets})
@@ -220,7 +210,7 @@ async def collect(context: RecoveryContext) -> Evidence:
         primaries=tuple(dict.fromkeys(pair.source for pair in context.plan.pairs)),
         fence=fence,
         emptied=emptied,
-        where=vault.where(fence_path(plan)),
+        where=vault.where(fencing.fence_path(plan)),
         witnesses=(*_of_log(context, audit), *sorted(asked.found, key=lambda witness: (witness.is_sink, witness.name))),
         audit=audit,
         listed=asked.listed,
@@ -266,7 +256,7 @@ class _Unreadable(StandbyError):
 
 
 async def _of_switch(context: RecoveryContext) -> Witness | None:
-    path = switch_path(context.plan.name)
+    path = fencing.switch_path(context.plan.name)
     record = await read_document(context.vault, path, LastFailover, _Unreadable)
     if record is None:
         return None
@@ -357,7 +347,7 @@ def with_known(context: RecoveryContext, known: Known, epoch: int) -> RecoveryCo
 
 
 def with_finding(context: RecoveryContext, finding: Finding) -> RecoveryContext:
-    fence = fence_of_plan(context.plan, finding.evidence.fence, finding.evidence.where)
+    fence = fencing.fence_of_plan(context.plan, finding.evidence.fence, finding.evidence.where)
     return with_known(context, replace(finding.known, fence=fence), finding.evidence.epoch)
 
 
@@ -398,7 +388,7 @@ async def _go_on(context: RecoveryContext, finding: Finding, reason: str) -> Rec
     evidence, plan = finding.evidence, context.plan
     if evidence.emptied:
         await _replace_empty(context)
-    async with hold_fence(context.vault, plan) as held:
+    async with fencing.hold_fence(context.vault, plan) as held:
         believed = serving_of(evidence) if finding.fence else {}
         assignments = {**held.fence.assignments, **{name: found for name, (found, _) in believed.items()}}
         epoch = max(evidence.epoch, held.fence.epoch) + 1 if finding.fence else held.fence.epoch
@@ -419,11 +409,11 @@ async def _go_on(context: RecoveryContext, finding: Finding, reason: str) -> Rec
 
 async def _replace_empty(context: RecoveryContext) -> None:
     """Put a fence into an empty file, so that it can be held; unless somebody else just did."""
-    path = fence_path(context.plan.name)
+    path = fencing.fence_path(context.plan.name)
     there = await context.vault.read_version(path)
     if there is None or there.content.strip():
         return
-    first = fence_of_plan(context.plan, None, context.vault.where(path))
+    first = fencing.fence_of_plan(context.plan, None, context.vault.where(path))
     with suppress(Changed):
         await context.vault.swap(path, first.model_dump_json(indent=1).encode(), there.tag)
 

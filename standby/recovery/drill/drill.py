@@ -20,17 +20,9 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.chain import AuditLine
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.drill import cleanup
+from standby.recovery.drill import cleanup, findings
 from standby.recovery.drill.cleanup import CleanUp, DrillManifest, HeldDrills
-from standby.recovery.drill.findings import (
-    DrilledAnalyzers,
-    DrillReport,
-    Evidence,
-    Findings,
-    inspect_analyzers,
-    reasons_against,
-    write_evidence,
-)
+from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Evidence, Findings
 from standby.recovery.drill.sandbox import SandboxSink, digests_of_production, open_sandbox
 from standby.recovery.failover.begin import must_have_ended
 from standby.recovery.failover.executor import by_samples
@@ -185,7 +177,7 @@ class _Drill:
         self._found.published = await self.sink.published()
         self._found.interrupted = report.interrupted
         if not report.interrupted:
-            inspect = partial(inspect_analyzers, sandbox, manifest, snapshot, plan)
+            inspect = partial(findings.inspect_analyzers, sandbox, manifest, snapshot, plan)
             self._found.analyzers = await phases.run(Stage.VERIFY, f"inspect {manifest.to}", inspect)
             await self._prove()
 
@@ -229,7 +221,7 @@ class _Drill:
         """Write down how it ended, and take it off the list where nothing is left."""
         context, manifest, found = self.context, self.manifest, self._found
         found.after = await digests_of_production(context)
-        reasons = reasons_against(context.plan, manifest, found)
+        reasons = findings.reasons_against(context.plan, manifest, found)
         seconds = context.clock.monotonic() - begun
         evidence = Evidence(
             written_at=context.clock.now(),
@@ -237,7 +229,7 @@ class _Drill:
             report=self._report(reasons, round(seconds, 3)),
             **{name: getattr(found, name) for name in ("failover", "analyzers", "published", "before", "after")},
         )
-        report = await write_evidence(context, evidence)
+        report = await findings.write_evidence(context, evidence)
         # Forecasts learn from the drill: it took what a failover takes.
         measured = await Durations.read(self.sandbox.vault, context.plan.name)
         learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}

@@ -23,21 +23,14 @@ from standby.recovery.failback.report import (
 )
 from standby.recovery.snapshots.id_mapping import Provenance, trace
 from standby.recovery.sync import newer_records, reversed_records
+from standby.replication import verdict
 from standby.replication.fingerprint import comparison, fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere
 from standby.replication.needs import resolve
 from standby.replication.trained import known_rebuilt
-from standby.replication.verdict import (
-    CopyRecord,
-    Sighting,
-    expected_definition,
-    is_later,
-    is_trained_again,
-    sight,
-    status_of,
-)
+from standby.replication.verdict import CopyRecord, Sighting
 from standby.service.errors import ServiceError
 
 
@@ -176,7 +169,7 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
     overrides = plan.overrides(standby.serving.resource.name)
     counterparts = facts.provenance.standby_ids
     expected = {
-        name: expected_definition(
+        name: verdict.expected_definition(
             definition, standby.serving.resource, overrides, standby.definitions.get(counterparts.get(name, ""))
         )
         for name, definition in primary.definitions.items()
@@ -234,8 +227,9 @@ def _sight(
     if definition is None:
         return None
     analyzer, plan = inventory.analyzers[name], facts.plan
-    status = status_of(analyzer, facts.now, plan.deadlines.poll)
-    return replace(sight(analyzer, definition, plan.ignore), rebuilt=built is not None and built.trained, status=status)
+    seen = verdict.sight(analyzer, definition, plan.ignore)
+    status = verdict.status_of(analyzer, facts.now, plan.deadlines.poll)
+    return replace(seen, rebuilt=built is not None and built.trained, status=status)
 
 
 def _is_still_rebuilt(built: Rebuilt, there: Inventory, plan: RecoveryPlan) -> bool:
@@ -324,7 +318,7 @@ def _between(primary: Sighting, standby: Sighting, last: CopyRecord | None, begu
 
 
 def _changed(now: Sighting, then: Sighting) -> bool:
-    return is_trained_again(now, then) or not same_meaning(now.fingerprint, then.fingerprint)
+    return verdict.is_trained_again(now, then) or not same_meaning(now.fingerprint, then.fingerprint)
 
 
 def _is_made_after(one: Sighting, other: Sighting) -> bool:
@@ -371,8 +365,8 @@ def _rebuilt_at_standby(
 
 
 def _is_changed_since(now: Sighting, built: Rebuilt, last: CopyRecord | None) -> bool:
-    if is_later(now.changed_at, built.created_at):
+    if verdict.is_later(now.changed_at, built.created_at):
         return True
     then = last.source if last else now
     is_same = now.created_at == then.created_at and same_meaning(now.fingerprint, then.fingerprint)
-    return not is_same or is_later(now.changed_at, then.changed_at)
+    return not is_same or verdict.is_later(now.changed_at, then.changed_at)

@@ -10,16 +10,10 @@ from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import approvals_of
 from standby.recovery.decision.input import FailoverRequest, Guard
+from standby.recovery.failover import state
 from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NotApproved, NothingToRollBack
 from standby.recovery.failover.report import FailoverReport, Mode
-from standby.recovery.failover.state import (
-    SwitchRecord,
-    begin_switching,
-    names_during,
-    open_record,
-    read_record,
-    record_missed_end,
-)
+from standby.recovery.failover.state import SwitchRecord
 from standby.text import some_of
 from standby.vault.documents import HeldDocument
 
@@ -42,7 +36,7 @@ async def begin(
 ) -> tuple[HeldDocument[SwitchRecord], SwitchRecord]:
     """Fence the plan for a failover, a resumption or a rollback; give its record, which this run writes from now on."""
     must_be_able_to_serve(context.plan, request.primary, request.to)
-    file = await open_record(context.vault, context.plan.name)
+    file = await state.open_record(context.vault, context.plan.name)
     must_have_ended(held.fence, file.found, but=request.primary)
     record = _record(context, held.fence, request, file.found)
     fence, assignment = held.fence, held.fence.assignments[request.primary]
@@ -52,10 +46,12 @@ async def begin(
         raise DecidedBefore(fence.plan, request.primary, assignment.active, request.epoch, fence.epoch)
     await _must_be_approved(context, fence, request)
     if assignment.phase is not Phase.SWITCHING or record.to != record.before.active:
-        await must_share(context, record.primary, record.to, names_during(record), forced=record.forced, fresh=False)
+        await must_share(
+            context, record.primary, record.to, state.names_during(record), forced=record.forced, fresh=False
+        )
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
-    await record_missed_end(context, held.fence, file)
-    return file, await begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
+    await state.record_missed_end(context, held.fence, file)
+    return file, await state.begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
 
 
 async def _must_be_approved(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> None:
@@ -85,7 +81,7 @@ async def unfinished(context: RecoveryContext, primary: str) -> SwitchRecord | N
     assignment = fence.assignments[primary]
     if assignment.phase is not Phase.SWITCHING:
         return None
-    record = await read_record(context.vault, fence.plan)
+    record = await state.read_record(context.vault, fence.plan)
     if record is None or record.primary != primary or not record.is_of(fence):
         # What is lost may have been an operator's, and any sink may name any resource.
         request = FailoverRequest(primary=primary, to=assignment.target or assignment.active)

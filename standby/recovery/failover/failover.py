@@ -25,15 +25,8 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages, allowing
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
-from standby.recovery.failover import state
+from standby.recovery.failover import errors, state
 from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
-from standby.recovery.failover.errors import (
-    ApprovalNeeded,
-    FailbackNeeded,
-    FailoverRefused,
-    NothingToRollBack,
-    RollbackTargetUnhealthy,
-)
 from standby.recovery.failover.executor import FailoverRun, by_samples, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back, what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
@@ -79,7 +72,7 @@ async def fail_over(
                 is_known = request.primary in held.fence.assignments
                 back = state.back_from(held.fence, request.primary, known) if is_known else None
                 if back is None:
-                    raise NothingToRollBack(context.plan.name, request.primary)
+                    raise errors.NothingToRollBack(context.plan.name, request.primary)
                 request = replace(request, to=back, planned=False)
             phases = Phases(stages, context.clock, request.forced)
             name = f"fence {context.plan.name}"
@@ -131,15 +124,15 @@ async def decide_request(
         planned = record is not None and record.mode == "planned" if request.planned is None else request.planned
         return replace(request, planned=planned, action="resume"), None
     if request.to == primary and request.planned is not False:
-        raise FailbackNeeded(context.plan.name, primary, assignment.active)
+        raise errors.FailbackNeeded(context.plan.name, primary, assignment.active)
     # An operator waits for nothing: what does not hold now is reported now.
     decided = await decide_and_record(context, replace(request, planned=request.planned is not False), rounds=1)
     if {result.guard for result in decided.decision.against} == {Guard.APPROVALS}:
         within = format_duration(context.plan.failover.approval_timeout)
         asked = as_decided(request, decided)
-        raise ApprovalNeeded(context.plan.name, asked, decided.id, decided.decision, within)
+        raise errors.ApprovalNeeded(context.plan.name, asked, decided.id, decided.decision, within)
     if decided.decision.outcome is not Outcome.ACT:
-        raise FailoverRefused(context.plan.name, request.to, decided.id, decided.decision)
+        raise errors.FailoverRefused(context.plan.name, request.to, decided.id, decided.decision)
     return as_decided(request, decided), decided
 
 
@@ -149,7 +142,7 @@ async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> No
     resource = context.configuration.resource(request.to)
     seen = await probe_resources([resource], observer_here("rollback"), context.clock)
     if not seen[request.to].healthy:
-        raise RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
+        raise errors.RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
 
 
 BEHIND_SECONDS = 10.0  # Seconds that each sink has to take a map which it missed

@@ -8,22 +8,13 @@ from datetime import datetime
 
 from pydantic import Field
 
+from standby import fencing
 from standby.concurrency import side_by_side
 from standby.config.errors import UnknownName
 from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.fencing import (
-    Assignment,
-    Fence,
-    HeldFence,
-    LastFailover,
-    Phase,
-    fence_of_plan,
-    fence_path,
-    read_stored_fence,
-    switch_path,
-)
+from standby.fencing import Assignment, Fence, HeldFence, LastFailover, Phase
 from standby.recovery.activation.seen import SinkRecord, SinkView, see_sinks
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
@@ -101,12 +92,12 @@ class SwitchRecord(LastFailover):
 async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:
     """Read how far the last failover of a plan is; a record that cannot be understood counts as none."""
     # Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
-    return await read_document(storage, switch_path(plan), SwitchRecord)
+    return await read_document(storage, fencing.switch_path(plan), SwitchRecord)
 
 
 async def open_record(storage: Storage, plan: str) -> HeldDocument[SwitchRecord]:
     """Open that record for the run that holds the fence; see `read_record`."""
-    return await open_document(storage, switch_path(plan), SwitchRecord)
+    return await open_document(storage, fencing.switch_path(plan), SwitchRecord)
 
 
 def active_map(
@@ -287,12 +278,12 @@ async def sink_records(context: RecoveryContext) -> tuple[Fence | None, SwitchRe
     """Read what decides about the sinks, in as few calls as possible: it is read every few seconds."""
     vault, plan = context.vault, context.plan
     async with side_by_side() as group:
-        stored = group.create_task(read_stored_fence(vault, plan.name))
+        stored = group.create_task(fencing.read_stored_fence(vault, plan.name))
         record = group.create_task(read_record(vault, plan.name))
         known = group.create_task(recorded_sinks(context))
     fence = stored.result()
     if fence is not None:
-        fence = fence_of_plan(plan, fence, vault.where(fence_path(plan.name)))
+        fence = fencing.fence_of_plan(plan, fence, vault.where(fencing.fence_path(plan.name)))
     return fence, record.result(), known.result()
 
 
