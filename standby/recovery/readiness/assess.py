@@ -24,9 +24,6 @@ from standby.recovery.readiness.standing import (
     InSnapshot,
     Needed,
     Recorded,
-    failback_standings,
-    from_records,
-    gone_from,
     model_facts,
     retirements,
     surveyed,
@@ -71,10 +68,6 @@ class Inspection:
     models: tuple[CatalogModel, ...] = ()
 
 
-Inspections = Mapping[str, Inspection | ServiceError]
-"""By name of the resource: what it holds, or why that could not be read."""
-
-
 async def _inspect(
     client: ContentUnderstandingClient, seconds: float, *, ask_models: bool
 ) -> Inspection | ServiceError:
@@ -116,7 +109,7 @@ Pair = tuple[str, str]  # Source and target
 @dataclass(frozen=True)
 class Known:
     resources: Mapping[str, Resource]
-    inspections: Inspections
+    inspections: Mapping[str, Inspection | ServiceError]  # what a resource holds, or why that could not be read
     ledgers: Mapping[Pair, Records]
     last_runs: LastRuns
     drills: LatestDrills
@@ -130,10 +123,6 @@ class Known:
         return inspection.inventory if isinstance(inspection, Inspection) else None
 
 
-PairStandings = tuple[tuple[Standing, ...], Needed, Serving]
-"""The state of all analyzers of a pair, which models they need, and what serves these until now."""
-
-
 def copied(frame: Facts) -> Pair:
     """Give the pair whose copies are meant: to the target, or for a failback to what serves now."""
     return frame.primary, frame.assignment.active if frame.is_failback else frame.target
@@ -143,7 +132,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     inspection, pair = known.inspections[frame.destination], copied(frame)
     source = known.inspections.get(frame.primary) if frame.source_asked else None
     snapshot = known.snapshots.get(frame.primary, NO_SNAPSHOT)
-    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), snapshot)
+    recorded = Recorded(frame.plan, frame.now, known.ledgers[pair], known.last_runs.of(*pair), snapshot)
     active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
     proofs = {} if frame.is_failback else {it.analyzer: it for it in known.proofs if (it.source, it.target) == pair}
     facts = replace(
@@ -151,7 +140,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
         source_failure=source if isinstance(source, ServiceError) else None,
-        gone=() if active is None else gone_from(frame.plan, active, recorded, frame.now),
+        gone=() if active is None else recorded.gone_from(active),
         proofs=proofs,
         recopied=frozenset(name for name, proof in proofs.items() if _is_recopied(proof, recorded.records)),
     )
@@ -188,7 +177,8 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
 
 def _pair_standings(
     known: Known, facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded
-) -> PairStandings:
+) -> tuple[tuple[Standing, ...], Needed, Serving]:
+    """Give the state of all analyzers of a pair, which models they need, and what serves these until now."""
     source, plan = known.seen(facts.primary) if facts.source_asked else None, facts.plan
     if source is not None and not facts.is_failback:
         # A version beside what the target has would get another id than the one that applications use now.
@@ -203,10 +193,10 @@ def _pair_standings(
         )
         return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
     if facts.is_failback:
-        standings = failback_standings(plan, there, active, recorded, facts.now)
+        standings = recorded.failback_standings(there, active)
         at_target, serving = {each.analyzer: each.analyzer for each in standings}, there.serving
     else:
-        standings = from_records(plan, there, recorded, facts.now)
+        standings = recorded.standings_at(there)
         at_target = {each.analyzer: each.target_analyzer for each in standings}
         serving = Serving(known.resources[facts.primary], defaults=None, deployments=None)
     needed = {name: models_of(there.definitions.get(called, {})) for name, called in at_target.items()}

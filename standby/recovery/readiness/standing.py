@@ -38,15 +38,6 @@ class InSnapshot:
 NO_SNAPSHOT = InSnapshot(LONG_AGO, {})  # Nothing is known from a snapshot
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What is known of a pair without asking its source."""
-
-    records: Records
-    last_run: PairRun
-    snapshot: InSnapshot = NO_SNAPSHOT
-
-
 def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
     """Give the state of an analyzer from what a replication would do about it."""
     # A plan calls blocked what it cannot copy; whether what is there can serve is another question. Of what cannot be
@@ -76,132 +67,115 @@ def _has_the_original(item: PlanItem) -> bool:
     return same_meaning(there.fingerprint, expected.fingerprint)
 
 
-def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
-    """Give the state of a source's analyzers at a target, where the source does not answer."""
-    names = known_names(plan, target, recorded, now)
-    return tuple(_recorded(plan, target, recorded, primary, there, now) for primary, there in sorted(names.items()))
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of a pair without asking its source."""
+
+    plan: RecoveryPlan
+    now: datetime
+    records: Records
+    last_run: PairRun
+    snapshot: InSnapshot
+
+    def standings_at(self, target: Inventory) -> tuple[Standing, ...]:
+        """Give the state of a source's analyzers at a target, where the source does not answer."""
+        return tuple(self._standing(target, name, there) for name, there in sorted(self.names_at(target).items()))
+
+    def failback_standings(self, primary: Inventory, active: Inventory | None) -> tuple[Standing, ...]:
+        """Give the state of a primary's analyzers at itself, while another resource serves, or does not answer."""
+        names = {name: name for name, found in primary.analyzers.items() if is_protected(self.plan, found, self.now)}
+        if active is not None:
+            names |= self.names_at(active)
+        else:
+            names |= {name: last_run.target_analyzer for name, last_run in self.last_run.analyzers.items()}
+        return tuple(self._at_primary(primary, active, name, there) for name, there in sorted(names.items()))
+
+    def gone_from(self, active: Inventory) -> tuple[str, ...]:
+        """Name what a resource had that serves, and has no more, by id at the primary."""
+        # A copy, a restore or a snapshot saw it there, and no later run or snapshot saw that it was removed.
+        there = {name for name, each in active.analyzers.items() if each.status not in {"deleting"} | HOLDS_NOTHING}
+        return tuple(sorted(name for name, at_active in self.names_at(active).items() if at_active not in there))
+
+    def names_at(self, target: Inventory) -> dict[str, str]:
+        """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot."""
+        # The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer
+        # ones count, because analyzers that were deleted at the primary stay in old records.
+        whole = max(self.last_run.listed_at or LONG_AGO, self.snapshot.seen_at)
+        traced = trace(self.plan, None, target, self.records, self.now).primary_ids
+        names: dict[str, str] = {}
+        if self.snapshot.seen_at == whole:
+            for name in self.snapshot.fingerprints:
+                renamed = self.plan.target_id.replace(PLACE_OF_ID, name)
+                # What others refer to keeps its id.
+                is_kept = renamed not in target.analyzers and name in target.analyzers
+                names[name] = name if is_kept else renamed
+        for there, record in sorted(self.records.items(), key=lambda entry: entry[1].copied_at):
+            primary = record.analyzer or traced.get(there, there)
+            if primary in names or record.copied_at > whole:
+                names[primary] = there
+        for primary, each in self.last_run.analyzers.items():
+            if primary in names or each.at >= whole:
+                names[primary] = each.target_analyzer
+        return names
+
+    def _standing(self, target: Inventory, name: str, there: str) -> Standing:
+        analyzer, plan, snapshot = target.analyzers.get(there), self.plan, self.snapshot
+        status = status_of(analyzer, self.now, plan.deadlines.poll) if analyzer else None
+        if analyzer is None or status in {"deleting", "creating"} | HOLDS_NOTHING:
+            kind = Verdict.CREATING if status == "creating" else Verdict.MISSING
+            return Standing(analyzer=name, target_analyzer=there, verdict=kind, status=status, source_changed=True)
+        found = sight(analyzer, target.definitions[there], plan.ignore)
+        record, last_run = self.records.get(there), self.last_run.analyzers.get(name)
+        if record is not None and record.target.created_at != found.created_at:
+            record = None  # It is about an analyzer that was deleted since.
+        expected = snapshot.fingerprints.get(name)
+        verdict = _verdict_of(found, record, expected)
+        is_behind = last_run is not None and last_run.behind and (record is None or record.copied_at <= last_run.at)
+        as_copied = expected is not None and (record is None or same_meaning(record.source.fingerprint, expected))
+        # A snapshot that was taken after the last copy may have something else than was copied.
+        is_later = expected is not None and record is not None and snapshot.seen_at > record.copied_at
+        # When source and target were known to be equal.
+        moments = (
+            record.copied_at if record else None,
+            last_run.at if record and last_run and not last_run.behind else None,
+            snapshot.seen_at if as_copied else None,
+        )
+        return Standing(
+            analyzer=name,
+            target_analyzer=there,
+            verdict=verdict,
+            status=found.status,
+            verified_at=_latest(*moments) if verdict is Verdict.IN_SYNC else None,
+            source_changed=True if is_behind or (is_later and not as_copied) else None,
+        )
+
+    def _at_primary(self, primary: Inventory, active: Inventory | None, name: str, there: str) -> Standing:
+        analyzer, plan = primary.analyzers.get(name), self.plan
+        serving = active.definitions.get(there) if active else None
+        equal: bool | None = None
+        if analyzer is not None and active is not None and serving is not None:
+            resource = active.serving.resource
+            overrides = plan.overrides(resource.name)
+            expected = expected_definition(primary.definitions[name], resource, overrides, serving)
+            equal = same_meaning(fingerprint(expected, plan.ignore), fingerprint(serving, plan.ignore))
+        verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
+        return Standing(
+            analyzer=name,
+            target_analyzer=there,
+            verdict=verdicts[equal] if analyzer is not None else Verdict.MISSING,
+            status=status_of(analyzer, self.now, plan.deadlines.poll) if analyzer is not None else None,
+            verified_at=self.now if equal else None,
+            source_changed=None if equal is None else not equal,
+        )
 
 
-def failback_standings(
-    plan: RecoveryPlan, primary: Inventory, active: Inventory | None, recorded: Recorded, now: datetime
-) -> tuple[Standing, ...]:
-    """Give the state of a primary's analyzers at itself, while another resource serves for it, or does not answer."""
-    names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
-    if active is not None:
-        names |= known_names(plan, active, recorded, now)
-    else:
-        names |= {name: last_run.target_analyzer for name, last_run in recorded.last_run.analyzers.items()}
-    return tuple(_at_primary(plan, primary, active, name, there, now) for name, there in sorted(names.items()))
-
-
-def gone_from(plan: RecoveryPlan, active: Inventory, recorded: Recorded, now: datetime) -> tuple[str, ...]:
-    """Name what a resource had that serves, and has no more, by id at the primary."""
-    # A copy, a restore or a snapshot saw it there, and no later run or snapshot saw that it was removed.
-    names = known_names(plan, active, recorded, now).items()
-    there = {name for name, each in active.analyzers.items() if each.status not in {"deleting"} | HOLDS_NOTHING}
-    return tuple(sorted(name for name, at_active in names if at_active not in there))
-
-
-def known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
-    """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot."""
-    # The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer ones
-    # count, because analyzers that were deleted at the primary stay in old records.
-    snapshot, last_run, records = recorded.snapshot, recorded.last_run, recorded.records
-    whole = max(last_run.listed_at or LONG_AGO, snapshot.seen_at)
-    traced = trace(plan, None, target, records, now).primary_ids
-    names: dict[str, str] = {}
-    if snapshot.seen_at == whole:
-        names |= {name: _at_target(plan, target, name) for name in snapshot.fingerprints}
-    for there, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
-        primary = record.analyzer or traced.get(there, there)
-        if primary in names or record.copied_at > whole:
-            names[primary] = there
-    for primary, each in last_run.analyzers.items():
-        if primary in names or each.at >= whole:
-            names[primary] = each.target_analyzer
-    return names
-
-
-def _at_target(plan: RecoveryPlan, target: Inventory, name: str) -> str:
-    renamed = plan.target_id.replace(PLACE_OF_ID, name)
-    # What others refer to keeps its id.
-    return name if renamed not in target.analyzers and name in target.analyzers else renamed
-
-
-def _recorded(
-    plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: str, there: str, now: datetime
-) -> Standing:
-    analyzer = target.analyzers.get(there)
-    last_run = recorded.last_run.analyzers.get(name)
-    status = status_of(analyzer, now, plan.deadlines.poll) if analyzer else None
-    if analyzer is None or status in {"deleting", "creating"} | HOLDS_NOTHING:
-        kind = Verdict.CREATING if status == "creating" else Verdict.MISSING
-        return Standing(analyzer=name, target_analyzer=there, verdict=kind, status=status, source_changed=True)
-    found = sight(analyzer, target.definitions[there], plan.ignore)
-    record = recorded.records.get(there)
-    if record is not None and record.target.created_at != found.created_at:
-        record = None  # It is about an analyzer that was deleted since.
-    verdict = _verdict_of(found, record, recorded.snapshot, name)
-    behind = last_run is not None and last_run.behind and (record is None or record.copied_at <= last_run.at)
-    moments = _moments(record, last_run, recorded.snapshot, name) if verdict is Verdict.IN_SYNC else ()
-    return Standing(
-        analyzer=name,
-        target_analyzer=there,
-        verdict=verdict,
-        status=found.status,
-        verified_at=_latest(*moments),
-        source_changed=True if behind or _changed_in_snapshot(record, recorded.snapshot, name) else None,
-    )
-
-
-def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot, name: str) -> Verdict | None:
-    expected = snapshot.fingerprints.get(name)
+def _verdict_of(found: Sighting, record: CopyRecord | None, expected: str | None) -> Verdict | None:
     if expected is not None and same_meaning(found.fingerprint, expected):
         return Verdict.IN_SYNC
     if record is not None:
         is_as_copied = same_meaning(found.fingerprint, record.target.fingerprint)
         return Verdict.IN_SYNC if is_as_copied else Verdict.TARGET_AHEAD
     return None if expected is None else Verdict.FOREIGN
-
-
-def _moments(
-    record: CopyRecord | None, last_run: AnalyzerRun | None, snapshot: InSnapshot, name: str
-) -> tuple[datetime | None, ...]:
-    """Give when source and target were known to be equal."""
-    expected = snapshot.fingerprints.get(name)
-    in_snapshot = expected is not None and (record is None or same_meaning(record.source.fingerprint, expected))
-    by_run = last_run.at if record and last_run and not last_run.behind else None
-    return record.copied_at if record else None, by_run, snapshot.seen_at if in_snapshot else None
-
-
-def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: str) -> bool:
-    """Say whether a snapshot that was taken after the last copy has something else than was copied."""
-    if record is None or snapshot.seen_at <= record.copied_at:
-        return False
-    copied = record.source.fingerprint
-    return not same_meaning(snapshot.fingerprints.get(name, copied), copied)
-
-
-def _at_primary(
-    plan: RecoveryPlan, primary: Inventory, active: Inventory | None, name: str, there: str, now: datetime
-) -> Standing:
-    analyzer = primary.analyzers.get(name)
-    serving = active.definitions.get(there) if active else None
-    equal: bool | None = None
-    if analyzer is not None and active is not None and serving is not None:
-        resource = active.serving.resource
-        overrides = plan.overrides(resource.name)
-        expected = expected_definition(primary.definitions[name], resource, overrides, serving)
-        equal = same_meaning(fingerprint(expected, plan.ignore), fingerprint(serving, plan.ignore))
-    verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
-    return Standing(
-        analyzer=name,
-        target_analyzer=there,
-        verdict=verdicts[equal] if analyzer is not None else Verdict.MISSING,
-        status=status_of(analyzer, now, plan.deadlines.poll) if analyzer is not None else None,
-        verified_at=now if equal else None,
-        source_changed=None if equal is None else not equal,
-    )
 
 
 def with_children(standings: Iterable[Standing], names: Mapping[str, str], there: Inventory) -> Iterator[Standing]:
