@@ -107,22 +107,20 @@ class Watch:
             seen.append(found)
             failing = any(each.healthy is False for each in seen)
             what = f"the earlier reports of {resource} could not be read"
-            earlier = await self._apart(what, self.recall(resource), RECALL_SECONDS) if failing else None
-            if is_news(found, _together(earlier or (), reported), self.policy):
+            earlier = (await self._apart(what, self.recall(resource), RECALL_SECONDS) if failing else None) or ()
+            if is_news(found, [*dict.fromkeys((*earlier, *reported))], self.policy):
                 reported.append(found)
-                self._begin(self._apart(f"a look at {resource} was not reported", self.report(found), REPORT_SECONDS))
-            known = is_known(found, _together(earlier or (), seen), self.policy)
+                what = f"a look at {resource} was not reported"
+                task = asyncio.ensure_future(self._apart(what, self.report(found), REPORT_SECONDS))
+                self._beside.add(task)
+                task.add_done_callback(self._beside.discard)
+            known = is_known(found, [*dict.fromkeys((*earlier, *seen))], self.policy)
             if known and found.healthy is False:
                 self._down.add(resource)
             if known or not failing or self.clock.monotonic() >= end:
                 return found
             due = begun + min(DENSE, self.policy.probe_every).total_seconds()
             await self.clock.sleep(max(SHORTEST_PAUSE, due - self.clock.monotonic()))
-
-    def _begin(self, work: Awaitable[object]) -> None:
-        task = asyncio.ensure_future(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
 
     async def _apart(self, what: str, work: Awaitable[T], seconds: float) -> T | None:
         """Give the result of some work within some seconds; a failure is noted, and affects nothing else."""
@@ -142,10 +140,6 @@ class Watch:
     def _note(self, what: str, error: BaseException) -> None:
         reason = error.cause if isinstance(error, StandbyError) else type(error).__name__
         self._problems[f"{what}: {reason}"] = None
-
-
-def _together(*parts: Iterable[Observation]) -> list[Observation]:
-    return list(dict.fromkeys(each for part in parts for each in part))
 
 
 MAY_PASS = frozenset({"NotFromHere", "TokenUnavailable"})  # Codes of what is no answer of the resource

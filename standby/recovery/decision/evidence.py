@@ -39,7 +39,23 @@ class OutageEvidence:
     @property
     def lasted(self) -> timedelta:
         """How long the outage lasted at least."""
-        return max((_lasted_until(look, self.streak, self.clocks) for look in self.streak), default=timedelta())
+        return max(map(self.lasted_until, self.streak), default=timedelta())
+
+    def lasted_until(self, last: Observation) -> timedelta:
+        """Say how long an outage lasted at least, if a look was the last that failed."""
+        # A look that fails proves that its last try found nothing: an earlier one may just have been lost on its way.
+        # So the time between two looks counts, or between their last tries if that is shorter.
+        spans = (
+            min(last.at - first.at, _last_tries(last)[0] - _last_tries(first)[1]) - apart
+            for first, apart in self.beginnings(last)
+        )
+        return max([timedelta(), *spans])
+
+    def beginnings(self, last: Observation) -> Iterator[tuple[Observation, timedelta]]:
+        """Give the first look, and the first by the clock of the last one; with by how much the clocks may differ."""
+        for first in self.streak[:1]:
+            yield first, timedelta() if _clock(first) == _clock(last) else self.clocks
+        yield from ((look, timedelta()) for look in self.streak if _clock(look) == _clock(last))
 
     @property
     def votes(self) -> int:
@@ -100,9 +116,8 @@ def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | No
         return None
     own = max(min(OWN_LOOKS, policy.quorum), policy.quorum - (evidence.votes - len(evidence.counted)))
     enough = evidence.counted[own - 1].at
-    streak, minimum = evidence.streak, policy.minimum_outage
-    late = (look for look in streak if look.at >= enough)
-    proofs = (look.ended for look in late if _lasted_until(look, streak, evidence.clocks) >= minimum)
+    late = (look for look in evidence.streak if look.at >= enough)
+    proofs = (look.ended for look in late if evidence.lasted_until(look) >= policy.minimum_outage)
     return min(proofs, default=None)
 
 
@@ -113,30 +128,10 @@ def provable_at(evidence: OutageEvidence, look: Observation, policy: FailoverPol
     """
     moments = (
         max(first.at, _last_tries(first)[1] - (_last_tries(look)[0] - look.at)) + apart
-        for first, apart in _beginnings(evidence.streak, look, evidence.clocks)
+        for first, apart in evidence.beginnings(look)
     )
     begun = min(moments, default=None)
     return None if begun is None else begun + policy.minimum_outage
-
-
-def _lasted_until(last: Observation, streak: Sequence[Observation], clocks: timedelta) -> timedelta:
-    """Say how long an outage lasted at least, if a look was the last that failed."""
-    # A look that fails proves that its last try found nothing: an earlier one may just have been lost on its way. So
-    # the time between two looks counts, or between their last tries if that is shorter.
-    spans = (
-        min(last.at - first.at, _last_tries(last)[0] - _last_tries(first)[1]) - apart
-        for first, apart in _beginnings(streak, last, clocks)
-    )
-    return max([timedelta(), *spans])
-
-
-def _beginnings(
-    streak: Sequence[Observation], last: Observation, clocks: timedelta
-) -> Iterator[tuple[Observation, timedelta]]:
-    """Give the first look, and the first by the clock of the last one; with by how much the clocks may differ."""
-    for first in streak[:1]:
-        yield first, timedelta() if _clock(first) == _clock(last) else clocks
-    yield from ((look, timedelta()) for look in streak if _clock(look) == _clock(last))
 
 
 def _last_tries(look: Observation) -> tuple[datetime, datetime]:
@@ -177,23 +172,20 @@ def _streak(known: Sequence[Observation], gap: timedelta, clocks: timedelta) -> 
 def _undisputed(
     streak: Sequence[Observation], known: Sequence[Observation], now: datetime, regular: timedelta
 ) -> list[Observation]:
+    def disputes(observer: str, unhealthy: Observation) -> bool:
+        """Say whether an observer found it healthy just before, and has kept probing since."""
+        looks = [look for look in known if look.observer == observer]
+        before = [look for look in looks if look.at <= unhealthy.at]
+        after = [look.at for look in looks if look.at > unhealthy.at]
+        if not before or not before[-1].healthy or unhealthy.at - before[-1].at > regular:
+            return False
+        return min(after, default=now) - before[-1].at <= regular
+
     for position, look in enumerate(streak):
         others = {other.observer for other in known} - {look.observer}
-        if not any(_disputes(name, look, known, now, regular) for name in others):
+        if not any(disputes(name, look) for name in others):
             return list(streak[position:])
     return []
-
-
-def _disputes(
-    observer: str, unhealthy: Observation, known: Sequence[Observation], now: datetime, regular: timedelta
-) -> bool:
-    """Say whether an observer found it healthy just before, and has kept probing since."""
-    looks = [look for look in known if look.observer == observer]
-    before = [look for look in looks if look.at <= unhealthy.at]
-    after = [look.at for look in looks if look.at > unhealthy.at]
-    if not before or not before[-1].healthy or unhealthy.at - before[-1].at > regular:
-        return False
-    return min(after, default=now) - before[-1].at <= regular
 
 
 def _apart(streak: Sequence[Observation], same: timedelta) -> tuple[Observation, ...]:

@@ -213,9 +213,12 @@ async def connected(context: RecoveryContext, resource: str) -> AsyncIterator[Co
 
 
 @dataclass
-class _Progress:
+class _CleanUp:
     """What was seen and done so far: true at whatever moment the clean-up is stopped."""
 
+    client: ContentUnderstandingClient
+    manifest: DrillManifest
+    clock: Clock
     seen: set[str] = field(default_factory=set)
     here: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
@@ -229,14 +232,41 @@ class _Progress:
         failed = next((f"{name}: {self.failures[name]}" for name in sorted(self.here) if name in self.failures), "")
         return self.unlisted or failed or "the resource still lists analyzers that it was asked to delete"
 
+    async def until_empty(self) -> None:
+        empty = 0
+        for wait in (*WAITS, 0.0):
+            try:
+                listed = await self.client.list_analyzers()
+            except ServiceError as error:
+                self.unlisted = str(error)
+            else:
+                self.unlisted = ""
+                self.here = {analyzer.analyzer_id for analyzer in listed if self.manifest.made(analyzer)}
+                self.seen |= self.here
+                empty = 0 if self.here else empty + 1
+                if empty == EMPTY_LISTINGS:
+                    self.proven = True
+                    return
+                self.failures = {}
+                await do_for_each(sorted(self.here), self._delete, self.client.resource.max_concurrent_copies)
+            await self.clock.sleep(wait)
+
+    async def _delete(self, analyzer: str) -> None:
+        try:
+            await self.client.delete_analyzer(analyzer)
+        except AnalyzerNotFound:
+            return
+        except ServiceError as error:
+            self.failures[analyzer] = str(error)
+
 
 async def clean(client: ContentUnderstandingClient, manifest: DrillManifest, clock: Clock) -> CleanUp:
     """Remove what a drill made at a resource, and prove it; a failure is reported, and not raised."""
     begun = clock.monotonic()
-    progress = _Progress()
+    progress = _CleanUp(client, manifest, clock)
     try:
         async with asyncio.timeout(LONGEST):
-            await _until_empty(client, manifest, clock, progress)
+            await progress.until_empty()
     except TimeoutError:
         progress.unlisted = f"it did not end within {LONGEST:.0f} s"
     return CleanUp(
@@ -247,38 +277,3 @@ async def clean(client: ContentUnderstandingClient, manifest: DrillManifest, clo
         problem=progress.problem,
         seconds=round(clock.monotonic() - begun, 3),
     )
-
-
-async def _until_empty(
-    client: ContentUnderstandingClient, manifest: DrillManifest, clock: Clock, progress: _Progress
-) -> None:
-    empty = 0
-    for wait in (*WAITS, 0.0):
-        try:
-            listed = await client.list_analyzers()
-        except ServiceError as error:
-            progress.unlisted = str(error)
-        else:
-            progress.unlisted = ""
-            progress.here = {analyzer.analyzer_id for analyzer in listed if manifest.made(analyzer)}
-            progress.seen |= progress.here
-            empty = 0 if progress.here else empty + 1
-            if empty == EMPTY_LISTINGS:
-                progress.proven = True
-                return
-            await _delete(client, progress)
-        await clock.sleep(wait)
-
-
-async def _delete(client: ContentUnderstandingClient, progress: _Progress) -> None:
-    progress.failures = {}
-
-    async def delete(analyzer: str) -> None:
-        try:
-            await client.delete_analyzer(analyzer)
-        except AnalyzerNotFound:
-            return
-        except ServiceError as error:
-            progress.failures[analyzer] = str(error)
-
-    await do_for_each(sorted(progress.here), delete, client.resource.max_concurrent_copies)

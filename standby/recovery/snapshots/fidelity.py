@@ -1,7 +1,7 @@
 """How true what a target has, or would get, is to the analyzer that a snapshot has."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from pydantic import Field
 from standby.document import Document, JsonObject, JsonValue
 from standby.errors import GuardRefused
 from standby.recovery.snapshots.manifest import AnalyzerEntry
-from standby.replication.fingerprint import fingerprint, same_meaning
+from standby.replication.fingerprint import same_meaning
 from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
 from standby.replication.verdict import HOLDS_NOTHING, CopyRecord, is_later
@@ -125,28 +125,32 @@ class Found:
     """An analyzer of the target, and the record of its copy."""
 
     analyzer: Analyzer
-    definition: Mapping[str, JsonValue]
+    fingerprint: str
+    as_expected: bool  # whether it is what a restored one must be there
     record: CopyRecord | None  # of the last verified copy under this id, where there is one
     status: str  # that of the analyzer, but `STUCK` where nothing builds it any more
     rebuilt: Rebuilt | None = None
 
     @property
-    def is_as_built(self) -> bool:
-        """Whether a restore built it, and nobody changed it since."""
-        return self.rebuilt is not None and self.rebuilt.is_as_built(self.analyzer)
+    def is_recorded(self) -> bool:
+        """Whether the target still has the verified copy that the ledger has."""
+        if self.record is None:
+            return False
+        then = self.record.target
+        return same_meaning(self.fingerprint, then.fingerprint) and self.analyzer.created_at == then.created_at
 
 
-def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
-    """Say what the target has; `expected` is the fingerprint that a restored one must have there."""
-    if found is None or found.analyzer.status == "deleting":
+def holding(entry: AnalyzerEntry, found: Found) -> Holding:
+    """Say what the target has under the id of an analyzer."""
+    if found.analyzer.status == "deleting":
         return Holding.NOTHING
     if found.status in HOLDS_NOTHING:
         return Holding.FAILED
     if found.status != "ready":
         return Holding.UNFINISHED if found.status == "creating" else Holding.UNUSABLE
     # What was only found equal is recorded as a copy is.
-    is_copy = found.rebuilt is None and _is_recorded(found, ignore)
-    if not same_meaning(fingerprint(found.definition, ignore), expected):
+    is_copy = found.rebuilt is None and found.is_recorded
+    if not found.as_expected:
         return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
     if found.record is None or not is_copy:
         return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT
@@ -202,12 +206,3 @@ def _rebuilt(entry: AnalyzerEntry, changed: str) -> str:
     if changed:
         return f"{changed}. The rebuilt analyzer may give other results."
     return "It is rebuilt, and trained again on labelled data that has not changed."
-
-
-def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
-    """Say whether the target still has the verified copy that the ledger has."""
-    if found.record is None:
-        return False
-    then = found.record.target
-    is_same = same_meaning(fingerprint(found.definition, ignore), then.fingerprint)
-    return is_same and found.analyzer.created_at == then.created_at

@@ -34,7 +34,7 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot, SnapshotError
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.replication.fingerprint import comparison, fingerprint, sendable
+from standby.replication.fingerprint import comparison, fingerprint, same_meaning, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.items import versions
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
@@ -291,16 +291,15 @@ class ResourcePlan:
 
     def _holding(self, analyzer: str, at_target: str) -> Holding:
         there = self.target.analyzers.get(at_target)
-        found = None
-        if there is not None:
-            definition, record = self.target.definitions[at_target], self.records.get(at_target)
-            found = Found(there, definition, record, self._status(there), self.rebuilt.get(at_target))
-        ignore, expected = self.recovery_plan.ignore, self._expected[analyzer]
-        if found is not None:
-            wanted = self._as_there(analyzer, found.definition)
-            if comparison(wanted, found.definition, ignore).is_filled_in(as_copied=found.is_as_built):
-                expected = fingerprint(found.definition, ignore)
-        return holding(self.stored.analyzers[analyzer], expected, found, ignore)
+        if there is None:
+            return Holding.NOTHING
+        ignore, definition = self.recovery_plan.ignore, self.target.definitions[at_target]
+        rebuilt, own = self.rebuilt.get(at_target), fingerprint(definition, ignore)
+        is_as_built = rebuilt is not None and rebuilt.is_as_built(there)  # a restore built it, and nobody changed it
+        compared = comparison(self._as_there(analyzer, definition), definition, ignore)
+        as_expected = compared.is_filled_in(as_copied=is_as_built) or same_meaning(own, self._expected[analyzer])
+        found = Found(there, own, as_expected, self.records.get(at_target), self._status(there), rebuilt)
+        return holding(self.stored.analyzers[analyzer], found)
 
     def _status(self, there: Analyzer) -> str:
         return status_of(there, self.now, self.recovery_plan.deadlines.poll)
