@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from standby.document import Document
@@ -145,20 +145,14 @@ def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
         by = told if (view.epoch or 0) >= epoch else earlier
         name = view.name if view.readable or by is told else f"{view.name}, by its last acknowledgement,"
         by.setdefault(view.serving[primary] or "", []).append(name)
-    return "; ".join(_parts(told, earlier, unknown))
-
-
-def _parts(
-    told: Mapping[str, Sequence[str]], earlier: Mapping[str, Sequence[str]], unknown: Sequence[str]
-) -> Iterator[str]:
+    parts = ["Applications did not learn of it"] if earlier and not told else []
     if told:
         each = [f"that {resource or 'nobody'} serves ({', '.join(names)})" for resource, names in told.items()]
-        yield f"Applications were told {' and '.join(each)}"
-    elif earlier:
-        yield "Applications did not learn of it"
+        parts.append(f"Applications were told {' and '.join(each)}")
     for resource, names in earlier.items():
         verb = "names" if len(names) == 1 else "name"
-        yield f"{some_of(names)} still {verb} {resource or 'nobody'}"
+        parts.append(f"{some_of(names)} still {verb} {resource or 'nobody'}")
     if unknown:
-        text = f"it is unknown which map {some_of(unknown)} {'has' if len(unknown) == 1 else 'have'}"
-        yield text if told or earlier else f"{text[0].upper()}{text[1:]}"
+        it = "it" if parts else "It"
+        parts.append(f"{it} is unknown which map {some_of(unknown)} {'has' if len(unknown) == 1 else 'have'}")
+    return "; ".join(parts)

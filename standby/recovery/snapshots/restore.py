@@ -167,7 +167,7 @@ class RebuiltLog:
     def __init__(self, context: RecoveryContext, plan: RestorePlan) -> None:
         self._context = context
         self._plan = plan
-        self._built: dict[str, Rebuilt] = {}
+        self.built: dict[str, Rebuilt] = {}
         self._written: dict[str, Rebuilt] = {}
         self._writing = asyncio.Lock()
         self._at_the_end = False
@@ -177,7 +177,7 @@ class RebuiltLog:
         if self._plan.is_drill:
             return
         definition = self._plan.definitions[item.target_analyzer]
-        self._built[item.target_analyzer] = Rebuilt(
+        self.built[item.target_analyzer] = Rebuilt(
             analyzer=item.target_analyzer,
             created_at=created_at,
             fingerprint=item.fingerprint,
@@ -199,14 +199,10 @@ class RebuiltLog:
             text = "The analyzers rebuilt at %s could not be recorded yet; this is tried again at the end: %s"
             log.warning(text, self._plan.to, error)
 
-    @property
-    def built(self) -> tuple[Rebuilt, ...]:
-        return tuple(self._built.values())
-
     async def close(self) -> None:
         # One at a time, so that what comes meanwhile is written together.
         async with self._writing:
-            built = dict(self._built)
+            built = dict(self.built)
             added = [each for name, each in built.items() if self._written.get(name) != each]
             if not added:
                 return
@@ -326,7 +322,7 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
         "seconds": report.seconds,
         "interrupted": report.interrupted,
         # The list of what was rebuilt may be lost: this log says the same (`replication/trained.py`).
-        "rebuilt": [each.model_dump(mode="json") for each in rebuilt.built],
+        "rebuilt": [each.model_dump(mode="json") for each in rebuilt.built.values()],
     }
     built = [item.seconds for item in report.items if item.status is Status.SUCCEEDED]
     records: tuple[Callable[[], Awaitable[object]], ...] = (

@@ -12,7 +12,6 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import (
     FILES_AT_ONCE,
     Catalog,
-    Store,
     StoredFile,
     differing,
     gaps,
@@ -196,12 +195,14 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
     catalog = await open_catalog(context)
     manifests = [each for found in (await _inspect_all(catalog)).values() for each in found]
     digests = sorted({digest for each in manifests if each.manifest is not None for digest in each.manifest.digests})
+    wanted = [(store, digest) for store, _ in catalog.answering for digest in digests]
+    objects = await do_for_each(wanted, lambda it: it[0].inspect(catalog.plan, it[1]), FILES_AT_ONCE)
     problems = [
         *catalog.problems,
         *differing(catalog),
         *gaps(catalog.listed),
         *(problem for each in manifests for problem in each.problems),
-        *await _damaged_objects(catalog, digests),
+        *(problem for found in objects for problem in found.problems),
         *(
             f"Snapshot {snapshot} is missing from every list, though the audit log says that it was taken"
             for snapshot in (*catalog.lost, *sorted(catalog.unlisted))
@@ -218,21 +219,10 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
 
 async def _inspect_all(catalog: Catalog) -> dict[str, list[StoredFile]]:
     """Inspect every manifest in every store that answers."""
-
-    async def inspect(wanted: tuple[Store, IndexEntry]) -> StoredFile:
-        return await inspect_manifest(wanted[0], catalog.plan, wanted[1], catalog.signer)
-
     wanted = [(store, index.find(entry.id) or entry) for entry in catalog.listed for store, index in catalog.answering]
     found: dict[str, list[StoredFile]] = {entry.id: [] for entry in catalog.listed}
-    for (_, entry), manifest in zip(wanted, await do_for_each(wanted, inspect, FILES_AT_ONCE), strict=True):
+    plan, signer = catalog.plan, catalog.signer
+    manifests = await do_for_each(wanted, lambda it: inspect_manifest(it[0], plan, it[1], signer), FILES_AT_ONCE)
+    for (_, entry), manifest in zip(wanted, manifests, strict=True):
         found[entry.id].append(manifest)
     return found
-
-
-async def _damaged_objects(catalog: Catalog, digests: list[str]) -> list[str]:
-    async def inspect(wanted: tuple[Store, str]) -> tuple[str, ...]:
-        store, digest = wanted
-        return (await store.inspect(catalog.plan, digest)).problems
-
-    wanted = [(store, digest) for store, _ in catalog.answering for digest in digests]
-    return [problem for problems in await do_for_each(wanted, inspect, FILES_AT_ONCE) for problem in problems]
