@@ -6,34 +6,29 @@ the source with itself, for the same documents. Fields of one document go wrong 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from itertools import combinations
 from math import exp, lgamma, sqrt
 from statistics import NormalDist, fmean
+from typing import Any
 
 from standby.errors import StandbyError, sentence
 from standby.recovery.proof.reading import Expected, category_of
-from standby.recovery.proof.records import Layout, Reading, Verdict
+from standby.recovery.proof.records import Layout, Proof, Reading, Verdict, percent
 from standby.service import errors
 from standby.text import counted, some_of, some_sentences
 
 
-class Lasts(StrEnum):
-    """Whether an analysis would fail again."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True)
 class Failure:
-    """An analysis without a result: why, and what to do, a sentence each, without anything of the document."""
+    """An analysis without a result: why, and what to do, without anything of the document."""
 
     cause: str
     next_action: str = ""
-    lasts: Lasts = Lasts.NO
+    lasts: bool | None = False  # whether it would come again; `None` where that is not known
+
+    def __str__(self) -> str:
+        return some_sentences([each for each in (self.cause, self.next_action) if each])
 
 
 LASTING = (
@@ -48,9 +43,8 @@ LASTING = (
 
 def failure_of(error: StandbyError) -> Failure:
     """Say of the error of an analysis whether it would come again."""
-    known = Lasts.UNKNOWN if type(error) is errors.OperationFailed else Lasts.NO
-    lasts = Lasts.YES if isinstance(error, LASTING) else known
-    return Failure(error.cause, error.next_action, lasts)
+    is_unknown = type(error) is errors.OperationFailed
+    return Failure(error.cause, error.next_action, None if is_unknown else isinstance(error, LASTING))
 
 
 @dataclass(frozen=True)
@@ -60,22 +54,6 @@ class Tried:
     sample: str  # its name
     source: tuple[Reading | Failure, ...]  # of each run at the source, or as the baseline has them
     target: Reading | Failure
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a comparison came to; shares are of fields, 0..1, the mean of the documents."""
-
-    verdict: Verdict
-    reason: str = ""  # one sentence or more: why, and what to do; empty where all is well
-    samples: int = 0  # that were compared
-    agreement: float | None = None  # of the target with the source; `None` where no field was compared
-    self_agreement: float | None = None  # of the source with itself
-    by_method: Mapping[str, float] = field(default_factory=dict)  # agreement by method of the fields
-    interval: tuple[float, float] | None = None  # in which the agreement of any number of samples would lie
-    layout: Layout = Layout.UNKNOWN
-    worst: tuple[str, ...] = ()  # paths of the fields that agree least, the worst first
-    failed: tuple[str, ...] = ()  # names of the samples that were not compared
 
 
 FEWEST = 3  # Documents from which anything is said about agreement
@@ -90,6 +68,7 @@ DOUBTFUL = 0.05  # Likewise, from which a copy is not said to agree
 ALIKE = 2.0  # Documents' worth that the other fields of its method say about a field
 MOST_NAMED = 5  # Fields that are named as the worst
 
+Pair = tuple[Sequence[Reading], Reading]  # What each run at the source and the target read of one document
 Row = tuple[str, ...]  # Digests of one field: of each run at the source, and of the target as the last one
 
 
@@ -170,26 +149,23 @@ def _beta(one: float, other: float) -> float:
 class _Figures:
     """What was compared, in numbers."""
 
-    groups: Mapping[str, _Shares]  # by method, "" for all fields
+    shares: Mapping[str, _Shares]  # by method, "" for all fields
     doubts: Mapping[str, float]  # chance of a false alarm by name of each field that agrees less than its source
     layout: Layout
 
-    def told(self, method: str, source: str, target: str) -> str:
-        of, shares = f"{method} fields" if method else "fields", self.groups[method]
-        low, high = (_percent(each) for each in _interval(shares))
-        itself = f"{source} with itself on {_percent(shares.self_agreement)} %"
-        return f"{target} agrees with {source} on {_percent(shares.agreement)} % of {of} ({low}–{high} %), {itself}"
 
-
-def _percent(share: float) -> int:
-    return int(100 * share + 1e-9)
+def _told(proof: Proof, method: str, shares: _Shares) -> str:
+    (low, high), of = map(percent, _interval(shares)), f"{method} fields" if method else "fields"
+    itself = f"{proof.source} with itself on {percent(shares.self_agreement)}"
+    agreement = percent(shares.agreement)
+    return f"{proof.target} agrees with {proof.source} on {agreement} of {of} ({low} to {high}), {itself}"
 
 
 def _interval(shares: _Shares) -> tuple[float, float]:
     return (round(max(0.0, shares.agreement - shares.half), 4), round(min(1.0, shares.agreement + shares.half), 4))
 
 
-def _figures(pairs: Sequence[tuple[Sequence[Reading], Reading]], expected: Expected, margin: float) -> _Figures:
+def _figures(pairs: Sequence[Pair], expected: Expected, margin: float) -> _Figures:
     groups: defaultdict[str, list[list[Row]]] = defaultdict(list)
     counts: defaultdict[tuple[str, str], _Field] = defaultdict(_Field)  # by method and name
     for runs, target in pairs:
@@ -220,7 +196,7 @@ def _figures(pairs: Sequence[tuple[Sequence[Reading], Reading]], expected: Expec
     return _Figures(shares, dict(sorted(doubts.items(), key=lambda each: each[1])), _layout(pairs))
 
 
-def _layout(pairs: Sequence[tuple[Sequence[Reading], Reading]]) -> Layout:
+def _layout(pairs: Sequence[Pair]) -> Layout:
     steady = [(runs[0].layout, target.layout) for runs, target in pairs if len({run.layout for run in runs}) == 1]
     known = [one == other for one, other in steady if one and other]
     if not known:
@@ -229,77 +205,55 @@ def _layout(pairs: Sequence[tuple[Sequence[Reading], Reading]]) -> Layout:
 
 
 def judge(
-    tried: Sequence[Tried],
-    expected: Expected,
-    *,
-    margin: float,
-    source: str,
-    target: str,
-    differences: Sequence[str] = (),
-    is_baseline: bool = False,
-) -> Judgement:
-    """Judge a copy of one analyzer.
+    proof: Proof, tried: Sequence[Tried], expected: Expected, *, margin: float, differences: Sequence[str] = ()
+) -> Proof:
+    """Judge a copy.
 
     Args:
+        proof: says of which copy, and whether the readings of its source are those of a baseline.
         margin: share of fields by which it may agree less with its source than that does with itself.
-        source: name of the resource, for the reason; as `target`.
         differences: paths at which the definitions differ.
-        is_baseline: the readings of the source were stored, maybe long ago.
     """
-    pairs, failed = [], []
+    pairs: list[Pair] = []
+    failed = []
     for each in tried:
         runs = [run for run in each.source if isinstance(run, Reading)]
         if len(runs) > 1 and isinstance(each.target, Reading):
             pairs.append((runs, each.target))
         else:
             failed.append(each.sample)
-    figures, verdict = _figures(pairs, expected, margin), Verdict.DIFFERS
+    figures = _figures(pairs, expected, margin)
     if differences:
-        reason = (
-            f"Its definition at {target} is another one: {some_of(differences)} differs. Replicate it, then compare"
-        )
-    elif not (reason := _broken(tried, pairs, expected, target)):
-        if figures.layout is Layout.DIFFERS and not is_baseline:
-            cause = f"{target} reads other text in the same documents than {source}"
-            reason = (
-                f"{cause}: its build of the service or its configuration is another one. Compare again in some days"
-            )
-        else:
-            agrees = (Verdict.AGREES, "")
-            verdict, reason = next(_findings(figures, len(pairs), margin, source, target), agrees)
-            if figures.layout is Layout.DIFFERS and verdict is Verdict.DIFFERS:
-                cause = f"The text of the documents is read otherwise than when the baseline of {source} was taken"
-                verdict, reason = Verdict.NO_VERDICT, f"{cause}. Compare again when {source} answers"
-    if verdict is not Verdict.DIFFERS and not pairs:
+        named = f"Its definition at {proof.target} is another one, in {some_of(differences)}"
+        verdict, reason = Verdict.DIFFERS, f"{named}. {AGAIN}"
+    elif broken := _broken(proof.target, tried, pairs, expected):
+        verdict, reason = Verdict.DIFFERS, broken
+    elif pairs:
+        verdict, reason = next(_findings(proof, figures, len(pairs), margin), (Verdict.AGREES, ""))
+    else:
         verdict, reason = Verdict.NO_VERDICT, "" if tried else "It has no samples. Add documents that it is used for"
-    if verdict is not Verdict.DIFFERS and failed:
-        reason = some_sentences([*filter(None, [reason]), _uncompared(tried, len(failed), source, target)])
-    shares = figures.groups.get("")
-    return Judgement(
-        verdict=verdict,
-        reason=reason and sentence(reason),
-        samples=len(pairs),
-        agreement=round(shares.agreement, 4) if shares else None,
-        self_agreement=round(shares.self_agreement, 4) if shares else None,
-        by_method={method: round(of.agreement, 4) for method, of in sorted(figures.groups.items()) if method},
-        interval=_interval(shares) if shares else None,
-        layout=figures.layout,
-        worst=tuple(figures.doubts)[:MOST_NAMED],
-        failed=tuple(failed),
-    )
+    if failed and verdict is not Verdict.DIFFERS:
+        reason = some_sentences([*filter(None, [reason]), _uncompared(proof, tried, len(failed))])
+    shares = figures.shares.get("")
+    found: dict[str, Any] = {"verdict": verdict, "reason": reason and sentence(reason), "samples": len(pairs)}
+    if shares is not None:
+        found |= {"agreement": round(shares.agreement, 4), "self_agreement": round(shares.self_agreement, 4)}
+        found |= {"interval": _interval(shares), "worst": tuple(figures.doubts)[:MOST_NAMED]}
+    by_method = {method: round(of.agreement, 4) for method, of in sorted(figures.shares.items()) if method}
+    return proof.model_copy(update={**found, "by_method": by_method, "layout": figures.layout, "failed": tuple(failed)})
 
 
-def _broken(
-    tried: Sequence[Tried], pairs: Sequence[tuple[Sequence[Reading], Reading]], expected: Expected, target: str
-) -> str:
+AGAIN = "Replicate it, then compare again"
+
+
+def _broken(target: str, tried: Sequence[Tried], pairs: Sequence[Pair], expected: Expected) -> str:
     """Say what keeps the copy from answering, and will again; empty where nothing does."""
     answered = [each.target for each in tried if any(isinstance(run, Reading) for run in each.source)]
     failures = [each for each in answered if isinstance(each, Failure)]
     doubtful = len(failures) > 1 and len(failures) == len(answered)
-    lasting = [it for it in failures if it.lasts is Lasts.YES or (doubtful and it.lasts is Lasts.UNKNOWN)]
+    lasting = [it for it in failures if it.lasts or (doubtful and it.lasts is None)]
     if lasting:
-        why = some_sentences([*filter(None, [lasting[0].cause, lasting[0].next_action])])
-        return f"{counted(len(lasting), 'sample')} of {len(answered)} cannot be analysed at {target}: {why}"
+        return f"{len(lasting)} of {counted(len(answered), 'sample')} cannot be analysed at {target}: {lasting[0]}"
     lacking = {name for runs, there in pairs for name in expected.lacking(there) - expected.lacking(runs[0])}
     # Where a router leaves out its own content, and so its segments, only what never came back tells.
     came: Counter[str] = Counter()
@@ -307,50 +261,46 @@ def _broken(
         came.update(set.intersection(*({category_of(key) for key in run.contents} for run in runs)))
     returned = {category_of(key) for _, there in pairs for key in there.contents}
     lacking |= {name for name, times in came.items() if times > 1 and name in expected.categories - returned}
-    if not lacking:
-        return ""
     names = some_of(sorted(lacking))
-    return f"{target} finds documents of {names}, and their analyzer does not answer there. Replicate it, then compare"
+    return names and f"The analyzer that reads documents of the category {names} does not answer at {target}. {AGAIN}"
 
 
-def _findings(
-    figures: _Figures, samples: int, margin: float, source: str, target: str
-) -> Iterator[tuple[Verdict, str]]:
+def _findings(proof: Proof, figures: _Figures, samples: int, margin: float) -> Iterator[tuple[Verdict, str]]:
     """Give verdicts by figures with their reasons; the first one counts, and without any the copy agrees."""
-    groups, of_all = figures.groups, figures.groups.get("")
-    advice = f"Check the models behind the defaults of {target}, and whether it was rebuilt there instead of copied"
+    target, source, shares = proof.target, proof.source, figures.shares
     more = "Add samples, or raise samples.each of the plan"
+    differs = (Verdict.DIFFERS, f"Check the models of {target}, and whether it was rebuilt there instead of copied")
+    if figures.layout is Layout.DIFFERS and proof.against == "baseline":
+        # Whatever else differs may come of that.
+        cause = f"The text of the documents is read otherwise than when the baseline of {source} was taken"
+        differs = (Verdict.NO_VERDICT, f"{cause}. Compare again when {source} answers")
+    elif figures.layout is Layout.DIFFERS:
+        cause = f"{target} reads other text in the same documents than {source}: another build of the service"
+        yield Verdict.DIFFERS, f"{cause}, or another configuration. Compare again in some days"
     if samples < FEWEST:
         yield Verdict.TOO_FEW, f"{counted(samples, 'sample')} compared, and {FEWEST} are the fewest that tell. {more}"
-    if of_all is None and figures.layout is Layout.UNKNOWN:
+    if not shares and figures.layout is Layout.UNKNOWN:
         yield Verdict.NO_VERDICT, "Neither text nor a field came back, so nothing was compared. Take other samples"
-    for method, of in groups.items():
+    for method, of in shares.items():
         if of.gap + of.half * (SEVERAL if method else 1) < -margin:
-            yield Verdict.DIFFERS, f"{figures.told(method, source, target)}. {advice}"
+            yield differs[0], f"{_told(proof, method, of)}. {differs[1]}"
     if sure := [name for name, chance in figures.doubts.items() if chance <= SURE]:
-        yield Verdict.DIFFERS, f"{target} answers otherwise than {source} in {some_of(sure)}. {advice}"
-    if of_all is not None and of_all.self_agreement < UNSTEADY:
-        cause = (
-            f"{source} agrees with itself on {_percent(of_all.self_agreement)} % of fields, so no copy can be judged"
-        )
+        yield differs[0], f"{target} answers otherwise than {source} in {some_of(sure)}. {differs[1]}"
+    if (of_all := shares.get("")) is not None and of_all.self_agreement < UNSTEADY:
+        cause = f"{source} agrees with itself on {percent(of_all.self_agreement)} of fields, so no copy can be judged"
         yield Verdict.NO_VERDICT, f"{cause}. Take samples that it is made for, or describe its fields more closely"
     if doubtful := [name for name, chance in figures.doubts.items() if chance <= DOUBTFUL]:
         cause = f"{samples} samples are too few to tell whether {target} answers otherwise in {some_of(doubtful)}"
         yield Verdict.TOO_FEW, f"{cause}. {more}"
-    for method, of in groups.items():
+    for method, of in shares.items():
         if of.gap + of.half / 2 < -margin if method else of.gap < -margin or of.gap - of.half < -NOTICED:
-            yield (
-                Verdict.TOO_FEW,
-                f"{samples} samples are too few to tell: {figures.told(method, source, target)}. {more}",
-            )
+            yield Verdict.TOO_FEW, f"{samples} samples are too few to tell: {_told(proof, method, of)}. {more}"
 
 
-def _uncompared(tried: Sequence[Tried], failed: int, source: str, target: str) -> str:
+def _uncompared(proof: Proof, tried: Sequence[Tried], failed: int) -> str:
     """Say why samples could not be compared."""
-    for each in tried:
-        for where, made in ((source, each.source), (target, (each.target,))):
-            found = next((it for it in made if isinstance(it, Failure)), None)
-            if found is not None:
-                why = some_sentences([*filter(None, [found.cause, found.next_action])])
-                return f"{counted(failed, 'sample')} of {len(tried)} not compared, as at {where}: {why}"
-    return f"{counted(failed, 'sample')} of {len(tried)} not compared: {source} has no two answers to hold {target} to"
+    made = [(proof.source, run) for each in tried for run in each.source]
+    made += [(proof.target, each.target) for each in tried]
+    why = next((f" ({where}): {it}" for where, it in made if isinstance(it, Failure)), "")
+    lacks = f": {proof.source} has no two answers to each"
+    return f"{failed} of {counted(len(tried), 'sample')} not compared{why or lacks}"

@@ -362,16 +362,13 @@ async def _kept(
 
 
 def _proof(copy: _Copy, tried: Sequence[Tried], margin: float, now: datetime) -> Proof:
+    verdict, reason = copy.decided or (Verdict.NO_VERDICT, "")
     said: dict[str, Any] = {"source": copy.source, "target": copy.target, "analyzer": copy.analyzer}
-    said |= {"target_analyzer": copy.called, "compared_at": now}
     if copy.baseline is not None:
         said |= {"against": "baseline", "baseline_at": copy.baseline.taken_at}
-    if copy.decided is not None:
-        verdict, reason = copy.decided
-        return Proof(**said, verdict=verdict, reason=reason, samples=0)
-    names, baseline = {"source": copy.source, "target": copy.target}, copy.baseline is not None
-    judged = judge(tried, copy.expected, margin=margin, differences=copy.differences, is_baseline=baseline, **names)
-    return Proof(**said, **vars(judged))
+    said |= {"target_analyzer": copy.called, "compared_at": now, "verdict": verdict, "reason": reason, "samples": 0}
+    proof = Proof(**said)
+    return proof if copy.decided else judge(proof, tried, copy.expected, margin=margin, differences=copy.differences)
 
 
 def _baseline(copy: _Copy, source: Inventory, tried: Sequence[Tried], run: _Run, **said: Any) -> Baseline:

@@ -68,15 +68,15 @@ class Proof(Document):
         parts = [f"{self.analyzer} at {self.target}: {self.samples} of {counted(tried, 'sample')} analysed"]
         if self.agreement is not None:
             own = self.self_agreement
-            noise = "" if own is None else f" ({self.source} with itself: {_percent(own)})"
-            parts.append(f"agreement {_percent(self.agreement)}{noise}")
+            noise = "" if own is None else f" ({self.source} with itself: {percent(own)})"
+            parts.append(f"agreement {percent(self.agreement)}{noise}")
         if self.layout is not Layout.UNKNOWN:
             parts.append(f"layout {self.layout.value}")
         return ", ".join(parts)
 
 
-def _percent(share: float) -> str:
-    # Rounded down: what is not quite all is not said to be.
+def percent(share: float) -> str:
+    """Say a share in percent, rounded down: what is not quite all is not said to be."""
     return f"{math.floor(100 * share + 1e-9)} %"
 
 
@@ -168,15 +168,10 @@ async def add_proofs(storage: Storage, plan: str, proofs: Iterable[Proof]) -> No
 
     def add(known: Proofs) -> Proofs:
         kept = {proof.key: proof for proof in known.proofs}
-        later = {key: each for key, each in new.items() if key not in kept or is_later(each, kept[key])}
+        later = {key: each for key, each in new.items() if key not in kept or each.compared_at >= kept[key].compared_at}
         return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted((kept | later).items()))})
 
     await Proofs.change(storage, plan, add)
-
-
-def is_later(proof: Proof, than: Proof) -> bool:
-    """Say whether a proof was made after another one, or at the same time."""
-    return proof.compared_at >= than.compared_at
 
 
 MONTHS = 12  # Of so many it is kept how many analyses were spent
@@ -225,11 +220,6 @@ class Baseline(Stored):
     tokens: int = 0  # of models, that one analysis took
     salt: str  # in hex, random, of all the digests
     readings: Mapping[str, tuple[Reading, ...]] = {}  # by digest of the sample, one for each run
-
-    @property
-    def key(self) -> bytes:
-        """The salt as `read_analysis` takes it."""
-        return bytes.fromhex(self.salt)
 
 
 def new_salt() -> str:

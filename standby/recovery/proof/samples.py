@@ -16,29 +16,17 @@ from standby.vault.folder import LocalFolder
 from standby.vault.storage import Listed, Storage
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
-PAGED = {  # Media types by the end of a name
+TEXTS = {".txt": "text/plain", ".html": "text/html", ".md": "text/markdown"}
+KINDS = {  # Media types of documents by the end of their names
     ".pdf": "application/pdf",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".bmp": "image/bmp",
-    ".heif": "image/heif",
-    ".heic": "image/heif",
     ".docx": f"{_OFFICE}.wordprocessingml.document",
     ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
     ".pptx": f"{_OFFICE}.presentationml.presentation",
-}
-TEXTS = {
-    ".txt": "text/plain",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".md": "text/markdown",
-    ".rtf": "application/rtf",
-    ".eml": "message/rfc822",
-    ".msg": "application/vnd.ms-outlook",
-    ".xml": "application/xml",
+    **{f".{name}": f"image/{name}" for name in ("png", "jpeg", "tiff", "bmp", "heif")},
+    ".jpg": "image/jpeg",
+    ".tif": "image/tiff",
+    ".heic": "image/heif",
+    **TEXTS,
 }
 MOST_BYTES, MOST_TEXT, MOST_PAGES = 200_000_000, 1_000_000, 300  # What the service takes (REFERENCE-analyze)
 CHARACTERS = 3000  # Of a text that count as a page
@@ -127,9 +115,9 @@ async def list_samples(context: RecoveryContext, analyzers: Collection[str], eac
 def _wrong(file: Listed) -> str:
     """Say why a file is no sample, as far as that can be seen without reading it; empty where it may be one."""
     suffix = PurePosixPath(file.path).suffix.lower()
-    if suffix not in PAGED and suffix not in TEXTS:
-        return "it is none of the kinds of documents that are compared"
-    most = MOST_BYTES if suffix in PAGED else MOST_TEXT
+    if suffix not in KINDS:
+        return f"of all files only {', '.join(each[1:] for each in KINDS)} are compared"
+    most = MOST_TEXT if suffix in TEXTS else MOST_BYTES
     if file.size > most:
         return f"it is larger than {most // 1_000_000} MB, which the service does not take"
     return "" if file.size else "it is empty"
@@ -141,11 +129,13 @@ async def _take(storage: Storage, file: Listed, taken: dict[str, Sample]) -> str
         content = await storage.read(file.path)
     except VaultError as error:
         return error.cause
-    name = PurePosixPath(file.path)
-    media_type = (PAGED | TEXTS).get(name.suffix.lower(), "")
-    digest, pages = digest_of(content or b""), _pages(content or b"", media_type)
-    if not content or digest in taken:
-        return f"it has the content of {taken[digest].name}" if content else "it is gone"
+    if not content:
+        return "it is gone"
+    name, digest = PurePosixPath(file.path), digest_of(content)
+    media_type = KINDS[name.suffix.lower()]
+    pages = _pages(content, media_type)
+    if digest in taken:
+        return f"it has the content of {taken[digest].name}"
     if pages > MOST_PAGES:
         return f"it has {pages} pages, and the service takes {MOST_PAGES}"
     taken[digest] = Sample(name.parent.name, clean(name.name), media_type, digest, pages, file.path)
@@ -153,7 +143,7 @@ async def _take(storage: Storage, file: Listed, taken: dict[str, Sample]) -> str
 
 
 def _pages(content: bytes, media_type: str) -> int:
-    if media_type == PAGED[".pdf"]:
+    if media_type == KINDS[".pdf"]:
         return max(1, len(_PAGE.findall(content)))
     return max(1, ceil(len(content) / CHARACTERS)) if media_type in TEXTS.values() else 1
 

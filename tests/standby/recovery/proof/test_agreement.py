@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import SampleSettings
-from standby.recovery.proof.agreement import Failure, Judgement, Lasts, Tried, failure_of, judge
+from standby.recovery.proof.agreement import Failure, Tried, failure_of, judge
 from standby.recovery.proof.reading import Expected
-from standby.recovery.proof.records import Layout, Reading, Verdict
+from standby.recovery.proof.records import Layout, Proof, Reading, Verdict
 from standby.service.errors import (
     AnalyzerNotFound,
     DefaultsNotSet,
@@ -54,7 +55,7 @@ class World:
         own = {name: rng.betavariate(3 * often, 3 * (1 - often)) for name, often in self._often()}
         return [self._sample(rng, own, number) for number in range(self.samples)]
 
-    def judge(self, seed: int, margin: float = MARGIN, **given: Any) -> Judgement:
+    def judge(self, seed: int, margin: float = MARGIN, **given: Any) -> Proof:
         return judged(self.tried(random.Random(seed)), margin=margin, **given)
 
     def verdicts(self, runs: int) -> Counter[Verdict]:
@@ -77,8 +78,11 @@ class World:
         return Tried(f"{number}.pdf", tuple(run(()) for _ in range(self.runs)), run(other))
 
 
-def judged(tried: list[Tried], *, expected: Expected = EXPECTED, margin: float = MARGIN, **given: Any) -> Judgement:
-    return judge(tried, expected, margin=margin, source="east", target="west", **given)
+def judged(tried: list[Tried], *, expected: Expected = EXPECTED, margin: float = MARGIN, **given: Any) -> Proof:
+    names = {"source": "east", "target": "west", "analyzer": "invoice", "target_analyzer": "invoice"}
+    unknown = {"verdict": Verdict.NO_VERDICT, "samples": 0, "compared_at": datetime(2026, 11, 28, tzinfo=UTC)}
+    proof = Proof.model_validate({**names, **unknown, "against": given.pop("against", "source")})
+    return judge(proof, tried, expected, margin=margin, **given)
 
 
 def alike(count: int, target: Callable[[Reading], Reading | Failure] = lambda it: it, **values: str) -> list[Tried]:
@@ -217,16 +221,16 @@ def test_a_definition_that_differs_is_named_by_its_paths() -> None:
     assert "fieldSchema.fields.Total.description" in found.reason
 
 
-LOST = Failure("west has no deployment gpt", "Create it", Lasts.YES)
-BUSY = Failure("west is busy", "Wait", Lasts.NO)
-ODD = Failure("It failed", "", Lasts.UNKNOWN)
+LOST = Failure("west has no deployment gpt", "Create it", True)
+BUSY = Failure("west is busy", "Wait", False)
+ODD = Failure("It failed", "", None)
 
 
 def test_a_target_that_fails_for_a_reason_that_lasts_differs_even_by_one_sample() -> None:
     found = judged(alike(1, lambda _: LOST))
 
     assert found.verdict is Verdict.DIFFERS
-    assert found.reason == "1 sample of 1 cannot be analysed at west: west has no deployment gpt. Create it."
+    assert found.reason == "1 of 1 sample cannot be analysed at west: west has no deployment gpt. Create it."
     assert (found.agreement, found.failed) == (None, ("0.pdf",))
 
 
@@ -246,14 +250,14 @@ def test_a_source_that_fails_as_well_gives_no_verdict() -> None:
     found = judged([Tried("0.pdf", (LOST, LOST), LOST)])
 
     assert found.verdict is Verdict.NO_VERDICT
-    assert "at east" in found.reason
+    assert "(east)" in found.reason
 
 
 def test_samples_that_failed_are_left_out_and_named() -> None:
     found = judged([*alike(5), Tried("late.pdf", alike(1)[0].source, BUSY)])
 
     assert (found.verdict, found.samples, found.failed) == (Verdict.AGREES, 5, ("late.pdf",))
-    assert "1 sample of 6 not compared, as at west: west is busy. Wait." in found.reason
+    assert "1 of 6 samples not compared (west): west is busy. Wait." in found.reason
 
 
 def test_without_a_sample_or_two_answers_of_the_source_there_is_no_verdict() -> None:
@@ -279,7 +283,7 @@ def test_another_text_is_said_as_such_and_differs() -> None:
     found = judged(alike(3, other_text))
 
     assert (found.verdict, found.layout, found.agreement) == (Verdict.DIFFERS, Layout.DIFFERS, 1.0)
-    assert "build of the service or its configuration" in found.reason
+    assert "another build of the service" in found.reason
 
 
 def test_against_a_baseline_another_text_only_takes_the_verdict_from_fields_that_differ() -> None:
@@ -288,9 +292,9 @@ def test_against_a_baseline_another_text_only_takes_the_verdict_from_fields_that
         alike(6, lambda it: other_text(Reading(contents={"input1": {"extract0": "z"}}))),
     )
 
-    assert judged(same, is_baseline=True).verdict is Verdict.AGREES
-    assert judged(changed, is_baseline=True).verdict is Verdict.NO_VERDICT
-    assert judged(changed, is_baseline=True).layout is Layout.DIFFERS
+    assert judged(same, against="baseline").verdict is Verdict.AGREES
+    assert judged(changed, against="baseline").verdict is Verdict.NO_VERDICT
+    assert judged(changed, against="baseline").layout is Layout.DIFFERS
 
 
 def test_an_analyzer_without_fields_is_compared_by_its_text_alone() -> None:
@@ -345,10 +349,12 @@ def test_without_the_routers_own_content_a_child_is_missed_by_what_never_came_ba
 @pytest.mark.parametrize(
     ("error", "lasts"),
     [
-        *[(kind, Lasts.YES) for kind in (AnalyzerNotFound, DefaultsNotSet, DeploymentMissing, InvalidRequest)],
-        *[(kind, Lasts.NO) for kind in (Throttled, Unreachable, ServiceUnavailable, OperationHung, NotAuthorized)],
-        (OperationFailed, Lasts.UNKNOWN),
+        *[(kind, True) for kind in (AnalyzerNotFound, DefaultsNotSet, DeploymentMissing, InvalidRequest)],
+        *[(kind, False) for kind in (Throttled, Unreachable, ServiceUnavailable, OperationHung, NotAuthorized)],
+        (OperationFailed, None),
     ],
 )
-def test_what_is_wrong_with_a_copy_lasts_and_what_is_wrong_with_the_moment_does_not(error: Any, lasts: Lasts) -> None:
+def test_what_is_wrong_with_a_copy_lasts_and_what_is_wrong_with_the_moment_does_not(
+    error: Any, lasts: bool | None
+) -> None:
     assert failure_of(error("It is so", "Do this")) == Failure("It is so", "Do this", lasts)
