@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.recovery.concerns import Concern, Kind, Look, report_concerns
+from standby.recovery.proof.records import Proof, add_proofs
 from standby.vault.folder import LocalFolder
 
 if TYPE_CHECKING:
@@ -53,6 +55,59 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "  RTO 15m: no forecast. Not known yet: no failover was measured; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
     assert "· No drill has tested a failover to west yet.\n" in ran.out
+
+
+def test_shows_what_samples_said_of_each_copy_and_what_was_never_compared(to_west: Workspace) -> None:
+    to_west.edit("    deadlines:", "    samples: {path: samples}\n    objectives: {proof: 30d}\n    deadlines:")
+    for name in ("invoice", "receipt", "claim"):
+        (to_west.folder / "samples" / name).mkdir(parents=True)
+        (to_west.folder / "samples" / name / "one.pdf").write_bytes(b"%PDF-1.7 /Type /Page")
+    to_west.run("replicate", "invoices")
+    at, about = datetime.now(UTC), {"source": "east", "target": "west", "samples": 12, "layout": "identical"}
+    told = {"invoice": ("agrees", 0.94, ""), "receipt": ("differs", 0.47, "west agrees on 47 % only.")}
+    proofs = [
+        Proof(
+            **{**about, "analyzer": name, "target_analyzer": name, "verdict": verdict, "agreement": share},
+            self_agreement=0.91,
+            reason=reason,
+            compared_at=at,
+        )
+        for name, (verdict, share, reason) in told.items()
+    ]
+    asyncio.run(add_proofs(LocalFolder(to_west.folder / "vault"), "invoices", proofs))
+
+    ran = to_west.run("status", "invoices")
+
+    assert ran.status == 0
+    assert "  Proof by document: 1 agrees, 1 differs; the oldest 0s ago.\n" in ran.out
+    figures = "12 of 12 samples analysed, agreement 94 % (east with itself: 91 %), layout identical"
+    assert f"    invoice at west: {figures}\n" in ran.out
+    assert "· receipt at west answered sample documents differently from east: west agrees on 47 % only.\n" in ran.out
+    assert "· No document has compared claim at west with east since the copy.\n" in ran.out
+    assert "Run standby compare invoices --to west.\n" in ran.out
+    (pair,) = to_west.run("status", "invoices", "--json").document["pairs"]
+    assert [(each["analyzer"], each["verdict"]) for each in pair["proofs"]] == [
+        ("invoice", "agrees"),
+        ("receipt", "differs"),
+    ]
+    page = to_west.folder / "report.html"
+    to_west.run("report", "invoices", "--html", str(page))
+    text = re.sub("<.*?>", "", page.read_text(encoding="utf-8"))
+    assert "1 agrees, 1 differs" in text
+    assert figures in text
+
+
+def test_doctor_says_how_many_samples_there_are_or_that_there_is_none(to_west: Workspace) -> None:
+    to_west.edit("    deadlines:", "    samples: {path: samples}\n    deadlines:")
+    (to_west.folder / "samples" / "invoice").mkdir(parents=True)
+    none = to_west.run("doctor", "invoices")
+    assert none.status == 1
+    assert "invoices: no document was found, so no copy can be proved.\n" in none.out
+    for name in "ab":
+        (to_west.folder / "samples" / "invoice" / f"{name}.pdf").write_bytes(b"%PDF-1.7 /Type /Page")
+    some = to_west.run("doctor", "invoices")
+    assert "ok invoices: 1 document of 1 analyzer, 1 page.\n" in some.out
+    assert "b.pdf is left out: it has the content of a.pdf.\n" in some.out
 
 
 def test_says_what_only_the_watch_and_the_schedules_know(to_west: Workspace) -> None:
