@@ -238,7 +238,9 @@ def _by_baseline(
         cause = f"It is {found.status if found else 'not there'} at {copy.target}"
         return replace(copy, baseline=baseline, decided=(Verdict.DIFFERS, f"{cause}. Restore it there."))
     own = {name: analyzer for analyzer, name in called.items()}
-    definitions = {own.get(name, name): with_references(it, own) for name, it in there.definitions.items()}
+    # What has such an id there without being meant gives way.
+    meant = {analyzer: there.definitions[name] for analyzer, name in called.items() if name in there.analyzers}
+    definitions = {**there.definitions, **{name: with_references(it, own) for name, it in meant.items()}}
     seen = fingerprint(definitions[copy.analyzer], context.plan.ignore)
     if item is not None and item.last is not None and same_meaning(seen, item.last.target.fingerprint):
         seen = item.last.source.fingerprint  # It is as it was found good, with what the target filled in.

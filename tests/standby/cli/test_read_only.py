@@ -42,6 +42,7 @@ CHANGING = [
     ("init", "--out", "FILE", "--yes"),
     ("replicate", "invoices"),
     ("replicate", "invoices", "--via", "prefect"),
+    ("compare", "invoices", "--yes"),
     ("snapshot", "invoices"),
     ("restore", "invoices", "--to", "west"),
     ("restore", "invoices", "--to", "west", "--via", "prefect"),
