@@ -72,8 +72,6 @@ class Concern(Document):
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a plan found."""
-
     kinds: frozenset[Kind] = frozenset()  # that it looked at: what it did not find of them is over
     found: tuple[Concern, ...] = ()
     unsure: frozenset[Subject] = frozenset()  # what of these kinds it could not tell: neither begun nor over

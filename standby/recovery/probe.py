@@ -126,7 +126,6 @@ class WatchReport(Document):
 
     @property
     def summary(self) -> str:
-        """The result for each resource, and the evidence where it is not healthy."""
         found = sorted(self.observations.items())
         return ". ".join([self.states, *(f"{name}: {each.summary}" for name, each in found if not each.is_well)])
 

@@ -186,7 +186,6 @@ async def look(context: RecoveryContext) -> Finding:
 
 
 async def collect(context: RecoveryContext) -> Evidence:
-    """Ask everything that may know of the plan's fence and log, and read these."""
     # All at once: a vault that does not answer is given up once, and what was written meanwhile is seen by `look`.
     vault, plan = context.vault, context.plan.name
     asked = _Asked()

@@ -189,7 +189,6 @@ class DeferredSink:
         """Leave it as it is."""
 
     async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - it cannot be read
-        """Give nothing: it cannot be read."""
         return None
 
 

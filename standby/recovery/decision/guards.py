@@ -125,7 +125,6 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> Answer:
 
 
 def minimum_outage(given: DecisionInput, evidence: OutageEvidence) -> Answer:
-    """Ask for an outage that lasts."""
     needed = given.policy.minimum_outage
     text = (
         f"unhealthy for {math.floor(evidence.lasted.total_seconds())} s from the first observation to the latest, "

@@ -246,7 +246,6 @@ def requester(given: DecisionInput, actor: str) -> str:
 
 
 def reasons_against(decision: Decision) -> str:
-    """Say why nothing is done: every guard that refuses or waits."""
     return "; ".join(f"{result.guard.value}: {result.text}" for result in decision.against)
 
 

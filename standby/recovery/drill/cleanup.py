@@ -155,7 +155,6 @@ class CleanUpReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left of any."""
         return all(drill.cleanup.proven for drill in self.drills)
 
 

@@ -68,7 +68,6 @@ class Comparison:
 
     @property
     def to_primary(self) -> tuple[str, ...]:
-        """Ids at the standby of what is to be copied to the primary."""
         other = (each for each in self.report.items if each.divergence is not Divergence.IN_SYNC)
         return tuple(each.standby_analyzer for each in other if each.keep == "standby" and each.standby_analyzer)
 
@@ -164,7 +163,6 @@ async def _inventory_of_primary(context: RecoveryContext, primary: str) -> Inven
 
 
 def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord]]:
-    """Say how every analyzer of a plan changed, and which are equal."""
     plan, primary, standby, records = facts.plan, facts.primary, facts.standby, facts.records
     overrides = plan.overrides(standby.serving.resource.name)
     counterparts = facts.provenance.standby_ids

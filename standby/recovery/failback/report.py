@@ -171,7 +171,6 @@ class FailbackReport(RunReport):
 
     @property
     def complete(self) -> bool:
-        """Whether the primary serves, and nothing is left to do."""
         return self.state in {"failed_back", "at_home"} and not self.problems
 
     @property

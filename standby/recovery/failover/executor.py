@@ -34,8 +34,6 @@ from standby.vault.errors import VaultError
 
 @dataclass
 class FailoverRun:
-    """A failover that one run carries out."""
-
     context: RecoveryContext
     held: HeldFence
     file: HeldDocument[state.SwitchRecord]

@@ -150,7 +150,6 @@ REPLICA_SECONDS = 30.0  # Seconds in which a commit brings up the replica of the
 
 
 async def what_to_commit(context: RecoveryContext, primary: str | None = None) -> tuple[Fence, tuple[str, ...]]:
-    """Give the fence, and the primaries whose failover waits for a commit."""
     fence = await read_fence(context.vault, context.plan)
     return fence, _waiting(fence, await state.read_record(context.vault, fence.plan), primary)
 

@@ -60,7 +60,6 @@ async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> lis
 
 
 async def not_well(context: RecoveryContext, found: Mapping[str, Observation]) -> list[str]:
-    """Name the resources that serve and were not found to be healthy."""
     serving = (await _fence(context)).serving.values()
     return [name for name in dict.fromkeys(serving) if name not in found or not found[name].healthy]
 

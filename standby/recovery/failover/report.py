@@ -120,7 +120,6 @@ class CommitReport(RunReport):
 
     @property
     def complete(self) -> bool:
-        """Whether every sink has the active map."""
         return all(sink.status == "told" for sink in self.sinks)
 
 
@@ -228,7 +227,6 @@ def commit_endings(report: CommitReport) -> tuple[str, ...]:
 
 
 def commit_summary(report: CommitReport) -> str:
-    """Say in a few sentences what was committed, what went wrong and what to do."""
     parts = (*commit_endings(report), *report.problems, report.next_action)
     return " ".join(sentence(part) for part in parts if part)
 

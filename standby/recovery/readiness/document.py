@@ -301,7 +301,6 @@ class LastStates(Remembered):
         return self.states.get(_pair(now))
 
     def changed(self, found: Iterable[Readiness]) -> list[Readiness]:
-        """Choose the targets whose state is not that of the last check."""
         return [each for each in found if self.before(each) is not each.state]
 
     def samples(self, of: Readiness) -> tuple[Sample, ...]:

@@ -261,7 +261,6 @@ def _severity_at_target(failure: StandbyError) -> Severity:
 
 
 def drill_reasons(facts: Facts) -> Iterator[Reason]:
-    """Give what the last drill does not prove."""
     if facts.is_failback:
         return
     command = f"standby drill {facts.plan.name} --to {facts.target}"
@@ -309,7 +308,6 @@ _BUCKETS = tuple(Bucket)
 
 
 def judge_readiness(facts: Facts) -> Readiness:
-    """Say whether the target could take over, and why not."""
     objective = facts.plan.objectives.rpo
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
     unasked = Restoring(unknown="that was not checked") if missing else Restoring()

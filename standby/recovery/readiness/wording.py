@@ -260,7 +260,6 @@ def points_words(readiness: Readiness) -> str:
 
 
 def point_words(point: AnalyzerPoint, now: datetime) -> str:
-    """Say how far one copy is behind."""
     if point.lost:
         return f"cannot be recovered: {point.lost}"
     changed = {
@@ -285,7 +284,6 @@ def _last_verified(point: AnalyzerPoint) -> str:
 
 
 def forecast_words(rto: RtoForecast) -> str:
-    """Say how long a failover would take, and what that is computed from."""
     return f"{rto_name(rto)}: {rto.basis}" if rto.lost else f"{span_words(rto)}. {rto.basis}"
 
 

@@ -122,7 +122,6 @@ async def read_whole(places: Iterable[tuple[Store, Callable[[], Awaitable[Stored
 
 
 async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> StoredFile:
-    """Read a definition, as `read_whole` does."""
     return await read_whole((store, partial(store.inspect, plan, digest)) for store in stores)
 
 

@@ -141,7 +141,6 @@ class Found:
 
 
 def holding(entry: AnalyzerEntry, found: Found) -> Holding:
-    """Say what the target has under the id of an analyzer."""
     if found.analyzer.status == "deleting":
         return Holding.NOTHING
     if found.status in HOLDS_NOTHING:

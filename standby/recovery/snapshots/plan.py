@@ -16,20 +16,8 @@ from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.fidelity import (
-    ABSENT,
-    MET,
-    Fidelity,
-    Found,
-    Holding,
-    RestoreAction,
-    RestoreItem,
-    RestorePlan,
-    action,
-    explain,
-    fidelity,
-    holding,
-)
+from standby.recovery.snapshots import fidelity
+from standby.recovery.snapshots.fidelity import Fidelity, Found, Holding, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, renamed
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot, SnapshotError
@@ -136,7 +124,7 @@ async def _plan_part(
     doubtful = {
         analyzer: definitions[analyzer]
         for analyzer, held in resource_plan.holdings.items()
-        if held in ABSENT | {Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
+        if held in fidelity.ABSENT | {Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
     }
     client = context.connections[to]
     now = await see_labelled(doubtful, client.resource, client.tls)
@@ -217,12 +205,13 @@ class ResourcePlan:
 
     @cached_property
     def holdings(self) -> Mapping[str, Holding]:
-        """What the target has of each analyzer that is asked for or needed."""
         return {analyzer: held for analyzer, (_, held) in self._counterparts.items()}
 
     def decide(self, changed: Mapping[str, str]) -> Decisions:
         """Decide about each analyzer; `changed` says why labelled data is not proven to be what it was."""
-        creating = [analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE]
+        creating = [
+            analyzer for analyzer, held in self.holdings.items() if fidelity.action(held) is RestoreAction.CREATE
+        ]
         models = [model for analyzer in creating for model in models_of(self._sent[analyzer])]
         there, missing = self.target.serving, self.recovery_plan.missing_defaults
         serving, added = with_added_defaults(models, self.source, there, self._overrides, missing)
@@ -285,7 +274,7 @@ class ResourcePlan:
         held = self._holding(analyzer, own)
         if held in {Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
             for version in self._versions.get(own, ()):
-                if self._holding(analyzer, version) in MET:
+                if self._holding(analyzer, version) in fidelity.MET:
                     return version, self._holding(analyzer, version)
         return own, held
 
@@ -299,7 +288,7 @@ class ResourcePlan:
         compared = comparison(self._as_there(analyzer, definition), definition, ignore)
         as_expected = compared.is_filled_in(as_copied=is_as_built) or same_meaning(own, self._expected[analyzer])
         found = Found(there, own, as_expected, self.records.get(at_target), self._status(there), rebuilt)
-        return holding(self.stored.analyzers[analyzer], found)
+        return fidelity.holding(self.stored.analyzers[analyzer], found)
 
     def _status(self, there: Analyzer) -> str:
         return status_of(there, self.now, self.recovery_plan.deadlines.poll)
@@ -316,12 +305,12 @@ class ResourcePlan:
             resource=self.name,
             analyzer=analyzer,
             target_analyzer=target_analyzer,
-            fidelity=fidelity(held, entry, changed),
-            action=action(held),
-            held=held not in ABSENT,
-            met=held in MET,
+            fidelity=fidelity.fidelity(held, entry, changed),
+            action=fidelity.action(held),
+            held=held not in fidelity.ABSENT,
+            met=held in fidelity.MET,
             over_failed=held is Holding.FAILED,
-            reason=explain(
+            reason=fidelity.explain(
                 held, entry, changed, self._to, self._status(there) if there else "", self._delete(target_analyzer)
             ),
             needs=tuple(

@@ -102,7 +102,6 @@ class BuildSteps:
         await try_again(policy, is_transient, wait, clock)
 
     async def verify(self, item: RestoreItem) -> Analyzer:
-        """Read the analyzer back, and compare it with what the snapshot has."""
         policy, clock = self.context.plan.retries.verify, self.context.clock
         return await try_again(policy, is_transient, lambda: self._verify(item), clock)
 
@@ -239,8 +238,6 @@ async def restore(
 
 
 class Restoration(Engine[RestoreItem, RestoredItem]):
-    """One restore: each analyzer is built, polled and verified."""
-
     def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
         slots, clock = {plan.to: context.connections.slots(plan.to)}, context.clock
         super().__init__(plan.items, target=lambda _: plan.to, slots=slots, clock=clock, on_progress=on_progress)

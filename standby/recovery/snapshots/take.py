@@ -165,12 +165,10 @@ class SnapshotTaken(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every resource answered, and vault and replica have it."""
         return not self.missing and not self.problems
 
     @property
     def shortcomings(self) -> tuple[str, ...]:
-        """What is missing or went wrong, a sentence each."""
         reasons = {name: sentence(reason) for name, reason in sorted(self.missing.items())}
         missing = (
             f"{name}: {text} Its analyzers are taken over from the last snapshot." for name, text in reasons.items()
