@@ -55,8 +55,7 @@ async def _rebuilding(context: RecoveryContext, readiness: Readiness) -> Rebuild
     if not absent or readiness.target in {readiness.primary, readiness.active}:
         return Rebuilding()
     about = (context, readiness.primary, readiness.target, readiness.names)
-    held = _unusable(readiness)
-    return await what_can_be_rebuilt(*about, lacked=absent, held=held, seconds=PLANNING_SECONDS)
+    return await what_can_be_rebuilt(*about, lacked=absent, held=_unusable(readiness), seconds=PLANNING_SECONDS)
 
 
 def _unusable(readiness: Readiness) -> set[str]:

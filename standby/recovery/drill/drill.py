@@ -63,18 +63,17 @@ class NothingToDrill(StandbyError):
 
 
 async def drill(
-    context: RecoveryContext, primary: str, to: str, stages: Stages, *, scratch: str | None = None
+    context: RecoveryContext,  # the real one; its fence, audit log, measurements and sinks are not used by the failover
+    primary: str,  # whose loss is simulated; it is not called
+    to: str,
+    stages: Stages,
+    *,
+    scratch: str | None = None,  # another resource where the analyzers are made, under the real ids
 ) -> DrillReport:
     """Drill the failover from a primary to a target.
 
     Once it has begun nothing is raised for what goes wrong: the report says it. A cancellation ends it early,
     after everything it made is removed.
-
-    Args:
-        context: the real one; its fence, audit log, measurements and sinks are not used by the failover.
-        primary: whose loss is simulated; it is not called.
-        to: the resource that is to serve for it.
-        scratch: another resource of the configuration where the analyzers are made, under the real ids.
 
     Raises:
         GuardRefused: another drill of the plan runs, the target serves already or the plan does not have it, a

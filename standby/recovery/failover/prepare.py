@@ -77,8 +77,13 @@ class Preparation:
 
     async def synchronise(self, primary: str, source: str, to: str) -> Report:
         """Bring the target up to what the source has; what could not be copied is left out, where that is allowed."""
-        report = await sync_wholly(self.context, self.sync, source, to, serve_rest=self.serve_rest)
+        try:
+            report = await self.sync(self.context, source, to)
+        except (ServiceError, ReplicationError) as error:
+            raise SyncIncomplete(source, to, [str(error)]) from None
         bad = [item for item in report.items if item.status not in GOOD]
+        if not report.complete and (len(bad) == len(report.items) or not self.serve_rest):
+            raise SyncIncomplete(source, to, [f"{item.analyzer}: {item.reason}" for item in bad])
         left = {(it.analyzer if source == primary else it.target_analyzer): f"{it.analyzer}: {it.reason}" for it in bad}
         self.left_out = with_parents({**self.left_out, **left}, self.needs)
         return report
@@ -183,9 +188,22 @@ async def what_is_back(context: RecoveryContext, fence: Fence, record: SwitchRec
     """Find what is left out and works by now; nothing is changed, and the fence need not be held."""
     back: dict[str, Mapping[str, str]] = {}
     for primary, assignment in fence.assignments.items():
-        if record is not None and record.missing_at(primary, assignment.active):
-            back[primary] = await _back_again(context, fence, primary, record)
-    return {primary: found for primary, found in back.items() if found}
+        missing = record.missing_at(primary, assignment.active) if record is not None else {}
+        if record is None or not missing:
+            continue
+        # It is judged as before the failover, when it was a standby.
+        as_before = {**fence.assignments, primary: Assignment(active=primary)}
+        before = fence.model_copy(update={"assignments": as_before})
+        readiness = await assess(context, primary, assignment.active, ask_source=False, fence=before)
+        if any(reason.bucket not in BY_THE_FAILOVER for reason in readiness.against_the_target):
+            continue
+        limit, now = context.plan.failover.staleness, context.clock.now()
+        stale = {each.analyzer for each in ages_of(readiness) if is_stale(each, now, limit)} & record.withheld.keys()
+        out = with_parents({**dict.fromkeys(stale, ""), **readiness.unusable()}, readiness.needs)
+        names = readiness.names
+        if found := {name: names[name] for name in missing if name in names and name not in out}:
+            back[primary] = found
+    return back
 
 
 async def add_what_is_back(
@@ -206,23 +224,6 @@ async def add_what_is_back(
     return record, tuple(added)
 
 
-async def _back_again(context: RecoveryContext, fence: Fence, primary: str, record: SwitchRecord) -> dict[str, str]:
-    """Give what is left out for a primary and works by now at the resource that serves, with its id there."""
-    assignment = fence.assignments[primary]
-    # It is judged as before the failover, when it was a standby.
-    as_before = {**fence.assignments, primary: Assignment(active=primary)}
-    before = fence.model_copy(update={"assignments": as_before})
-    readiness = await assess(context, primary, assignment.active, ask_source=False, fence=before)
-    if any(reason.bucket not in BY_THE_FAILOVER for reason in readiness.against_the_target):
-        return {}
-    limit, now = context.plan.failover.staleness, context.clock.now()
-    stale = {each.analyzer for each in ages_of(readiness) if is_stale(each, now, limit)} & record.withheld.keys()
-    out = with_parents({**dict.fromkeys(stale, ""), **readiness.unusable()}, readiness.needs)
-    names = readiness.names
-    missing = record.missing_at(primary, assignment.active)
-    return {name: names[name] for name in missing if name in names and name not in out}
-
-
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:
     """Wait until no run writes to the target any more; since the plan is fenced, none begins."""
     pairs = [(pair.source, to) for pair in context.plan.pairs if to in pair.targets]
@@ -240,21 +241,6 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
             raise ReplicationAtWork(pair, PATIENCE) from None
 
     await all_of(wait(pair) for pair in pairs)
-
-
-async def sync_wholly(
-    context: RecoveryContext, sync: Sync, source: str, target: str, *, serve_rest: bool = False
-) -> Report:
-    """Bring the target up to what the source has; with `serve_rest`, single analyzers may be left behind."""
-    try:
-        report = await sync(context, source, target)
-    except (ServiceError, ReplicationError) as error:
-        raise SyncIncomplete(source, target, [str(error)]) from None
-    some_came = any(item.status in GOOD for item in report.items)
-    if not report.complete and not (serve_rest and some_came):
-        left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
-        raise SyncIncomplete(source, target, left)
-    return report
 
 
 async def assessed(context: RecoveryContext, primary: str, to: str, fence: Fence, *, ask_source: bool) -> Readiness:

@@ -35,12 +35,7 @@ from standby.recovery.snapshots.manifest import SnapshotError
 from standby.recovery.snapshots.plan import NotOfThisPlan, plan_restore
 from standby.recovery.snapshots.snapshot import NoSnapshot, open_snapshot
 from standby.recovery.witnesses import looked
-from standby.replication.inventory import (
-    Inventory,
-    inventory_of,
-    read_defaults,
-    read_deployments,
-)
+from standby.replication.inventory import Inventory, inventory_of, read_defaults, read_deployments
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.needs import Serving, models_of

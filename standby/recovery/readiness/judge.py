@@ -9,15 +9,7 @@ from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.proof.records import Verdict as ByDocument
-from standby.recovery.readiness.document import (
-    AnalyzerPoint,
-    Bucket,
-    Facts,
-    Readiness,
-    Reason,
-    Standing,
-    State,
-)
+from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Reason, Standing, State
 from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, proof_reason_words, rebuilt_words
 from standby.recovery.runs import Restoring, RtoForecast, forecast_rto
 from standby.replication.needs import Severity
