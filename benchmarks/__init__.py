@@ -12,7 +12,7 @@ from statistics import median
 from rich import box
 from rich.table import Table
 
-from standby.replication.forecast import play
+from standby.replication.pacing import play
 
 WINDOW = 60.0  # Seconds of the service's quota
 FEWEST_CALLS = 2  # That a target answers about one copy: the copy, and one question after it that shows the whole copy

@@ -23,8 +23,8 @@ from standby.recovery.context import open_recovery
 from standby.recovery.runs import Durations, Kind
 from standby.recovery.witnesses import look
 from standby.replication import report
-from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
+from standby.replication.pacing import Forecast, forecast
 from standby.replication.replicate import survey
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action, Verdict

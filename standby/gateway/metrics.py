@@ -27,7 +27,7 @@ from standby.recovery.readiness.document import LastStates, State
 from standby.recovery.runs import Durations, LastRuns, LatestDrills
 from standby.recovery.snapshots.catalog import index_path
 from standby.recovery.snapshots.manifest import parse_index
-from standby.replication.forecast import Spread
+from standby.replication.pacing import Spread
 from standby.telemetry import Metric
 from standby.vault.documents import read_document
 from standby.vault.replica import replica_state

@@ -18,8 +18,8 @@ from pydantic import AwareDatetime, Field
 from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
 from standby.errors import sentence
-from standby.replication.forecast import Spread, play_often, share
 from standby.replication.items import GOOD, Selection, Status
+from standby.replication.pacing import Spread, play_often, share
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
 from standby.service.models import NAMELESS

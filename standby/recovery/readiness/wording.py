@@ -10,8 +10,8 @@ from standby.errors import sentence
 from standby.recovery.proof.records import verdict_words
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.runs import RtoForecast
-from standby.replication.forecast import Spread
 from standby.replication.needs import Severity
+from standby.replication.pacing import Spread
 from standby.replication.verdict import HOLDS_NOTHING
 from standby.service.models import UNREADABLE
 from standby.text import counted, some_of, totals

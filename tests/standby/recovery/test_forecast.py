@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.runs import Durations, Kind, Restoring, RtoForecast, forecast_rto
-from standby.replication.forecast import play_often, share
+from standby.replication.pacing import play_often, share
 from tests.standby.recovery.readiness.facts_at_hand import a_plan
 
 POLICY = {"automatic": True, "probe_every": "30s", "quorum": 3, "minimum_outage": "1m"}

@@ -11,8 +11,8 @@ import pytest
 
 from standby.recovery.runs import Durations, Kind, Restoring, forecast_rto
 from standby.replication.engine import Attempt, Engine
-from standby.replication.forecast import forecast
 from standby.replication.items import Key, PlanItem, ReplicationPlan, Status
+from standby.replication.pacing import forecast
 from standby.replication.report import ReportItem, end_of
 from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
 from tests.standby.recovery.readiness.facts_at_hand import a_plan

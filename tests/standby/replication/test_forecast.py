@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from standby.config.plan import CopyDeadlines, RecoveryPlan, RegionPair
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.replication.forecast import (
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
+from standby.replication.pacing import (
     ANSWER_SECONDS,
     GRANT_SECONDS,
     LONGEST_COPY,
@@ -22,7 +23,6 @@ from standby.replication.forecast import (
     forecast,
     polls_of_copy,
 )
-from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import begin, survey
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action, Sighting, Verdict
