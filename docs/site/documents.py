@@ -22,8 +22,8 @@ from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification
 from standby.recovery.snapshots.take import SnapshotTaken
 from standby.replication.report import Report
-from standby.vault.move import Moved
 from standby.vault.replica import ReplicaState
+from standby.vault.role import Moved
 
 
 class _Shape(BaseModel):

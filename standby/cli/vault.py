@@ -18,8 +18,7 @@ from standby.config.errors import summary
 from standby.config.vault import Place, VaultSettings
 from standby.text import counted, this_user
 from standby.vault.errors import NoSecond
-from standby.vault.move import Move, Moved
-from standby.vault.role import read_role
+from standby.vault.role import Move, Moved, read_role
 from standby.vault.vault import open_place
 
 PROGRESS_EVERY = 5.0  # Seconds between two lines about how far a move is

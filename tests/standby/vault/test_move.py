@@ -13,9 +13,8 @@ from standby.clock import SystemClock
 from standby.config.vault import Place
 from standby.vault.errors import NothingToMove, OtherVault, RunUnderWay, StillWritten, Unfinished, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.move import Move, Moved
 from standby.vault.replica import Replicated
-from standby.vault.role import ROLE, guarded, read_role
+from standby.vault.role import ROLE, Move, Moved, guarded, read_role
 from standby.vault.storage import Listed, Storage
 from standby.vault.vault import open_place
 from tests.standby.vault.world import HandClock, Killed, Memory, MemoryVault
