@@ -295,7 +295,6 @@ _RUN: ContextVar[Run | None] = ContextVar("standby_run", default=None)
 
 
 def under_way() -> Run:
-    """Give the run that this is a part of."""
     return _RUN.get() or Run()
 
 

@@ -214,7 +214,6 @@ class Tally:
     _parts: list[Progress] = field(default_factory=list)
 
     def part(self) -> Callable[[Progress], None]:
-        """Give what one more part is to report its progress to."""
         position = len(self._parts)
         self._parts.append(Progress(0, 0, ()))
 

@@ -80,7 +80,6 @@ class Attempt:
 
     @property
     def attempts(self) -> int:
-        """How often the service was asked, the retries of the step included."""
         return self.receipt.attempts + max(self.asked - 1, 0) if self.receipt else self.asked
 
 

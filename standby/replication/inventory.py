@@ -269,7 +269,6 @@ class Connections:
         self._serving[serving.resource.name] = (self.clock.monotonic(), serving)
 
     def forget_serving(self, resource: str) -> None:
-        """Ask again next time, because it was just changed."""
         self._serving.pop(resource, None)
 
 

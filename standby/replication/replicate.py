@@ -15,20 +15,11 @@ from standby.concurrency import side_by_side, to_its_end
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.fencing import OtherPlans, read_fence
+from standby.replication import items
 from standby.replication.engine import Attempt, Engine, Receipt
 from standby.replication.errors import MayBeUnderWay, NothingSelected, PlanMoved, TrainedNotKept
 from standby.replication.inventory import connect, look_at
-from standby.replication.items import (
-    Key,
-    PlanItem,
-    Progress,
-    Records,
-    ReplicationPlan,
-    Selection,
-    Status,
-    part,
-    selected_pairs,
-)
+from standby.replication.items import Key, PlanItem, Progress, Records, ReplicationPlan, Selection, Status
 from standby.replication.ledger import Ledger, Owner, RebuiltThere, read_owners, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import Report, ReportItem, Via, end_of, make_report
@@ -114,7 +105,7 @@ class Replication(Engine[PlanItem, ReportItem]):
     def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:
         """Give the run of a part of the plan, on the same steps, ledgers and slots."""
         return Replication(
-            part(self.plan, keys),
+            items.part(self.plan, keys),
             self._steps,
             ledgers=self.ledgers,
             slots=self._slots,
@@ -144,13 +135,13 @@ class Replication(Engine[PlanItem, ReportItem]):
         for key, ended in self._results.items():
             if ended.status is Status.SUCCEEDED:
                 made.setdefault(self._items[key].target, []).append(self._items[key])
-        for target, items in made.items():
+        for target, copies in made.items():
             try:
                 shown = await self._steps.shown(target)
             except StandbyError as error:
                 log.warning("the copies at %s could not be listed at the end: %s", target, error)
                 continue
-            for item in items:
+            for item in copies:
                 copied = self.ledgers[item.source, item.target].records[item.target_analyzer].target
                 if (item.target_analyzer, copied.created_at) in shown.items():
                     continue
@@ -241,7 +232,7 @@ async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterato
 
 async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
     """Look at every resource that is asked for, and decide what a run would do; nothing is changed."""
-    pairs = selected_pairs(context.recovery_plan, selection)
+    pairs = items.selected_pairs(context.recovery_plan, selection)
     records = {pair: (await context.read_ledger(*pair)).records for pair in pairs}
     return await make_plan_now(context, selection, records)
 
@@ -259,7 +250,7 @@ async def begin(
     async with AsyncExitStack() as stack:
         # The ledgers are held first: what another run does meanwhile would make the plan untrue. At the same time: in
         # object storage each takes several calls.
-        pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
+        pairs = sorted(set(items.selected_pairs(context.recovery_plan, selection)))
         async with side_by_side() as group:
             tasks = {pair: group.create_task(stack.enter_async_context(context.write_ledger(*pair))) for pair in pairs}
         ledgers = {pair: task.result() for pair, task in tasks.items()}

@@ -32,7 +32,6 @@ class RecoveryPoint:
 
 
 def recovery_points(plan: ReplicationPlan) -> tuple[RecoveryPoint, ...]:
-    """Evaluate every item of a plan at the moment it was made."""
     return tuple(_point(item, plan.made_at, plan.recovery_plan.objectives.rpo) for item in plan.items)
 
 
@@ -150,7 +149,6 @@ class Ended:
 def make_report(
     plan: ReplicationPlan, results: Iterable[ReportItem], *, run_id: str, via: Via, seconds: float, now: datetime
 ) -> Report:
-    """Put the ends of a plan's items, in its order, into a report."""
     items = tuple(results)
     return Report(
         plan=plan.recovery_plan.name,
@@ -232,7 +230,6 @@ def is_in_sync(plan: ReplicationPlan) -> bool:
 
 
 def unseen_words(unseen: Mapping[str, str]) -> list[str]:
-    """Say which resources could not be looked at, and why."""
     return [f"{name} could not be read, and everything about it is blocked: {why}" for name, why in unseen.items()]
 
 

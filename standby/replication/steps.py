@@ -341,7 +341,6 @@ async def settle(
 
 
 def _is_shown(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
-    """Say whether the target shows what a copy has made, and not what it held before."""
     is_old = item.action is Action.REPLACE and _is_as_found(context, item, there)
     return there.status != "creating" and not is_old
 

@@ -117,7 +117,6 @@ class ArmClient:
         return await self._list(f"{self._path}/deployments", "deployments", _ArmPage[models.Deployment])
 
     async def list_models(self) -> tuple[models.CatalogModel, ...]:
-        """List the models that are offered to the resource, over as many pages as there are."""
         # A deployment does not say when its model ends; the `deprecation.inference` of this list does (provider's
         # specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
         return await self._list(f"{self._path}/models", "models", _ArmPage[models.CatalogModel])
@@ -323,7 +322,6 @@ class ContentUnderstandingClient:
 
     @property
     def version(self) -> dict[str, str]:
-        """The query parameter that every call must have."""
         return {"api-version": self.resource.api_version}
 
     def path(self, analyzer: str, action: str = "") -> str:

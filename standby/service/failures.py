@@ -140,7 +140,6 @@ def error_of_transport(
 
 
 def _words(error: httpx.HTTPError) -> str:
-    """Say what happened in the words of the system, where it has any."""
     for cause in reversed(list(_causes(error))):
         if isinstance(cause, socket.gaierror):
             return f"the name of the host is not found ({cause.strerror})"

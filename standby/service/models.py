@@ -245,7 +245,6 @@ class Analyzer(_Wire):
 
     @property
     def is_nameless(self) -> bool:
-        """Whether it represents something in a list that has no name."""
         return self.analyzer_id.startswith(NAMELESS)
 
     @property

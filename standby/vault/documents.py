@@ -51,7 +51,6 @@ class Stored(Document):
 
     @classmethod
     def present_format(cls) -> int:
-        """Give the number in which files are written."""
         return _number(cls.model_fields["format"].default) or 1
 
 

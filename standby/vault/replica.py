@@ -38,7 +38,6 @@ class ReplicaState(Document):
 
     @property
     def whole(self) -> bool:
-        """Whether it is known to have everything."""
         return self.behind == 0 and not self.problem
 
     @property

@@ -161,8 +161,6 @@ class Guarded:
 
 
 def guarded(place: Storage) -> Guarded:
-    """Give a vault that has no replica: it must not be one itself."""
-
     async def check() -> None:
         must_be_the_vault(await read_role(place), place.where(""))
 
@@ -314,7 +312,6 @@ class Move:
         return [each for each, is_other in zip(every, found, strict=True) if is_other]
 
     async def _begin(self, own: Role | None) -> None:
-        """Let nobody take the copy for a vault before it is whole."""
         known, tag = await role_and_tag(self.target)
         if known is None or known.kind != "unfinished":
             history, here = own.history if own else (new_id(),), self.source.where("")
