@@ -170,17 +170,8 @@ class ObjectStorage:
         return None if found is None else Version(found[0], found[1].tag)
 
     async def write(self, path: str, content: bytes) -> None:
-        tries, doubt = _Tries(self._clock, self._waits), False
-        while True:
-            try:
-                # Each try has an id of its own, so that no id stands for two versions.
-                await self._put(path, content, "overwrite", (_new_write(),))
-            except Failed as failed:
-                doubt = doubt or failed.kind == "unclear"
-                if not (failed.is_passing and await tries.again()):
-                    raise self._not_written(path, failed, doubt) from None
-            else:
-                return
+        # Each try has an id of its own, so that no id stands for two versions.
+        await self._till_done(path, "written", lambda: self._put(path, content, "overwrite", (_new_write(),)))
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
         before = ABSENT if tag is None else Sight.of(tag)
@@ -210,7 +201,7 @@ class ObjectStorage:
             if not (may_go_on and await tries.again()):
                 if now == ABSENT and last.kind in CLASH and not doubt:
                     raise Changed(self.where(path))  # It was removed.
-                raise self._not_written(path, last, doubt or last.kind in CLASH)
+                raise self._error(path, "written", last, doubt or last.kind in CLASH)
 
     async def remove(self, path: str) -> None:
         await self._till_done(path, "removed", lambda: self._delete(path))
@@ -222,18 +213,19 @@ class ObjectStorage:
         return hold_by_lease(self, path, self._clock)
 
     async def _till_done(self, path: str, action: str, work: Callable[[], Awaitable[T]]) -> T:
-        tries = _Tries(self._clock, self._waits)
+        tries, doubt = _Tries(self._clock, self._waits), False
         while True:
             try:
                 return await work()
             except Failed as failed:
+                doubt = doubt or failed.kind == "unclear"
                 if not (failed.is_passing and await tries.again()):
-                    raise failed.at(self.where(path), action, self._container) from None
+                    raise self._error(path, action, failed, doubt) from None
 
-    def _not_written(self, path: str, failed: Failed, doubt: bool) -> VaultUnavailable:
-        if doubt:
+    def _error(self, path: str, action: str, failed: Failed, doubt: bool) -> VaultUnavailable:
+        if doubt and action == "written":
             return WriteUnsettled(self.where(path), "written for certain", failed.reason)
-        return failed.at(self.where(path), "written", self._container)
+        return failed.at(self.where(path), action, self._container)
 
     async def _put(self, path: str, content: bytes, mode: PutMode, writes: tuple[str, ...]) -> Sight:
         if len(content) > MOST_BYTES:
