@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from typing import TypeAlias
 
 from standby.document import JsonObject, JsonValue, canonical
 from standby.emulator import answers
@@ -85,33 +86,26 @@ class File:
         return not self.media_type.startswith("text/")
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A field with a value of its own."""
-
-    path: str
-    type: str
-    method: str
-    definition: str
-    enum: tuple[JsonValue, ...]
-
-    def value(self, file: File, key: str, deviation: str) -> JsonValue:
-        """Give its value; each deviation makes another one, also where there are few to choose from."""
-        base, number = draw(key), draw(key, deviation)
-        if self.enum:
-            turn = 1 + number % (len(self.enum) - 1) if deviation and len(self.enum) > 1 else 0
-            return self.enum[(base + turn) % len(self.enum)]
-        simple: dict[str, JsonValue] = {
-            "boolean": (base + bool(deviation)) % 2 == 1,
-            "number": number % 10**7 / 100,
-            "integer": number % 10**7,
-            "date": str(date(1990, 1, 1) + timedelta(days=number % 20_000)),
-            "time": f"{number % 24:02d}:{number // 24 % 60:02d}:{number // 1440 % 60:02d}",
-        }
-        return simple.get(self.type, f"{file.lines[base % len(file.lines)]} ({number % 16**6:06x})")
+def value_of(definition: JsonObject, file: File, key: str, deviation: str) -> JsonValue:
+    """Give the value of a field; each deviation makes another one, also where there are few to choose from."""
+    base, number, enum = draw(key), draw(key, deviation), definition.get("enum")
+    if isinstance(enum, list) and enum:
+        turn = 1 + number % (len(enum) - 1) if deviation and len(enum) > 1 else 0
+        return enum[(base + turn) % len(enum)]
+    simple: dict[str, JsonValue] = {
+        "boolean": (base + bool(deviation)) % 2 == 1,
+        "number": number % 10**7 / 100,
+        "integer": number % 10**7,
+        "date": str(date(1990, 1, 1) + timedelta(days=number % 20_000)),
+        "time": f"{number % 24:02d}:{number // 24 % 60:02d}:{number // 1440 % 60:02d}",
+    }
+    return simple.get(str(definition.get("type")), f"{file.lines[base % len(file.lines)]} ({number % 16**6:06x})")
 
 
-def fields_of(schema: JsonObject, file: File, read: Callable[[Leaf], JsonObject]) -> JsonObject:
+Read: TypeAlias = Callable[[str, str, JsonObject], JsonObject]  # Makes a field of its path, method and definition
+
+
+def fields_of(schema: JsonObject, file: File, read: Read) -> JsonObject:
     """Make the fields of a schema; what has parts has no confidence, spans or source of its own (recordings)."""
 
     def made(path: str, given: JsonValue, inherited: str, level: int = 0) -> JsonValue:
@@ -128,9 +122,7 @@ def fields_of(schema: JsonObject, file: File, read: Callable[[Leaf], JsonObject]
             inner = as_object(definition.get("properties")).items()
             members: JsonObject = {name: made(f"{path}.{name}", each, method, level + 1) for name, each in inner}
             return {"type": kind, "valueObject": members}
-        enum = definition.get("enum")
-        text = canonical(definition).decode()
-        return read(Leaf(path, kind, method, text, tuple(enum) if isinstance(enum, list) else ()))
+        return read(path, method, {**definition, "type": kind})
 
     return {name: made(name, each, "extract") for name, each in as_object(schema.get("fields")).items()}
 
@@ -202,8 +194,8 @@ class Reading:
         settings, twist, paths = self.state.settings, self.call.twist, list[str]()
         schema, models = as_object(analyzer.body.get("fieldSchema")), self._models(name, analyzer)
 
-        def note(leaf: Leaf) -> JsonObject:
-            paths.append(leaf.path)
+        def note(path: str, *_: object) -> JsonObject:
+            paths.append(path)
             return {}
 
         fields_of(schema, file, note)
@@ -219,16 +211,17 @@ class Reading:
         for side, count in (("input", 1200 + 2400 * file.pages), ("output", 5 + 60 * len(paths))):
             self.tokens |= {f"{completion[0]}-{side}": count} if models or paths else {}
 
-        def read(leaf: Leaf) -> JsonObject:
-            generated = leaf.method == "generate"
-            chance = settings.generate_noise if generated else settings.extract_noise
-            noise = of_call if draw(*of_call, leaf.path) < chance * 2**64 else ""
-            deviation = f"{odd.get(leaf.path, '')}{noise}"
-            key = f"{file.digest} {leaf.path} {leaf.definition} {completion if generated else ''}"
-            about: JsonObject = {"type": leaf.type, "confidence": draw(key, self.call.id) % 1000 / 1000}
+        def read(path: str, method: str, definition: JsonObject) -> JsonObject:
+            model = completion if method == "generate" else ""
+            chance = settings.generate_noise if model else settings.extract_noise
+            noise = of_call if draw(*of_call, path) < chance * 2**64 else ""
+            deviation = f"{odd.get(path, '')}{noise}"
+            key = f"{file.digest} {path} {canonical(definition).decode()} {model}"
+            kind, confidence = str(definition["type"]), draw(key, self.call.id) % 1000 / 1000
             if not deviation and draw(key, "empty") % EMPTY == 0:
-                return about
-            return {f"value{leaf.type.capitalize()}": leaf.value(file, key, deviation), **about, **FACTS["grounding"]}
+                return {"type": kind, "confidence": confidence}
+            value = {f"value{kind.capitalize()}": value_of(definition, file, key, deviation)}
+            return {"type": kind, **value, "confidence": confidence, **FACTS["grounding"]}
 
         return fields_of(schema, file, read)
 
