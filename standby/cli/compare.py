@@ -91,6 +91,9 @@ async def command(
         expected = await forecast(recovery, request)
         if not yes and expected.analyses:
             await confirm(output, "Start?", forecast_lines(expected))
+        elif expected.analyses:
+            for line in forecast_lines(expected):
+                output.say(line.text)
         if via == "direct":
             with show_progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
                 report = await compare_plan(recovery, request, PlainStages(), on_progress)

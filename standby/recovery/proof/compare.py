@@ -169,10 +169,15 @@ class _Prepared:
     without_samples: tuple[str, ...]
     baselines: Mapping[tuple[str, str], Baseline | None]
     inventories: Mapping[str, Inventory]
+    most: int  # analyses that may be made
+
+    @property
+    def analyses(self) -> list[_Analysis]:
+        return _analyses(self.copies, self.settings.runs)
 
 
 async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepared:
-    """Find out what there is to compare, by one look at every resource."""
+    """Find out by one look at every resource what there is to compare; `OverBudget` where that is too much."""
     plan, selection = context.plan, Selection(request.analyzers, request.targets)
     if plan.samples is None:
         raise NoSamples(plan.name)
@@ -197,9 +202,16 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
         elif (here := inventories.get(item.source)) is not None:
             copies.append(_as_seen(context, copy, item, here))
         else:
-            called = {it.analyzer: it.target_analyzer for it in planned if it.target == item.target}
+            pair = (item.source, item.target)
+            called = {it.analyzer: it.target_analyzer for it in planned if (it.source, it.target) == pair}
             copies.append(_by_baseline(context, copy, baselines[copy.subject], there, called, item))
-    return _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories)
+    budget, spent = plan.samples.budget, (await records.Proofs.read(context.vault, plan.name)).spent
+    in_month = max(0, budget.month - spent.get(records.month_of(context.clock.now()), 0))
+    most, limit = min((budget.run, "run"), (in_month, "month"))
+    prepared = _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories, most)
+    if len(prepared.analyses) > most:
+        raise OverBudget(plan.name, len(prepared.analyses), most, limit)
+    return prepared
 
 
 def _as_seen(context: RecoveryContext, copy: _Copy, item: PlanItem, source: Inventory) -> _Copy:
@@ -252,17 +264,6 @@ def _by_baseline(
     return replace(copy, baseline=baseline, expected=expected, decided=decided)
 
 
-async def _fitting(context: RecoveryContext, prepared: _Prepared) -> tuple[list[_Analysis], int]:
-    """Give the analyses that are to be made, and how many there may be; `OverBudget` where those are fewer."""
-    budget, spent = prepared.settings.budget, (await records.Proofs.read(context.vault, context.plan.name)).spent
-    in_month = max(0, budget.month - spent.get(records.month_of(context.clock.now()), 0))
-    most, limit = min((budget.run, "run"), (in_month, "month"))
-    analyses = _analyses(prepared.copies, prepared.settings.runs)
-    if len(analyses) > most:
-        raise OverBudget(context.plan.name, len(analyses), most, limit)
-    return analyses, most
-
-
 async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecast:
     """Say what a comparison takes; nothing is analysed.
 
@@ -271,7 +272,7 @@ async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecas
         OverBudget: it takes more analyses than the plan has left.
     """
     prepared = await _prepare(context, request)
-    analyses, most = await _fitting(context, prepared)
+    analyses = prepared.analyses
     known = {subject: baseline.tokens if baseline else 0 for subject, baseline in prepared.baselines.items()}
     return Forecast(
         plan=context.plan.name,
@@ -280,7 +281,7 @@ async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecas
         analyses=len(analyses),
         pages=sum(each.sample.pages for each in analyses),
         tokens=sum(known[each.subject] or each.sample.pages * TOKENS_PER_PAGE for each in analyses),
-        most=most,
+        most=prepared.most,
     )
 
 
@@ -303,10 +304,9 @@ async def compare_plan(
     """
     begun, now = context.clock.monotonic(), context.clock.now()
     prepared = await _prepare(context, request)
-    analyses, _ = await _fitting(context, prepared)
     run, interrupted = _Run(context, prepared.settings, stages, prepared.copies, on_progress), False
     try:
-        await _within_budget(context, run, analyses)
+        await _within_budget(context, run, prepared.analyses)
     except asyncio.CancelledError:
         interrupted = True
     proofs, problems = await despite_cancellation(_kept(context, prepared, run, now))

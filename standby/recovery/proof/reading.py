@@ -171,6 +171,7 @@ class Spent:
     tokens_of: Counter[tuple[str, str]] = field(default_factory=Counter)  # by resource and analyzer
 
 
+LAST_ANSWER = 10.0  # Seconds for the answer to a document that was sent, once nobody waits for its result any more
 FIRST_WAIT, LONGEST_WAIT = 0.2, 3.0  # Seconds between two questions about an analysis, which takes 4 s and more
 
 
@@ -198,18 +199,14 @@ async def analyze(
     # What is on its way as this is cancelled may be taken, and is kept by the service until it is deleted.
     starting = asyncio.ensure_future(client.start_analysis(analyzer, *document))
     try:
-        analysis = await _ended(client, clock, analyzer, await to_its_end(starting), deadline)
+        analysis = await _ended(client, clock, analyzer, await asyncio.shield(starting), deadline)
         spent.tokens.update(analysis.usage.tokens)
         spent.tokens_of[resource, analyzer] += sum(analysis.usage.tokens.values())
         if not analysis.succeeded:
             raise analysis.failure(resource, analyzer)
         return read_analysis(analysis, salt)
-    except errors.AnalysisOutcomeUnknown:
-        spent.left.append(f"perhaps one of {analyzer} at {resource}, which did not answer")
-        raise
     finally:
-        if starting.done() and not starting.cancelled() and starting.exception() is None:
-            await to_its_end(_delete(client, starting.result(), spent))
+        await to_its_end(_take_back(client, analyzer, starting, spent))
 
 
 async def _ended(client: ContentUnderstandingClient, clock: Clock, analyzer: str, url: str, seconds: float) -> Analysis:
@@ -229,7 +226,19 @@ async def _ended(client: ContentUnderstandingClient, clock: Clock, analyzer: str
         wait = max(min(wait * 1.5, LONGEST_WAIT), retry_after or 0.0)
 
 
-async def _delete(client: ContentUnderstandingClient, url: str, spent: Spent) -> None:
+async def _take_back(
+    client: ContentUnderstandingClient, analyzer: str, starting: asyncio.Future[str], spent: Spent
+) -> None:
+    """Delete the result of an analysis that was begun, or may have been."""
+    await asyncio.wait({starting}, timeout=LAST_ANSWER)
+    starting.cancel()
+    try:
+        url = await starting
+    except (asyncio.CancelledError, errors.AnalysisOutcomeUnknown):
+        spent.left.append(f"perhaps one of {analyzer} at {client.resource.name}, which did not answer")
+        return
+    except errors.ServiceError:
+        return  # It was not taken.
     try:
         await client.delete_analysis(url)
     except errors.ServiceError as error:

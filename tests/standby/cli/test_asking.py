@@ -273,3 +273,19 @@ def test_going_on_past_lost_records_is_asked_about_before_they_are_written(site:
 
 def test_only_looking_needs_no_answer(site: Workspace) -> None:
     assert prepared(site, "failback").run("failback", "invoices", "--dry-run").status == 0
+
+
+def test_a_comparison_says_first_what_it_takes(site: Workspace, cloud: Cloud, terminal: Terminal) -> None:
+    folder = site.folder / "samples" / "invoice"
+    folder.mkdir(parents=True)
+    (folder / "1.pdf").write_bytes(b"%PDF-1.4\n<< /Type /Page >>\n(No. 1) Tj\n")
+    site.edit("    deadlines:", "    samples: {path: ./samples}\n    deadlines:")
+    process = started(site, terminal, "compare", "invoices")
+
+    shown = " ".join(terminal.until_asked().split())
+
+    assert "1 document read by 1 analyzer and the copies: 3 analyses, 3 pages, about 12,000 tokens." in shown
+    assert "Its budget is 200 analyses now." in shown
+    terminal.answer("n\n")
+    assert process.wait(PATIENCE) == 4
+    assert not any(cloud.stats(name)["analyses"] for name in ("east", "west"))

@@ -138,6 +138,21 @@ async def test_a_copy_is_proved_by_the_baseline_without_its_source(make_scene: S
         assert await results(scene) == 0
 
 
+async def test_what_has_a_temporary_id_is_held_against_the_baseline_and_not_what_has_the_real_one(
+    make_scene: SceneMaker, tmp_path: Path
+) -> None:
+    async with copied(make_scene, tmp_path) as (_, context):
+        await compared(context)
+        client = context.connections["west"]
+        real = (await client.get_analyzer("invoice")).definition()
+        for name, definition in (("a-invoice", real), ("invoice", {**real, "description": "edited"})):
+            started = await client.put_analyzer(name, definition, allow_replace=True)
+            while not (await client.poll(started.operation_url)).operation.done:
+                await asyncio.sleep(0.01)
+        (proof,) = await prove(context, "east", "west", {"invoice": "a-invoice"}, seconds=10, samples=4)
+        assert (proof.target_analyzer, proof.verdict) == ("a-invoice", Verdict.AGREES)
+
+
 async def test_proving_ends_in_its_time_with_its_results_deleted(make_scene: SceneMaker, tmp_path: Path) -> None:
     async with copied(make_scene, tmp_path) as (scene, context):
         await compared(context)
