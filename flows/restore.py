@@ -6,11 +6,13 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
+from standby.flows.compare import changed
 from standby.flows.limits import SHORT_WAIT, hold_targets
 from standby.flows.outcome import FlowOutcome, causes, flow, item_table
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.failover.failover import completed
+from standby.recovery.proof.records import Proofs
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
@@ -32,6 +34,7 @@ async def restore(
 
     No other resource is called. Analyzers that it already has are not replaced, unless they failed or are stuck; each
     rebuilt one is read back. What a failover left out and works by now is in the active map again afterwards.
+    If the plan has samples, what was rebuilt analyses them, and is compared with the baselines.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -45,10 +48,13 @@ async def restore(
     title = f"Restoring plan {plan} at {to}"
     async with recovering(plan) as opened, hold_targets([to], SHORT_WAIT), ProgressArtifact(title) as bar:
         context = await settle(opened, force, reason)
+        known = await Proofs.read(context.vault, plan)
         found = await open_snapshot(context, as_of=moment)
         wanted = await plan_restore(context, found, to, analyzers=analyzers)
         report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
         report = await completed(context, report)
+    # The proofs of what was built take the place of those of what was there.
+    event = changed(plan, known, Proofs(proofs=report.proofs))
     items = sorted(report.items, key=lambda item: item.status in GOOD)
     summary = f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}."
     return await FlowOutcome(
@@ -57,6 +63,7 @@ async def restore(
         report,
         good=report.complete,
         interrupted=report.interrupted,
+        event=event,
         artifact=item_table(
             "restore-report",
             f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",

@@ -55,7 +55,7 @@ class Samples(dict[str, tuple[Sample, ...]]):
 
 class SamplesUnreadable(StandbyError):
     def __init__(self, cause: str) -> None:
-        super().__init__(cause, "Correct samples.path of the plan, or let this process read what is there")
+        super().__init__(cause, "Correct samples.path of the plan, or let this process read that folder")
 
 
 class SampleChanged(StandbyError):
@@ -97,7 +97,7 @@ async def list_samples(context: RecoveryContext, analyzers: Collection[str], eac
 
     Raises:
         SamplesUnreadable: the folder of all of them cannot be read.
-        VaultError: likewise, where they are in the vault.
+        VaultError: the same of samples that are in the vault.
     """
     settings, (storage, _) = context.plan.samples, _storage(context)
     most = (settings.each if settings else 0) if each is None else each
