@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import RecoveryPlan
@@ -259,41 +259,30 @@ def _roles(fence: Fence) -> dict[str, str]:
     return roles
 
 
-class _Target(NamedTuple):
-    readiness: Readiness
-    reasons: list[ReasonGroup]
-    rows: list[dict[str, str | bool]]
-    chart: RpoChart | None
-
-
-class _View(NamedTuple):
-    content: PageContent
-    headline: str
-    worst: State
-    matters: list[Matter]
-    common: list[ReasonGroup]
-    targets: list[_Target]
-    roles: Mapping[str, str]
-
-
 WORST_FIRST = (State.NOT_READY, State.UNKNOWN, State.READY)
 
 
-def _view(content: PageContent) -> _View:
-    worst = min((each.state for each in content.readiness), key=WORST_FIRST.index)
+def _view(content: PageContent) -> dict[str, Any]:
+    """Give a plan as its template takes it."""
     first, *others = content.readiness
     common = [each for each in first.reasons if others and all(each in other.reasons for other in others)]
-    targets = [
-        _Target(
-            each,
-            grouped(reason for reason in each.reasons if reason not in common),
-            list(_rows(each)),
-            draw_rpo((*content.last.samples(each), Sample.of(each)), each.rpo_seconds),
-        )
-        for each in content.readiness
-    ]
-    headline = wording.headline(content.readiness)
-    return _View(content, headline, worst, list(matters(content)), grouped(common), targets, _roles(content.fence))
+    return {
+        "content": content,
+        "headline": wording.headline(content.readiness),
+        "worst": min((each.state for each in content.readiness), key=WORST_FIRST.index),
+        "matters": list(matters(content)),
+        "common": grouped(common),
+        "roles": _roles(content.fence),
+        "targets": [
+            {
+                "readiness": each,
+                "reasons": grouped(reason for reason in each.reasons if reason not in common),
+                "rows": list(_rows(each)),
+                "chart": draw_rpo((*content.last.samples(each), Sample.of(each)), each.rpo_seconds),
+            }
+            for each in content.readiness
+        ],
+    }
 
 
 def render_page(
@@ -301,7 +290,7 @@ def render_page(
 ) -> str:
     """Write a page: of one plan, or of all with an overview; `unread` says why nothing is known of others, by name."""
     return template("standby.recovery", "report.html.j2").render(
-        views=sorted(map(_view, contents), key=lambda view: WORST_FIRST.index(view.worst)),
+        views=sorted(map(_view, contents), key=lambda view: WORST_FIRST.index(view["worst"])),
         made_at=made_at,
         unread=unread or {},
         wording=wording,
