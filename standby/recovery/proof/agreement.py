@@ -60,7 +60,7 @@ FEWEST = 3  # Documents from which anything is said about agreement
 CONFIDENCE = 0.99  # That the true difference lies on one side of an end of the interval
 TOGETHER = 1.5  # How much more documents vary than their fields would by themselves
 BEFOREHAND = 4  # Documents' worth that this variance counts beside the one that is seen
-SEVERAL = 1.25  # How much wider the interval of one method is taken: there are several that may differ by chance
+SEVERAL = 1.3  # How much wider the interval of one method is taken: there are several that may differ by chance
 NOTICED = 0.3  # Loss of agreement that has to be excluded before a copy agrees: rebuilt analyzers lose as much
 UNSTEADY = 0.3  # Agreement of a source with itself below which nothing can be told by it
 SURE = 0.001  # Chance of a false alarm, over all fields, from which it is believed that one differs
@@ -126,18 +126,21 @@ class _Field:
     def gap(self) -> float:
         return (self.unsteady - self.odd) / self.seen
 
-    def chance(self, usual: float) -> float:
+    def chance(self, usual: float, runs: int) -> float:
         """Give the chance that a faithful copy differs in so many documents (beta-binomial).
+
+        Of `runs` and a copy alike, any may be the one that differs: the source's share is `runs` times the copy's.
 
         Args:
             usual: share of documents in which the source differs from itself, over the fields of its method.
         """
-        steady = self.seen - self.unsteady
-        apart, alike = ALIKE * usual + self.unsteady, ALIKE * (1 - usual) + steady
+        apart = (ALIKE * usual + self.unsteady) / runs
+        alike = ALIKE + self.seen - apart
         return sum(
-            exp(_beta(apart + odd, alike + steady - odd) - _beta(apart, alike) - _beta(odd + 1, steady - odd + 1))
-            / (steady + 1)
-            for odd in range(self.odd, steady + 1)
+            exp(_beta(apart + odd, alike + self.seen - odd) - _beta(apart, alike))
+            / exp(_beta(odd + 1, self.seen - odd + 1))
+            / (self.seen + 1)
+            for odd in range(self.odd, self.seen + 1)
         )
 
 
@@ -191,7 +194,10 @@ def _figures(pairs: Sequence[Pair], expected: Expected, margin: float) -> _Figur
         for method in groups
         if (of := [it for (its, _), it in counts.items() if its == method])
     }
-    doubts = {name: len(counts) * it.chance(usual[method]) for (method, name), it in counts.items() if it.gap < -margin}
+    least = min([len(of) for of, _ in pairs], default=1)
+    doubts = {
+        name: len(counts) * it.chance(usual[method], least) for (method, name), it in counts.items() if it.gap < -margin
+    }
     shares = {method: made for method, documents in groups.items() if (made := _shares(documents))}
     return _Figures(shares, dict(sorted(doubts.items(), key=lambda each: each[1])), _layout(pairs))
 
@@ -282,7 +288,8 @@ def _findings(proof: Proof, figures: _Figures, samples: int, margin: float) -> I
     if not shares and figures.layout is Layout.UNKNOWN:
         yield Verdict.NO_VERDICT, "Neither text nor a field came back, so nothing was compared. Take other samples"
     for method, of in shares.items():
-        if of.gap + of.half * (SEVERAL if method else 1) < -margin:
+        # The margin is exceeded, and half of it for certain.
+        if of.gap < -margin and of.gap + of.half * (SEVERAL if method else 1) < -margin / 2:
             yield differs[0], f"{_told(proof, method, of)}. {differs[1]}"
     if sure := [name for name, chance in figures.doubts.items() if chance <= SURE]:
         yield differs[0], f"{target} answers otherwise than {source} in {some_of(sure)}. {differs[1]}"
