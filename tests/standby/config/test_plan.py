@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +114,35 @@ def test_an_encryption_key_is_never_printed_nor_told_in_an_error() -> None:
     with pytest.raises(ValidationError) as caught:
         plan(encryption={"kee": "sesame"}, pairs="sesame")
     assert "sesame" not in str(caught.value)
+
+
+def test_a_plan_has_no_samples_unless_it_says_so() -> None:
+    assert plan().samples is None
+    bare = plan(samples={}).samples
+    assert bare is not None
+    assert (bare.path, bare.each, bare.runs, bare.at_once, bare.failover) == (None, 5, 2, 4, 20.0)
+    assert (bare.deadline, bare.budget.run, bare.budget.month) == (timedelta(minutes=10), 200, 2000)
+
+
+def test_the_last_check_of_a_failover_can_be_switched_off() -> None:
+    off, short = plan(samples={"failover": "0s"}).samples, plan(samples={"failover": "5s"}).samples
+    assert off is not None
+    assert short is not None
+    assert (off.failover, short.failover) == (0.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "values", [{"runs": 1}, {"runs": 6}, {"each": 0}, {"margin": 1.1}, {"budget": {"run": 0}}, {"deadline": "0s"}]
+)
+def test_settings_by_which_nothing_could_be_compared_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        plan(samples=values)
+
+
+def test_a_relative_folder_of_samples_is_taken_from_that_of_the_file() -> None:
+    moved = plan(samples={"path": "./samples"}).relative_to(Path("/etc/standby")).samples
+    absolute = plan(samples={"path": "/srv/samples"}).relative_to(Path("/etc/standby")).samples
+    assert moved is not None
+    assert absolute is not None
+    assert (moved.path, absolute.path) == (Path("/etc/standby/samples"), Path("/srv/samples"))
+    assert plan().relative_to(Path("/etc")) == plan()
