@@ -14,7 +14,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 
 from standby.document import JsonValue, oddity
 from standby.service import errors
-from standby.service.failures import BY_CODE, CHECK_DOCUMENT, OF_THE_RESOURCE, UNRESOLVED, chain_of
+from standby.service.failures import CHECK_DOCUMENT, OF_THE_RESOURCE, chain_of, kind_of_analysis
 from standby.service.models import ErrorDetail, operation_status
 from standby.service.redaction import code_of, one_line
 
@@ -150,9 +150,7 @@ class Analysis(_Read):
         Of the service's message, which may quote the document, it says only what is about the resource.
         """
         levels = list(chain_of(self.error))
-        kind = next((_KINDS[each.code] for each in reversed(levels) if each.code and each.code in _KINDS), _UNKNOWN)
-        if any(UNRESOLVED.search(level.message or "") for level in levels):
-            kind = errors.DefaultsNotSet
+        kind = kind_of_analysis(self.error) or errors.OperationFailed
         codes = [code_of(level.code) for level in levels]
         said = one_line(levels[-1].message or "") if levels and kind in OF_THE_RESOURCE else ""
         cause = f"The analysis by {analyzer} at {resource} ended as {one_line(self.status)}{said and f': {said}'}"
@@ -160,19 +158,3 @@ class Analysis(_Read):
         made = kind(cause, action, request_id=code_of(self.id), resource=resource, analyzer=analyzer)
         made.code, made.inner_code = (codes or [None])[0], [None, *codes[1:]][-1]
         return made
-
-
-_UNKNOWN = errors.OperationFailed
-_KINDS: dict[str, type[errors.ServiceError]] = {
-    **BY_CODE,
-    # Inferred: all but `InvalidRequest` and `InvalidContent`, which users reported.
-    "InvalidRequest": errors.InvalidRequest,
-    "InvalidContent": errors.InvalidRequest,
-    "NotFound": errors.AnalyzerNotFound,
-    "ModelNotFound": errors.AnalyzerNotFound,
-    "AnalyzerNotFound": errors.AnalyzerNotFound,
-    "429": errors.Throttled,
-    "TooManyRequests": errors.Throttled,
-    "RateLimitExceeded": errors.Throttled,
-}
-"""What the codes of an analysis that failed mean, whose HTTP status is 200."""

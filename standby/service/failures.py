@@ -45,6 +45,20 @@ BY_CODE: dict[str, type[errors.ServiceError]] = {
     "EmbeddingModelMismatch": errors.EmbeddingMismatch,
 }
 
+_OF_ANALYSES: dict[str, type[errors.ServiceError]] = {
+    **BY_CODE,
+    # Inferred: all but `InvalidRequest` and `InvalidContent`, which users reported.
+    "InvalidRequest": errors.InvalidRequest,
+    "InvalidContent": errors.InvalidRequest,
+    "NotFound": errors.AnalyzerNotFound,
+    "ModelNotFound": errors.AnalyzerNotFound,
+    "AnalyzerNotFound": errors.AnalyzerNotFound,
+    "429": errors.Throttled,
+    "TooManyRequests": errors.Throttled,
+    "RateLimitExceeded": errors.Throttled,
+}
+"""What the codes of an analysis mean that failed, or was refused: which of the two is not established."""
+
 OF_THE_RESOURCE = (
     errors.AnalyzerNotFound,
     errors.DefaultsNotSet,
@@ -57,7 +71,7 @@ OF_THE_RESOURCE = (
 _OF_DOCUMENTS = (":analyze", "/analyzerResults/")  # What the paths of these calls have, and no other has
 CHECK_DOCUMENT = "Check that the document opens, and that the service reads its kind, or take another sample"
 
-UNRESOLVED = re.compile(r"model deployment.*none was resolved", re.DOTALL)  # Its code is not established (REFERENCE)
+_UNRESOLVED = re.compile(r"model deployment.*none was resolved", re.DOTALL)  # Its code is not established (REFERENCE)
 _VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing analyzer, and other words (REFERENCE)
 
 
@@ -66,8 +80,9 @@ def error_of_answer(
 ) -> errors.ServiceError:
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
-    kind = _kind(response.status_code, detail, analyzer)
     of_document = any(part in response.request.url.path for part in _OF_DOCUMENTS)
+    of_analysis = kind_of_analysis(detail) if of_document and response.status_code == 400 else None
+    kind = of_analysis or _kind(response.status_code, detail, analyzer)
     text = "" if of_document and kind not in OF_THE_RESOURCE else one_line(message)
     about = f"{analyzer} at {resource}" if analyzer else resource
     if response.status_code in {401, 403} and (skew := clock_skew(response.headers.get("date"), now)):
@@ -166,12 +181,20 @@ def _advice(causes: Sequence[BaseException]) -> str:
     return f"Check {what}; if the region is down, fail over"
 
 
+def kind_of_analysis(detail: ErrorDetail | None) -> type[errors.ServiceError] | None:
+    """Say what an analysis without a result means, by its innermost code; `None` where that is not known."""
+    levels = list(chain_of(detail))
+    if any(_UNRESOLVED.search(level.message or "") for level in levels):
+        return errors.DefaultsNotSet
+    known = (_OF_ANALYSES[level.code] for level in reversed(levels) if level.code in _OF_ANALYSES)
+    return next(known, None)
+
+
 def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:
     levels = list(chain_of(detail))
-    known = [BY_CODE[level.code] for level in levels if level.code in BY_CODE]
-    known += [errors.DefaultsNotSet for level in levels if UNRESOLVED.search(level.message or "")]
-    if known:
-        return known[0]
+    for level in levels:
+        if level.code in BY_CODE:
+            return BY_CODE[level.code]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
     if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
         return errors.GrantVoid

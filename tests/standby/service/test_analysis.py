@@ -219,6 +219,9 @@ ENDINGS: list[tuple[dict[str, Any] | None, type[errors.ServiceError]]] = [
 ]
 
 
+PASSING = (errors.Throttled, errors.OperationFailed)  # As a status they have one of their own
+
+
 @pytest.mark.parametrize(("detail", "kind"), ENDINGS)
 def test_an_analysis_that_failed_is_the_error_that_a_refused_call_would_be(
     detail: dict[str, Any] | None, kind: type[errors.ServiceError]
@@ -228,6 +231,17 @@ def test_an_analysis_that_failed_is_the_error_that_a_refused_call_would_be(
     assert (failed.request_id, failed.resource, failed.analyzer) == ("op-1", "west", "invoice")
     assert failed.cause.startswith("The analysis by invoice at west ended as failed")
     assert failed.next_action
+
+
+@pytest.mark.parametrize(("detail", "kind"), [each for each in ENDINGS if each[1] not in PASSING])
+async def test_one_that_is_refused_at_once_is_the_same_error(
+    connect: Connect, service: Service, detail: dict[str, Any], kind: type[errors.ServiceError]
+) -> None:
+    service.will(httpx.Response(400, json={"error": detail}))
+    with pytest.raises(kind) as refused:
+        await connect(service).start_analysis("invoice", b"%PDF", "application/pdf")
+    failed = Analysis.model_validate({"status": "Failed", "error": detail}).failure("west", "invoice")
+    assert (type(refused.value), refused.value.next_action) == (kind, failed.next_action)
 
 
 @pytest.fixture
