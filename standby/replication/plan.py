@@ -10,6 +10,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.fencing import OtherPlans
 from standby.replication import items
+from standby.replication import verdict as verdicts
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import Comparison, Definition, same_meaning, writable
 from standby.replication.inventory import Inventory, Meaning, is_protected, must_match, sight_as_it_is
@@ -17,25 +18,7 @@ from standby.replication.items import PlanItem, Records, ReplicationPlan, Select
 from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.needs import Dependencies, JudgedModels, closure, judge_models, resolve, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
-from standby.replication.verdict import (
-    ACTING,
-    COPYING,
-    HOLDS_NOTHING,
-    OVERWRITABLE,
-    UNFINISHED,
-    Action,
-    CopyRecord,
-    Sighting,
-    Verdict,
-    decide,
-    expected_definition,
-    explain,
-    is_trained_again,
-    is_unfinished,
-    judge,
-    sight,
-    status_of,
-)
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 
 AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})  # With which a version there counts as the copy
 
@@ -95,7 +78,7 @@ class Pair:
         verdict = self._against_records(name, target_name, expected, found, verdict)
         last = self._last(target_name, found)
         action = self._action(name, verdict)
-        if action is Action.COPY and found is not None and found.status in HOLDS_NOTHING:
+        if action is Action.COPY and found is not None and found.status in verdicts.HOLDS_NOTHING:
             action = Action.REPLACE
         why = guard(verdict, expected, found, last)
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
@@ -112,7 +95,9 @@ class Pair:
             target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(verdict, action, name, source.name, target.name, status, equal=equal, in_place=in_place),
+            reason=verdicts.explain(
+                verdict, action, name, source.name, target.name, status, equal=equal, in_place=in_place
+            ),
             needs=tuple(sorted(dependencies.children[name])),
             models=self._meant(name).models,
             expected=expected,
@@ -153,12 +138,12 @@ class Pair:
     def _judge(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
         record = self.records.get(target_name)
         if found is None or same_meaning(found.fingerprint, expected.fingerprint):
-            return judge(expected, found, record)
+            return verdicts.judge(expected, found, record)
         built = self.rebuilt.get(self.target.serving.resource.name, {}).get(target_name)
-        as_copied = record is not None and record.target.status == UNFINISHED
+        as_copied = record is not None and record.target.status == verdicts.UNFINISHED
         as_copied |= built is not None and built.is_as_built(self.target.analyzers[target_name])
         filled_in = self._compared(name, target_name).is_filled_in(as_copied=as_copied)
-        return judge(expected, found, record, is_filled_in=filled_in)
+        return verdicts.judge(expected, found, record, is_filled_in=filled_in)
 
     def _against_records(
         self, name: str, target_name: str, expected: Sighting, found: Sighting | None, verdict: Verdict
@@ -176,12 +161,12 @@ class Pair:
         return verdict
 
     def _action(self, name: str, verdict: Verdict) -> Action:
-        if name in self.selection.keep and verdict in OVERWRITABLE:
+        if name in self.selection.keep and verdict in verdicts.OVERWRITABLE:
             return Action.SKIP
         policy = self.selection.on_existing or self.recovery_plan.on_existing
         if verdict is Verdict.FOREIGN and self.selection.on_foreign is not None:
             policy = self.selection.on_foreign
-        return decide(verdict, policy, forced=name in self.selection.force)
+        return verdicts.decide(verdict, policy, forced=name in self.selection.force)
 
     def _forced(self, why: Guard) -> tuple[str, ...]:
         force, for_trained = self.selection.force, self.selection.force_trained
@@ -223,7 +208,7 @@ class Pair:
         record = self.records.get(target_name)
         if record is None or found is None or record.target.created_at != found.created_at:
             return None
-        if record.target.status == UNFINISHED:
+        if record.target.status == verdicts.UNFINISHED:
             return None  # It was never found good.
         return record
 
@@ -232,14 +217,14 @@ class Pair:
         if analyzer is None:
             return None
         found = self._sight(self.target, name, name)
-        status = status_of(analyzer, self.now, self.recovery_plan.deadlines.poll)
+        status = verdicts.status_of(analyzer, self.now, self.recovery_plan.deadlines.poll)
         found = found if status == found.status else replace(found, status=status)
         record = self._last(name, found)
         begun = self.records.get(name)
-        if expected and begun and is_unfinished(begun, found, expected):
-            found = replace(found, status=UNFINISHED)
+        if expected and begun and verdicts.is_unfinished(begun, found, expected):
+            found = replace(found, status=verdicts.UNFINISHED)
         listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
-        recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
+        recorded = record is not None and record.target.rebuilt and not verdicts.is_trained_again(found, record.target)
         # What was trained there since it was rebuilt is trained, for all that is known.
         is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=True) if recorded or is_rebuilt else found
@@ -249,7 +234,7 @@ class Pair:
         target, there = self.target.serving.resource, self.target.definitions.get(target_name)
         if target.api_version != PREVIEW_2025:
             return None
-        return expected_definition(self.source.definitions[name], target, self.overrides, there)
+        return verdicts.expected_definition(self.source.definitions[name], target, self.overrides, there)
 
     def _expected(self, name: str, target_name: str) -> Sighting:
         seen = self._sight(self.source, name, target_name, self._definition(name, target_name))
@@ -263,7 +248,7 @@ class Pair:
         """See an analyzer as it is, or as a definition describes it, so that it can be compared with its record."""
         analyzer, record, ignore = there.analyzers[name], self.records.get(target_name), self.recovery_plan.ignore
         if definition is not None or self.earlier or (record is not None and record.is_by_first_rules):
-            return sight(analyzer, there.definitions[name] if definition is None else definition, ignore)
+            return verdicts.sight(analyzer, there.definitions[name] if definition is None else definition, ignore)
         return sight_as_it_is(analyzer, there.meaning(name, ignore))
 
     def _compared(self, name: str, target_name: str) -> Comparison:
@@ -279,9 +264,11 @@ class Pair:
         version = self.target.serving.resource.api_version
         if item.action is Action.REPLACE and version == PREVIEW_2025 and not item.over_nothing:
             cause = f"Api-version {version} cannot replace it"
-            there = explain(item.verdict, Action.REFUSE, item.analyzer, item.source, item.target, in_place=False)
+            there = verdicts.explain(
+                item.verdict, Action.REFUSE, item.analyzer, item.source, item.target, in_place=False
+            )
             return _refused(item, f"{cause}. {there}")
-        if item.action in COPYING and len(item.target_analyzer) > LONGEST_ID:
+        if item.action in verdicts.COPYING and len(item.target_analyzer) > LONGEST_ID:
             cause = f"Its copy would be called {item.target_analyzer}, which is too long for an id"
             advice = "Choose a shorter target_id, or exclude it from the plan"
             if item.action is Action.COPY_AS_VERSION:
@@ -298,7 +285,7 @@ class Pair:
             item = replace(item, warnings=item.warnings + judged.warnings)
         if not judged.errors:
             return item
-        if item.action in COPYING:
+        if item.action in verdicts.COPYING:
             return items.blocked(item, " ".join(judged.errors))
         # What is there already stays there, but it would not work: that must not go unsaid.
         return replace(item, warnings=item.warnings + judged.errors)
@@ -316,7 +303,7 @@ def _refused(item: PlanItem, reason: str) -> PlanItem:
 
 
 def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
-    if item.action not in ACTING:
+    if item.action not in verdicts.ACTING:
         return item
     if item.analyzer in dependencies.cycles:
         path = " → ".join(dependencies.cycles[item.analyzer])
@@ -325,7 +312,7 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         names = ", ".join(sorted(missing))
         cause = f"It refers to {names}, which {item.source} does not have"
         return items.blocked(item, f"{cause}. Create it there, or remove the reference.")
-    if item.action in COPYING and item.expected.status != "ready":
+    if item.action in verdicts.COPYING and item.expected.status != "ready":
         cause = f"It is {item.expected.status} at {item.source}, and only a ready analyzer can be copied"
         is_made = item.expected.status == "creating"
         advice = "Run again when it is ready" if is_made else "Build it again there, or exclude it from the plan"
@@ -346,7 +333,7 @@ def _last_seen(
         found = {record.analyzer or copy: record.source for copy, record in records.items()}
         return {name: seen for name, seen in found.items() if matches(name, analyzers)}
     names = resolve(selected, source.definitions).children
-    return {name: sight(source.analyzers[name], source.definitions[name], plan.ignore) for name in names}
+    return {name: verdicts.sight(source.analyzers[name], source.definitions[name], plan.ignore) for name in names}
 
 
 def make_plan(
@@ -384,7 +371,7 @@ def make_plan(
         )
         planned, defaults = pair.plan()
         if outside := recovery_plan.leaving(here.serving.resource, there.serving.resource):
-            planned = [it if it.action not in COPYING else _refused(it, outside) for it in planned]
+            planned = [it if it.action not in verdicts.COPYING else _refused(it, outside) for it in planned]
             defaults = {}
         every.extend(planned)
         added[target].update(defaults)

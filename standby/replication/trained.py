@@ -21,19 +21,11 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from standby.concurrency import do_for_each
 from standby.document import Document
+from standby.replication import verdict as verdicts
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.items import PlanItem, Records, fitting_id
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
-from standby.replication.verdict import (
-    OVERWRITABLE,
-    UNFINISHED,
-    Action,
-    CopyRecord,
-    Sighting,
-    Verdict,
-    is_trained_again,
-    sight,
-)
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 from standby.service.models import Analyzer
 from standby.vault.documents import Stored, change_document, parse_stored, read_document
 from standby.vault.errors import VaultError
@@ -55,7 +47,9 @@ def guard(verdict: Verdict, expected: Sighting, found: Sighting | None, last: Co
         return None
     if expected.rebuilt or not expected.trained:
         return Guard.UNTRAINED
-    is_older_copy = verdict is not Verdict.FOREIGN and last is not None and not is_trained_again(found, last.target)
+    is_older_copy = (
+        verdict is not Verdict.FOREIGN and last is not None and not verdicts.is_trained_again(found, last.target)
+    )
     return None if is_older_copy else Guard.UNKNOWN
 
 
@@ -65,7 +59,7 @@ def guarded(item: PlanItem, why: Guard, side_copy_of: Callable[[str, Sighting], 
         return replace(item, kept_as=side_copy_of(item.target_analyzer, item.found))
     # Of what was trained again since it was copied, the verdict says more.
     is_told = why is Guard.UNKNOWN and item.verdict in {Verdict.TARGET_AHEAD, Verdict.DIVERGED}
-    if item.action is Action.REFUSE and item.verdict in OVERWRITABLE and not is_told:
+    if item.action is Action.REFUSE and item.verdict in verdicts.OVERWRITABLE and not is_told:
         return replace(item, reason=_guarded_words(why, item))
     return item
 
@@ -302,7 +296,7 @@ async def with_begun(
         return records
     listed = {each.path for each in await vault.list(_begun_path(api_version, *pair))}
     noted = {
-        name: sight(analyzer, analyzer.definition(), ignore)
+        name: verdicts.sight(analyzer, analyzer.definition(), ignore)
         for name, analyzer in doubtful
         if _begun_path(api_version, *pair, name) in listed
     }
@@ -332,7 +326,7 @@ def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord | None) -> bo
 def _record_of(note: CopyBegun, found: Sighting) -> CopyRecord:
     target = replace(found, rebuilt=note.source.rebuilt)
     if not _is_trained(found):
-        target = replace(target, fingerprint=note.source.fingerprint, status=UNFINISHED)
+        target = replace(target, fingerprint=note.source.fingerprint, status=verdicts.UNFINISHED)
     return CopyRecord(note.source, target, note.begun_at, note.analyzer)
 
 
