@@ -212,9 +212,8 @@ def _wanted(signal: str) -> bool:
 @cache
 def _exporter() -> _Exporter | None:
     """Give what pushes to the collector that the environment names; `None` where it names none, or none can be used."""
-    if not any(os.environ.get(name) for name in ENDPOINTS):
-        return None
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == TRUE:
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == TRUE
+    if is_disabled or not any(os.environ.get(name) for name in ENDPOINTS):
         return None
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if protocol != "http/protobuf":

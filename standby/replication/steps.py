@@ -3,19 +3,19 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from standby.clock import Clock, SystemClock
-from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
+from standby.config.plan import RecoveryPlan, RetryPolicy
 from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
 from standby.replication import errors
-from standby.replication.engine import Receipt, WorthIt, is_transient, try_again
+from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.fingerprint import comparison, fingerprint, same_meaning, without_access
 from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
@@ -39,6 +39,7 @@ from standby.text import some_of, utc
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -375,20 +376,16 @@ def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     return dates == (item.found.created_at, item.found.changed_at) and same_meaning(seen, item.found.fingerprint)
 
 
-@dataclass(frozen=True)
 class DirectSteps:
     """The steps without Prefect, each tried again by the plan's policy for it."""
 
-    context: RunContext
-
-    async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        await self._retry(self._retries.validate_deployments, lambda: add_defaults(self.context, target, additions))
-
-    async def authorize(self, item: PlanItem) -> CopyAuthorization:
-        return await self._retry(self._retries.authorize, lambda: authorize(self.context, item))
-
-    async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
-        return await self._retry(self._retries.validate_deployments, lambda: validate_deployments(self.context, item))
+    def __init__(self, context: RunContext) -> None:
+        self.context, retries = context, context.recovery_plan.retries
+        self.add_defaults = _again(context, add_defaults, retries.validate_deployments)
+        self.authorize = _again(context, authorize, retries.authorize)
+        self.validate_deployments = _again(context, validate_deployments, retries.validate_deployments)
+        self.poll = _again(context, poll, retries.poll)
+        self.verify = _again(context, verify, retries.verify)
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
         asked = 0
@@ -398,18 +395,8 @@ class DirectSteps:
             asked += 1
             return await copy(self.context, item, authorization)
 
-        receipt = await self._retry(self._retries.copy_, ask, copy_again)
+        receipt = await try_again(self.context.recovery_plan.retries.copy_, copy_again, ask, self.context.clock)
         return replace(receipt, attempts=asked)
-
-    async def poll(self, item: PlanItem, receipt: Receipt) -> Analyzer | None:
-        return await self._retry(self._retries.poll, lambda: poll(self.context, item, receipt))
-
-    async def verify(self, item: PlanItem, found: Analyzer | None) -> Verified:
-        return await self._retry(self._retries.verify, lambda: verify(self.context, item, found))
-
-    @property
-    def _retries(self) -> StepRetries:
-        return self.context.recovery_plan.retries
 
     async def shown(self, target: str) -> dict[str, datetime | None]:
         return {each.analyzer_id: each.created_at for each in await self.context.connections[target].list_readable()}
@@ -417,7 +404,11 @@ class DirectSteps:
     async def note_begun(self, item: PlanItem, begun_at: datetime) -> None:
         await note_begun(self.context.vault, self.context.api_version(item.source), item, begun_at)
 
-    async def _retry(
-        self, policy: RetryPolicy, step: Callable[[], Awaitable[T]], worth_it: WorthIt = is_transient
-    ) -> T:
-        return await try_again(policy, worth_it, step, self.context.clock)
+
+def _again(
+    context: RunContext, step: Callable[Concatenate[RunContext, P], Coroutine[Any, Any, T]], policy: RetryPolicy
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await try_again(policy, is_transient, lambda: step(context, *args, **kwargs), context.clock)
+
+    return run
