@@ -46,6 +46,7 @@ from standby.replication.verdict import HOLDS_NOTHING, Verdict
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
+from standby.service.failures import TOLERATED_SKEW
 from standby.service.models import CatalogModel
 from standby.text import utc
 from standby.vault.errors import VaultError
@@ -137,7 +138,9 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         source_failure=source if isinstance(source, ServiceError) else None,
         gone=() if active is None else recorded.gone_from(active),
         proofs=proofs,
-        recopied=frozenset(name for name, proof in proofs.items() if _is_recopied(proof, recorded.records)),
+        recopied=frozenset(
+            name for name, it in proofs.items() if _is_recopied(it, recorded.records, known.seen(frame.target))
+        ),
     )
     at_primary = frame.target == frame.primary
     if isinstance(inspection, ServiceError):
@@ -157,9 +160,12 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     )
 
 
-def _is_recopied(proof: Proof, records: Records) -> bool:
-    copy = records.get(proof.target_analyzer)
-    return copy is not None and copy.copied_at > proof.compared_at
+def _is_recopied(proof: Proof, records: Records, there: Inventory | None) -> bool:
+    """Say whether the target has another incarnation than the one that was compared: copied, or built otherwise."""
+    copy, found = records.get(proof.target_analyzer), there.analyzers.get(proof.target_analyzer) if there else None
+    # The service has a clock of its own.
+    built_at = found.created_at - TOLERATED_SKEW if found and found.created_at else proof.compared_at
+    return max(built_at, copy.copied_at if copy else built_at) > proof.compared_at
 
 
 def _as_it_serves(facts: Facts, standing: Standing) -> Standing:

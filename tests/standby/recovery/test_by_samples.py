@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,13 @@ async def test_a_restore_says_afterwards_how_what_it_built_answers(make_scene: S
         (found,) = await assess_plan(context)
         differs = [reason for reason in found.reasons if reason.bucket is Bucket.PROOF_DIFFERS]
         assert [reason.analyzers for reason in differs] == [("invoice",)]
+
+        # What was built long after its proof was not proved, whoever built it.
+        old = [it.model_copy(update={"compared_at": it.compared_at - timedelta(hours=1)}) for it in report.proofs]
+        await Proofs.change(context.vault, "p", lambda all_: all_.model_copy(update={"proofs": tuple(old)}))
+        (found,) = await assess_plan(context)
+        never = [reason.analyzers for reason in found.reasons if reason.bucket is Bucket.NEVER_COMPARED]
+        assert never == [("invoice", "receipt")]
 
         # Interrupted while it analyses, it tells what it built.
         await context.connections["west"].delete_analyzer("receipt")
