@@ -76,10 +76,10 @@ COMMANDS = {
     "commit": Entry("standby.cli.failover", "Commit a failover: it can no longer be rolled back.", "end"),
     "failback": Entry("standby.cli.failback", "Fail back: the primary serves again, with every edit made meanwhile."),
     "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
-    "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
-    "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
-    "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
-    "vault": Entry("standby.cli.vault", "Copy the vault to another place."),
+    "automation": Entry("standby.cli.decisions", "Show or set whether an outage may start a failover.", "switch"),
+    "explain": Entry("standby.cli.decisions", "Replay a recorded decision about a failover.", "replay"),
+    "audit": Entry("standby.cli.records", "Check or show the log of who did what, and why.", "audit"),
+    "vault": Entry("standby.cli.records", "Copy the vault to another place.", "move"),
     "report": Entry("standby.cli.status", "Write an HTML page about a plan: regions, readiness, timeline.", "report"),
     "gateway": Entry(
         "standby.cli.serve", "Receive alerts of Azure and pass them on as Prefect events.", "gateway", "gateway"

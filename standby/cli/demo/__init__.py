@@ -16,7 +16,6 @@ import httpx
 import typer
 from pydantic import BaseModel
 
-from standby.cli.audit import verify_lines
 from standby.cli.compare import compare_lines
 from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
@@ -24,6 +23,7 @@ from standby.cli.failover import decision_lines
 from standby.cli.output import Output
 from standby.cli.plan import drift_lines
 from standby.cli.progress import show_progress
+from standby.cli.records import verify_lines
 from standby.cli.replicate import report_lines
 from standby.cli.run import Exit
 from standby.cli.snapshots import taken_lines
