@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -78,7 +78,7 @@ def measure(share: float, about: dict[str, str]) -> list[Row]:
     return sorted(rows, key=lambda row: (not row.ratio, row.must == "shown"))
 
 
-def results(rows: Sequence[Row], about: Mapping[str, str], busy: str) -> str:
+def results(rows: Sequence[Row], about: str, busy: str) -> str:
     page = io.StringIO()
     Console(file=page, width=1000).print(table_of(rows))
     parts = [
@@ -86,14 +86,10 @@ def results(rows: Sequence[Row], about: Mapping[str, str], busy: str) -> str:
         "Written by `make bench`.",
         f"**{busy}**" if busy else "",
         "\n".join(line.strip() for line in page.getvalue().strip().splitlines()),
-        f"Measured on: {_told(about)}.",
+        f"Measured on: {about}.",
         _read(str(Path(__file__).with_name("how-to-read.md"))).strip(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _told(about: Mapping[str, str]) -> str:
-    return "; ".join(f"{name} {fact}" for name, fact in about.items())
 
 
 def main() -> None:
@@ -111,9 +107,10 @@ def main() -> None:
     about |= {"took": f"{took:.0f} s", "used by others meanwhile": f"{cores:.2f} cores"}
     quiet = float(about["load before"]) <= BUSY_LOAD and cores <= BUSY_CORES
     busy = "" if quiet else "The machine was busy, before it or meanwhile: times and ratios are too high."
-    console.print(table_of(rows), _told(about), busy, sep="\n")
+    told = "; ".join(f"{name} {fact}" for name, fact in about.items())
+    console.print(table_of(rows), told, busy, sep="\n")
     if share == 1:
-        RESULTS.write_text(results(rows, about, busy), encoding="utf-8")
+        RESULTS.write_text(results(rows, told, busy), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _replicate(stage: Stage, *more: str, again: bool = False) -> tuple[Ran, str]
 
 
 def _ideal(stage: Stage) -> float:
-    return ideal(stage.scene.jobs, stage.scene.slots, stage.copy_seconds(), QUOTA)
+    return ideal(stage.scene.jobs, stage.scene.slots, stage.stats()["copy_seconds"], QUOTA)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -124,10 +124,6 @@ class Stage:
         kinds = [self.stats(name)["calls"].items() for name in self.resources]
         return sum(count for found in kinds for kind, count in found if kind not in but)
 
-    def copy_seconds(self) -> list[float]:
-        """Tell what the copies to the first target took, in the order in which they were begun."""
-        return list(self.stats()["copy_seconds"])
-
     def must_have_copied_once(self) -> None:
         for target in TARGETS[: self.scene.targets]:
             accepted = self.stats(target)["copies_accepted"]

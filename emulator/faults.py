@@ -254,9 +254,6 @@ class Happening:
     twist: Twist | None = None
 
 
-NOTHING = Happening()
-
-
 class _Armed:
     def __init__(self, rule: FaultRule) -> None:
         self.rule = rule
@@ -287,8 +284,6 @@ class FaultBook:
 
     def next(self, resource: str, kind: CallKind, analyzer: str | None) -> Happening:
         """Say what happens to a call, and use up the rules that say so."""
-        if not self._armed:
-            return NOTHING
         delay = 0.0
         instead: Replacement | None = None
         twist: Twist | None = None

@@ -168,30 +168,21 @@ class Listener:
 
     async def shut(self) -> None:
         """Refuse connections and drop those there are, but keep the port."""
-        if self._stop_listening():
+        if self._server is not None:
+            self._server.close()
             # A port that is bound and not listened on refuses connections, and nobody else gets it.
-            self._reserved = bound(self._port)
-        await self._drop_connections()
-
-    async def close(self) -> None:
-        self._stop_listening()
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
-        await self._drop_connections()
-
-    def _stop_listening(self) -> bool:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-        return server is not None
-
-    async def _drop_connections(self) -> None:
+            self._server, self._reserved = None, bound(self._port)
         # Every call that waits, waits for its connection to close as well, so this takes no time.
         while self._state.connections or self._state.tasks:
             for connection in list(self._state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        await self.shut()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
 
 def bound(port: int = 0) -> socket.socket:

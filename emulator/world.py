@@ -84,11 +84,6 @@ class Stats:
         self.statuses[str(status)] += 1
         self.bytes += size
 
-    def copy_accepted(self, analyzer_id: str) -> None:
-        self.copies_accepted[analyzer_id] += 1
-        self.copies_in_flight += 1
-        self.max_copies_in_flight = max(self.max_copies_in_flight, self.copies_in_flight)
-
     def to_json(self) -> JsonObject:
         return {name: value for name, value in vars(self).items() if name != "_minute"}
 
@@ -207,7 +202,10 @@ class ResourceState:
         self.keep(api_version, analyzer_id, analyzer)
         self._operations[operation_id] = operation
         if is_copy:
-            self.stats.copy_accepted(analyzer_id)
+            stats = self.stats
+            stats.copies_accepted[analyzer_id] += 1
+            stats.copies_in_flight += 1
+            stats.max_copies_in_flight = max(stats.max_copies_in_flight, stats.copies_in_flight)
         return operation
 
     def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:

@@ -13,7 +13,6 @@ from standby.flows.outcome import FlowOutcome, flow
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.assignments import choose_primary
-from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
 from standby.recovery.witnesses import except_fence, settle
@@ -52,7 +51,11 @@ async def failback(
         choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
         context = await settle(opened, force, reason)
         replaced = except_fence(force)
-        async with hold_targets(await written_by(context, home), SHORT_WAIT):
+        fence = await read_fence(context.vault, context.plan)
+        primary = choose_primary(context.plan, fence, named=home)
+        serving = fence.assignments[primary]
+        # It copies to the primary, and to what serves for it or did before.
+        async with hold_targets(filter(None, (primary, serving.active, serving.previous)), SHORT_WAIT):
             work = fail_back(
                 context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
             )
@@ -68,14 +71,6 @@ async def failback(
         if report.state == "failed_back"
         else None,
     ).finish()
-
-
-async def written_by(context: RecoveryContext, home: str) -> set[str]:
-    """Name the resources that a failback copies to: the primary, and what serves for it or did before."""
-    fence = await read_fence(context.vault, context.plan)
-    primary = choose_primary(context.plan, fence, named=home)
-    serving = fence.assignments[primary]
-    return {primary, serving.active, *([serving.previous] if serving.previous else [])}
 
 
 def divergence_table(found: DivergenceReport) -> TableArtifact:

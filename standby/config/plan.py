@@ -316,15 +316,11 @@ class RecoveryPlan(Strict):
         return self.model_copy(update={"residency": allowed})
 
     @model_validator(mode="after")
-    def _no_pair_twice(self) -> Self:
+    def _names_each_pair_once_and_only_targets(self) -> Self:
         seen = Counter((pair.source, target) for pair in self.pairs for target in pair.targets)
         twice = [f"{source} to {target}" for (source, target), times in seen.items() if times > 1]
         if twice:
             raise ValueError(f"names a pair twice: {', '.join(twice)}")
-        return self
-
-    @model_validator(mode="after")
-    def _only_targets_are_named(self) -> Self:
         named = {"deployments are given for": self.deployments, "failover prefers": self.failover.prefer}
         for what, names in named.items():
             for name in names:

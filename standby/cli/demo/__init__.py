@@ -227,7 +227,10 @@ class Story:
         _expect(back.complete, "the failback is not complete")
         after = await self._replicate(Selection(targets=("west",)))
         _expect(after.complete and not after.totals[Status.SUCCEEDED], "something was left to copy after the failback")
-        await self._show_audit()
+        async with open_recovery(self.configuration, PLAN) as context:
+            checked = await verify_audit(context.vault, PLAN, context.signer)
+            self.output.results(verify_lines({PLAN: checked}, context.signer.key_id if context.signer else ""))
+        _expect(not checked.problems, "the audit log is not complete")
         return {"commit": committed, "failback": back}
 
     async def _end(self, analyzers: int) -> None:
@@ -337,12 +340,6 @@ class Story:
             fence = await once_free(context.clock, at_rest, patience=PATIENCE, busy=FailoverUnderWay)
         serving = fence.assignments["east"].active
         _expect(serving == "west", f"the fence says {serving}")
-
-    async def _show_audit(self) -> None:
-        async with open_recovery(self.configuration, PLAN) as context:
-            checked = await verify_audit(context.vault, PLAN, context.signer)
-            self.output.results(verify_lines({PLAN: checked}, context.signer.key_id if context.signer else ""))
-        _expect(not checked.problems, "the audit log is not complete")
 
 
 def _serving(active: Activation) -> str:
