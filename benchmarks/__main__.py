@@ -18,8 +18,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from benchmarks import Row, table_of
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Row, table_of
 from benchmarks.stage import cpu_seconds, say
 
 HERE = Path(__file__).parent

@@ -9,9 +9,8 @@ from prefect.client.schemas.objects import State
 from standby.document import JsonObject
 from standby.fencing import read_fence
 from standby.flows.events import DRILLED, PlanEvent
-from standby.flows.execution import phase_table
 from standby.flows.limits import SHORT_WAIT, hold_targets
-from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, table
+from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
 from standby.flows.recovery import recovering
 from standby.flows.run import to_its_report
 from standby.recovery.assignments import choose_assignment

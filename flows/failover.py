@@ -8,8 +8,7 @@ from prefect.client.schemas.objects import State
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.flows.events import REFUSED, PlanEvent
-from standby.flows.execution import carry_out, leave_decision, outcome_of
-from standby.flows.outage import after_outage, tell_unattended
+from standby.flows.outage import after_outage, carry_out, leave_decision, outcome_of, tell_unattended
 from standby.flows.outcome import FlowOutcome, flow, refused
 from standby.flows.recovery import recovering
 from standby.recovery.assignments import choose_assignment

@@ -1,4 +1,4 @@
-"""The answer to an outage in a flow run: its events and pages, the form for an approval, and its final state."""
+"""A failover in a flow run, and the answer to an outage: stages, events, pages, the form for an approval, the end."""
 
 import asyncio
 import logging
@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_client
+from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.input import RunInput, keyset_from_paused_state
@@ -21,18 +23,30 @@ from pydantic import Field
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, read_observations, told_lately
-from standby.flows.execution import carry_out, leave_decision, outcome_of
-from standby.flows.outcome import FlowOutcome, escaped
+from standby.fencing import Fence
+from standby.flows.events import (
+    ACTIVATED,
+    PROPOSED,
+    REFUSED,
+    ROLLED_BACK,
+    WAITING,
+    PlanEvent,
+    emit_observation,
+    read_observations,
+    told_lately,
+)
+from standby.flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
 from standby.flows.recovery import open_in_flow
+from standby.flows.run import to_its_report
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, approve, withdraw_approvals
-from standby.recovery.decision.record import DecisionRecord, not_approved, proposal, request_of
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import DecisionRecord, conclusion, not_approved, proposal, request_of, requester
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
-from standby.recovery.failover.failover import complete, publish_behind
+from standby.recovery.failover.failover import complete, fail_over, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
     AnswerState,
@@ -43,11 +57,118 @@ from standby.recovery.failover.outage import (
     not_well,
     to_be_attended,
 )
-from standby.recovery.failover.report import FailoverReport
+from standby.recovery.failover.report import (
+    FailoverReport,
+    detection_words,
+    ending,
+    outage_words,
+    summary,
+)
+from standby.recovery.sync import synchronise
 from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
-from standby.tasks.stage import tried
+from standby.tasks.copy import TaskSteps
+from standby.tasks.stage import TaskStages, tried
 from standby.text import clean, utc
+
+LATEST = 20  # Observations that are shown; the newest
+DECISION_SECONDS = 5.0  # How long a failover may wait for the page of its decision
+STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
+EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}  # What happened, where it is what was asked for
+
+
+async def carry_out(context: RecoveryContext, request: FailoverRequest) -> FailoverReport:
+    """Carry a request out, with its stages and copies as task runs."""
+    return await to_its_report(fail_over(context, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps)))
+
+
+def outcome_of(report: FailoverReport) -> FlowOutcome:
+    """Say by the end of the run which resource serves."""
+    name = STATE_NAMES[report.state]
+    return FlowOutcome(
+        f"Partially{name}" if report.serves_as_asked and not report.complete else name,
+        summary(report),
+        report,
+        good=report.complete,
+        interrupted=report.interrupted,
+        artifact=MarkdownArtifact(
+            key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
+        ),
+        event=PlanEvent(
+            EVENTS.get(report.state, REFUSED) if report.serves_as_asked else REFUSED,
+            report.plan,
+            report.facts,
+            "info" if report.complete else "critical",
+        ),
+    )
+
+
+async def leave_decision(record: DecisionRecord) -> None:
+    """Leave the page of a recorded decision; a failover does not wait for it.
+
+    That it found a resource healthy is emitted as well: no later evaluation counts what was before.
+    """
+    given = record.given
+    own = given.own_probe
+    if own is not None and own.healthy:
+        emit_observation(own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments))
+    text = f"Plan **{given.plan}**: {conclusion(record.decision, given)}."
+    decided = MarkdownArtifact(key="failover-decision", markdown=decision_page(record), description=text)
+    await tried("the page of the decision", shown(decided).acreate, DECISION_SECONDS)
+
+
+def decision_page(record: DecisionRecord) -> str:
+    given, decision = record.given, record.decision
+    newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
+    return page(
+        f"# {escaped(f'{given.plan}: {conclusion(decision, given)}')}",
+        f"Requested by {escaped(requester(given, record.actor))}. `standby explain {record.id}` replays the decision.",
+        table(
+            ("guard", "outcome", "because"),
+            ((result.guard.value, result.outcome.value, sentence(result.text)) for result in decision.reasons),
+        ),
+        f"## Observations of {given.active}",
+        table(
+            ("at (UTC)", "by", "found", "evidence"),
+            ((f"{each.at:%H:%M:%S}", each.observer, each.health, each.summary) for each in newest),
+        ),
+    )
+
+
+def failover_page(report: FailoverReport) -> str:
+    objective = report.rto_objective_seconds
+    met = {True: "met", False: "**missed**", None: "unknown whether met"}[report.rto_met]
+    rows = (
+        ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
+        ("why", report.reason or "no reason was given"),
+        ("decision", report.decision_id or "none"),
+        ("detected after", detection_words(report)),
+        ("approved after", "" if report.approval_seconds is None else seconds(report.approval_seconds)),
+        ("failed over in", seconds(report.recovery_seconds)),
+        ("serving again", outage_words(report)),
+        ("RTO objective", "none" if objective is None else f"{seconds(objective)}, {met}"),
+        ("forced", ", ".join(report.forced) or "nothing"),
+    )
+    names = [sink.name if sink.required else f"{sink.name} (not required)" for sink in report.sinks]
+    sinks = [(name, sink.status, sink.published, sink.reason) for name, sink in zip(names, report.sinks, strict=True)]
+    it = report.restored
+    return page(
+        f"# {escaped(ending(report))}",
+        bullets([report.next_action]) if report.next_action else "",
+        # What was not measured is left out, such as the detection of an order.
+        table(("", ""), (row for row in rows if row[1])),
+        f"## Left out at {report.serving}" if report.missing else "",
+        table(("analyzer", "because"), ((name, sentence(cause)) for name, cause in report.missing.items())),
+        bullets(report.problems),
+        "## Phases",
+        phase_table(report.phases),
+        "## Sinks",
+        table(("sink", "status", "published", "reason"), sinks) or "None is configured: applications are not informed.",
+        f"## Restored from snapshot {it.snapshot_id} of {it.taken_at:%Y-%m-%d %H:%M} UTC" if it else "",
+        bullets(it.created) if it else "",
+        table(("not restored", "reason"), it.failed.items()) if it else "",
+    )
+
 
 LOOK = 2  # Seconds after which it is checked again whether somebody answered
 SPARE = 600  # Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself

@@ -22,6 +22,7 @@ from standby.document import JsonObject
 from standby.errors import GuardRefused, sentence
 from standby.flows.events import REPLICATED, PlanEvent, every_text
 from standby.flows.run import hand_over
+from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
 from standby.replication.verdict import Action
@@ -274,6 +275,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a table; nothing where it has no rows."""
     lines = [_table_row(row) for row in rows]
     return "\n".join([_table_row(head), _table_row("---" for _ in head), *lines]) if lines else ""
+
+
+def phase_table(phases: Iterable[PhaseTime]) -> str:
+    rows = ((phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome) for phase in phases)
+    return table(("phase", "began (UTC)", "took", "outcome"), rows)
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from prefect.artifacts import TableArtifact
 from standby.errors import GuardRefused
 from standby.flows.check import readiness_page
 from standby.flows.events import every_text
-from standby.flows.execution import failover_page, outcome_of
+from standby.flows.outage import failover_page, outcome_of
 from standby.flows.outcome import (
     FlowOutcome,
     bullets,
