@@ -4,7 +4,7 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from http.client import responses
 from typing import ClassVar, assert_never
 
 from starlette.requests import ClientDisconnect, Request
@@ -122,12 +122,5 @@ def _status_answer(fault: Status) -> Answer:
     if fault.retry_after is not None:
         is_whole = isinstance(fault.retry_after, float) and fault.retry_after.is_integer()
         headers = (("Retry-After", str(int(fault.retry_after) if is_whole else fault.retry_after)),)
-    code = fault.code or _words(fault.status)
+    code = fault.code or responses.get(fault.status, str(fault.status)).replace(" ", "").replace("-", "")
     return Refusal(fault.status, code, fault.message, inner, headers).answer()
-
-
-def _words(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase.replace(" ", "").replace("-", "")
-    except ValueError:
-        return str(status)

@@ -15,19 +15,9 @@ from standby.flows.recovery import recovering
 from standby.flows.run import to_its_report
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
-from standby.recovery.drill.findings import DrillReport, facts, message
+from standby.recovery.drill.findings import facts, message
 from standby.recovery.witnesses import settle
 from standby.tasks.stage import TaskStages
-
-
-def drill_page(report: DrillReport) -> str:
-    return page(
-        f"# {escaped(f'{report.title}: {report.ending}')}",
-        bullets(report.reasons),
-        table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
-        "## Phases",
-        phase_table(report.phases),
-    )
 
 
 @flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
@@ -56,6 +46,13 @@ async def drill(
             work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
             report = await to_its_report(work)
     summary = message(report)
+    text = page(
+        f"# {escaped(f'{report.title}: {report.ending}')}",
+        bullets(report.reasons),
+        table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
+        "## Phases",
+        phase_table(report.phases),
+    )
     payload: JsonObject = {"home": report.primary, "to": report.to, "passed": report.passed}
     payload["evidence"] = report.evidence
     return await FlowOutcome(
@@ -64,6 +61,6 @@ async def drill(
         report,
         good=report.passed,
         interrupted=report.interrupted,
-        artifact=MarkdownArtifact(key="drill-report", markdown=drill_page(report), description=summary),
+        artifact=MarkdownArtifact(key="drill-report", markdown=text, description=summary),
         event=PlanEvent(DRILLED, plan, payload, "info" if report.passed else "warning"),
     ).finish()
