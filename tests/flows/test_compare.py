@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from standby.config.plan import RecoveryPlan
-from standby.flows.compare import changed, differing, proof_page
+from standby.config.plan import RecoveryPlan, SampleSettings
+from standby.flows.bootstrap import save_what_runs_need
+from standby.flows.compare import changed, compare, differing, proof_page
 from standby.recovery.concerns import Concerns, Kind, decide
 from standby.recovery.proof.records import Layout, Proof, Proofs, Verdict
+from standby.vault.folder import LocalFolder
+from tests.documents import document
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 PLAN = RecoveryPlan.model_validate({"name": "p", "pairs": [{"source": "east", "targets": ["west", "north"]}]})
@@ -85,3 +89,28 @@ def test_a_comparison_without_verdicts_or_of_a_part_ends_no_concern(items: list[
     known, change = decide(known, differing(PLAN, items, is_whole=is_whole), NOW + timedelta(days=1))
     assert not change
     assert [each.concern.subject for each in known.open] == [(Kind.PROOF, "west")]
+
+
+async def test_a_plan_without_samples_ends_well_and_one_beyond_its_budget_is_refused_and_told(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "samples" / "invoice").mkdir(parents=True)
+    (tmp_path / "samples" / "invoice" / "1.pdf").write_bytes(document(1))
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await run_replicate(scene.configuration)
+        without = await compare(plan="p", return_state=True)
+        plan, samples = scene.configuration.plan("p"), {"path": tmp_path / "samples", "budget": {"run": 1}}
+        costly = plan.model_copy(update={"samples": SampleSettings.model_validate(samples)})
+        await save_what_runs_need(scene.configuration.model_copy(update={"plans": {"p": costly}}))
+        refused = await compare(plan="p", return_state=True)
+        analyzed = [(await scene.stats(name))["calls"].get("analyze") for name in ("east", "west")]
+    assert (without.is_completed(), without.name, refused.is_failed(), refused.name) == (
+        True,
+        "NoSamples",
+        True,
+        "Refused",
+    )
+    assert analyzed == [None, None]
+    (told,) = (await Concerns.read(LocalFolder(tmp_path / "vault"), "p")).open
+    assert told.concern.subject == (Kind.PROOF, "")
+    assert "samples.budget.run" in told.concern.summary
