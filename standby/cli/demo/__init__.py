@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -78,10 +77,10 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
     orchestrator = load_orchestrator()
     file = folder / "standby.yaml"
     shutil.copyfile(HERE / "standby.yaml", file)
-    for analyzer, number in product(SAMPLED, range(1, 6)):
-        document = folder / "samples" / analyzer / f"{number}.pdf"
-        document.parent.mkdir(parents=True, exist_ok=True)
-        document.write_bytes(b"%%PDF-1.4\n<< /Type /Page >>\n(%s No. %d) Tj\n" % (analyzer.encode(), number))
+    samples = folder / "samples" / "invoice"
+    samples.mkdir(parents=True)
+    for number in range(1, 6):
+        (samples / f"{number}.pdf").write_bytes(b"%%PDF-1.4\n<< /Type /Page >>\n(Invoice %d) Tj\n" % number)
     async with (
         running(load_emulator_config(HERE / "emulator.yaml")) as emulator,
         orchestrator.own_server(folder / "prefect") as ui,
@@ -119,7 +118,6 @@ def _variables(emulator: Emulator) -> dict[str, str]:
 M = TypeVar("M", bound=BaseModel)
 
 PLAN = "documents"
-SAMPLED = ("invoice", "receipt")  # Analyzers that have sample documents
 EDITED = "contract"  # Analyzer that somebody edits while the primary serves
 EDITED_AWAY = "receipt"  # Analyzer that somebody edits while the standby serves
 BLOCKED = 1  # Copies that are blocked: north has no deployment of the model that one analyzer needs
