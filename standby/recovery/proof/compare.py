@@ -409,7 +409,7 @@ async def prove(
         samples: of each analyzer at most.
 
     Returns:
-        A proof of each analyzer that has samples and a baseline, to be kept by `records.add_proofs`.
+        A proof of each analyzer that has samples and a baseline that holds, to be kept by `records.add_proofs`.
 
     Raises:
         StandbyError: the vault, the samples or the target cannot be read, or the budget does not suffice.
@@ -423,9 +423,11 @@ async def prove(
         there = inventory_of(await context.connections.serving(target), listing)
         for name, documents in (await list_samples(context, called.keys(), samples)).items():
             baseline = await records.read_baseline(context.vault, context.plan.name, primary, name)
-            if baseline is not None:
-                copy = _Copy(primary, target, name, called[name], documents)
-                copies.append(_by_baseline(context, copy, baseline, there, called))
+            copy = _Copy(primary, target, name, called[name], documents)
+            copy = _by_baseline(context, copy, baseline, there, called)
+            # What was edited since cannot be known by it, and is nothing against the target.
+            if copy.decided is None or copy.decided[0] is not Verdict.NO_VERDICT:
+                copies.append(copy)
         runs.append(_Run(context, settings, stages or PlainStages(), copies))
         await _within_budget(context, runs[0], _analyses(copies, settings.runs))
 
