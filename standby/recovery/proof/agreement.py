@@ -204,7 +204,7 @@ def _figures(pairs: Sequence[Pair], expected: Expected, margin: float) -> _Figur
 
 def _layout(pairs: Sequence[Pair]) -> Layout:
     steady = [(runs[0].layout, target.layout) for runs, target in pairs if len({run.layout for run in runs}) == 1]
-    known = [one == other for one, other in steady if one and other]
+    known = [one == other for one, other in steady if one or other]
     if not known:
         return Layout.UNKNOWN
     return Layout.IDENTICAL if all(known) else Layout.DIFFERS
@@ -260,7 +260,7 @@ def _broken(target: str, tried: Sequence[Tried], pairs: Sequence[Pair], expected
     lasting = [it for it in failures if it.lasts or (doubtful and it.lasts is None)]
     if lasting:
         return f"{len(lasting)} of {counted(len(answered), 'sample')} cannot be analysed at {target}: {lasting[0]}"
-    lacking = {name for runs, there in pairs for name in expected.lacking(there) - expected.lacking(runs[0])}
+    lacking = {it for runs, there in pairs for it in expected.lacking(there).difference(*map(expected.lacking, runs))}
     # Where a router leaves out its own content, and so its segments, only what never came back tells.
     came: Counter[str] = Counter()
     for runs, _ in pairs:
