@@ -72,6 +72,8 @@ class Proof(Document):
             parts.append(f"agreement {percent(self.agreement)}{noise}")
         if self.layout is not Layout.UNKNOWN:
             parts.append(f"layout {self.layout.value}")
+        if self.baseline_at is not None:
+            parts.append(f"held to what {self.source} answered {utc(self.baseline_at)}")
         return ", ".join(parts)
 
 

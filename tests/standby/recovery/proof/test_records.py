@@ -63,6 +63,15 @@ async def test_a_proof_replaces_the_one_of_the_same_copy_and_no_other(vault: Loc
     assert known.of("north", "west", "invoice") is None
 
 
+def test_a_proof_says_in_words_what_was_found_and_how_old_its_baseline_is() -> None:
+    found = proof(samples=11, failed=("late.pdf",), agreement=0.949, self_agreement=0.91, layout="identical")
+    words = "invoice at west: 11 of 12 samples analysed, agreement 94 % (east with itself: 91 %), layout identical"
+
+    assert found.words == words
+    dated = proof(samples=11, failed=("late.pdf",), baseline_at=NOW).words
+    assert dated == "invoice at west: 11 of 12 samples analysed, held to what east answered 2026-11-28 12:00:00 UTC"
+
+
 async def test_an_older_proof_that_comes_late_replaces_nothing(vault: LocalFolder) -> None:
     await add_proofs(vault, "p", [proof(samples=5)])
     await add_proofs(vault, "p", [proof(samples=9, compared_at=NOW - timedelta(hours=1))])
