@@ -43,8 +43,9 @@ class Kind(StrEnum):
         return cls.TRAINED_COPY if trained else cls.COPY
 
 
+LONGEST_COPY = 5.0  # Seconds, of those that were recorded without labelled data
 RECORDED: dict[Kind, tuple[Took, ...]] = {
-    Kind.COPY: ((2.0, 5.0),),
+    Kind.COPY: ((2.0, LONGEST_COPY),),
     Kind.TRAINED_COPY: ((2.0, 9.0),),
     Kind.BUILD: ((1.0, 5.0),),
     Kind.LABELLED_BUILD: ((1.0, 5.0), (100.0, 240.0)),
@@ -176,9 +177,6 @@ async def looks(seconds: float, clock: Clock) -> AsyncIterator[None]:
         wait = min(wait * 1.5, 5.0)
 
 
-SHORTEST_COPY = 2.0  # Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)
-LONGEST_COPY = 5.0  # Seconds, likewise
-TRAINED_COPY = 9.0  # Seconds a copy of an analyzer with labelled data took (REFERENCE, a user's report)
 GRANT_SECONDS = 0.6  # Of the service for a grant (recording of GrantCopyAuth, x-envoy-upstream-service-time)
 ANSWER_SECONDS = 0.1  # Seconds it took to answer anything else (same recording)
 MINUTE = 60.0
@@ -339,8 +337,7 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
     for target in {item.target for item in acting}:
         calls[target] += 1  # Listed once more at the end: whether all is still there.
     for item in acting:
-        seconds, deadlines = _service_seconds(item, slow=True), plan.recovery_plan.deadlines
-        polls, _ = polls_of_copy(seconds, deadlines, trained=item.expected.trained)
+        polls, _ = polls_of_copy(_recorded(item)[1], plan.recovery_plan.deadlines, trained=item.expected.trained)
         calls[item.target] += polls
         if item.action is Action.REPLACE or resources[item.target].api_version == PREVIEW_2025:
             calls[item.target] += 1  # Read back, as its operation does not say enough.
@@ -367,17 +364,15 @@ def _by_recordings(acting: Iterable[PlanItem], resources: Mapping[str, Resource]
     def ends(*, slow: bool) -> float:
         seconds: dict[Key, float] = {}
         for key, item in by_key.items():
-            _, known = polls_of_copy(_service_seconds(item, slow=slow), deadlines, trained=item.expected.trained)
+            _, known = polls_of_copy(_recorded(item)[int(slow)], deadlines, trained=item.expected.trained)
             seconds[key] = known + ANSWER_SECONDS + (0.0 if item.action is Action.ADOPT else GRANT_SECONDS)
         return max((play(each, slots, seconds.__getitem__) for slots, each in jobs), default=ANSWER_SECONDS)
 
     return Spread(ends(slow=False), ends(slow=True))
 
 
-def _service_seconds(item: PlanItem, *, slow: bool) -> float:
-    if not slow:
-        return SHORTEST_COPY
-    return TRAINED_COPY if item.expected.trained else LONGEST_COPY
+def _recorded(item: PlanItem) -> Took:
+    return RECORDED[Kind.of_copy(trained=item.expected.trained)][0]
 
 
 def _span(usual: float, slow: float) -> str:

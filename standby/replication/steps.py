@@ -48,19 +48,10 @@ OTHER_PLANS_SECONDS = 2.0  # After which the fences of other plans are read agai
 
 @dataclass
 class OtherPlansNow:
-    """What serves for other plans, as it was read a moment ago."""
+    """What serves for other plans, as it was read a moment ago: from which vault, and when."""
 
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _known: tuple[Storage, OtherPlans, float] | None = None
-
-    async def read(self, storage: Storage, plan: str, clock: Clock, *, fresh: bool) -> OtherPlans:
-        """Read the fences of other plans, unless that was done a moment ago and `fresh` does not ask for it."""
-        async with self._reading:
-            known = self._known
-            if fresh or known is None or known[0] is not storage or clock.monotonic() - known[2] > OTHER_PLANS_SECONDS:
-                begun = clock.monotonic()
-                self._known = known = (storage, await read_other_plans(storage, plan), begun)
-            return known[1]
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    known: tuple[Storage, OtherPlans, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,12 @@ class RunContext:
 
     async def other_plans(self, *, fresh: bool = False) -> OtherPlans:
         """Give what serves for other plans; unless it is to be `fresh`, as it was a moment ago."""
-        return await self._others.read(self.vault, self.recovery_plan.name, self.clock, fresh=fresh)
+        async with self._others.reading:
+            known, now = self._others.known, self.clock.monotonic()
+            if fresh or known is None or known[0] is not self.vault or now - known[2] > OTHER_PLANS_SECONDS:
+                known = (self.vault, await read_other_plans(self.vault, self.recovery_plan.name), now)
+                self._others.known = known
+            return known[1]
 
     def api_version(self, source: str) -> str:
         """Give that of a pair, which has the same one at both ends: a copy needs that."""

@@ -21,7 +21,6 @@ OBJECTS = "objects/"  # Files that are named by their content
 SILENCE = 30.0  # Seconds for which a second that did not say is not asked again
 RETRY = 10.0  # Seconds between two tries to write to a second that fails
 DRAIN = 5.0  # Seconds that the end of a run waits for the second
-AT_ONCE = 8  # Files that are brought to the second, or compared, at the same time
 NEWEST = 20  # Files that are compared by content although size and time agree: the two clocks may not
 MOST_COMPARED = 200  # Files that are compared by content; more that look older are called older
 
@@ -292,9 +291,9 @@ class Replicated(Guarded):
 
         paths = list(dict.fromkeys([*(each.path for each in behind), *waiting]))
         alone = [path for path in paths if path.startswith((OBJECTS, "snapshots/")) and not path.endswith(".jsonl")]
-        await do_for_each(alone, bring, AT_ONCE)
+        await do_for_each(alone, bring, role.AT_ONCE)
         # After what they refer to.
-        await do_for_each([path for path in paths if path not in set(alone)], bring, AT_ONCE)
+        await do_for_each([path for path in paths if path not in set(alone)], bring, role.AT_ONCE)
         return await self._compare_and_say()
 
 
@@ -320,7 +319,7 @@ async def compare(first: Storage, second: Storage) -> list[Listed]:
     async def differs(each: Listed) -> bool:
         return await first.read(each.path) != await second.read(each.path)
 
-    found = await do_for_each(compared, differs, AT_ONCE)
+    found = await do_for_each(compared, differs, role.AT_ONCE)
     behind += [each for each, is_other in zip(compared, found, strict=True) if is_other]
     return [*behind, *doubtful[MOST_COMPARED:]]
 

@@ -212,7 +212,7 @@ async def records(place: Storage) -> list[Listed]:
     return [each for each in await place.list() if not each.path.startswith(OWN)]
 
 
-AT_ONCE = 8  # Files that are copied at the same time
+AT_ONCE = 8  # Files that are copied, or compared, at the same time
 ROUNDS = 3  # How often what was written meanwhile is copied again
 NEVER_HELD = ("objects/", "replaced/", "decisions/", "displaced/")  # Folders whose files no run holds
 
