@@ -186,5 +186,4 @@ def cpu_seconds() -> float:
 
 
 def say(what: str) -> None:
-    """Tell who waits what is measured next."""
     print(f"… {what}", file=sys.stderr, flush=True)

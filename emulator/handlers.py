@@ -7,9 +7,8 @@ models which the analyzer does not have mean nothing.
 """
 
 import secrets
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -47,13 +46,13 @@ class Call:
     api_version: str
     query: Mapping[str, str]
     body: JsonObject
+    id: str
     analyzer: str = ""
     operation: str = ""
     file: str = ""  # of a result
     content: bytes = b""  # what was sent, where it is a document, as `media_type`
     media_type: str = ""
     twist: Twist | None = None
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def may_replace(self) -> bool:

@@ -158,7 +158,6 @@ class Listener:
         self._port = port_of(reserved)
 
     async def open(self) -> None:
-        """Accept connections, unless it does already."""
         if self._server is not None or self._reserved is None:
             return
         loop = asyncio.get_running_loop()

@@ -209,7 +209,6 @@ class ResourceState:
         return operation
 
     def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:
-        """Give an operation on an analyzer, where there is one that can be found."""
         found = self._operations.get(operation_id)
         if found is None or isinstance(found.twist, OperationVanishes):
             return None
@@ -298,7 +297,12 @@ class World:
 
     def reset(self) -> None:
         """Put everything back to what the file says; keys, ports and the identity stay."""
-        self.resources = {name: self._new(name) for name in self._places}
+        self.resources: dict[str, ResourceState] = {}
+        for name, place in self._places.items():
+            config = self._config.resources[name]
+            given = {**dict(self._config), **dict(config)}
+            settings = Settings(**{setting: given[setting] for setting in Settings.model_fields})
+            self.resources[name] = ResourceState(place, config, settings)
         self.faults = FaultBook(self._config.faults)
         self.outages: dict[str, OutageKind] = dict.fromkeys(self._places, "none")
         self.outages.update({outage.resource: outage.kind for outage in self._config.outages})
@@ -318,9 +322,3 @@ class World:
             self.issuer.seconds = change.token_seconds
         if change.revoke_tokens:
             self.issuer.revoke_all()
-
-    def _new(self, name: str) -> ResourceState:
-        config = self._config.resources[name]
-        given = {**dict(self._config), **dict(config)}
-        settings = Settings(**{setting: given[setting] for setting in Settings.model_fields})
-        return ResourceState(self._places[name], config, settings)

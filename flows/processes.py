@@ -34,7 +34,6 @@ PROMPT: Mapping[str, str] = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 
 
 def free_port() -> str:
-    """Find a port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])

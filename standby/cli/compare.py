@@ -27,7 +27,6 @@ MARKS = {
 
 
 def forecast_lines(expected: Forecast) -> Iterator[Line]:
-    """Show what a comparison takes, before it begins."""
     yield Line(
         f"This has {counted(expected.samples, 'document')} read by {counted(expected.analyzers, 'analyzer')} and the "
         f"copies: {expected.analyses} analyses, {counted(expected.pages, 'page')}, about {expected.tokens:,} tokens. "
@@ -37,7 +36,6 @@ def forecast_lines(expected: Forecast) -> Iterator[Line]:
 
 
 def compare_lines(report: CompareReport) -> Iterator[Line]:
-    """Show what came of each copy, and of the results at the service."""
     for (source, target), items in groupby(report.items, key=lambda item: (item.source, item.target)):
         shown = [*items]
         yield Line(f"{source} → {target}", wrong=any(item.verdict is not Verdict.AGREES for item in shown))

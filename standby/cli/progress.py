@@ -25,17 +25,9 @@ def show_progress(
     console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic, done: str = "copied"
 ) -> Iterator[Callable[[RunProgress], None]]:
     """Give a function that shows how far a run is, or does nothing with `quiet`; `done` is what it does to each."""
-    if quiet:
-        yield lambda _: None
-    elif console.is_terminal and not console.is_dumb_terminal:
-        with _live(console, clock, done) as update:
-            yield update
-    else:
-        yield _plain(console, clock, done)
-
-
-@contextmanager
-def _live(console: Console, clock: Callable[[], float], verb: str) -> Iterator[Callable[[RunProgress], None]]:
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield (lambda _: None) if quiet else _plain(console, clock, done)
+        return
     # Elsewhere than on a terminal nothing is drawn.
     from rich import progress as parts  # noqa: PLC0415
 
@@ -52,9 +44,9 @@ def _live(console: Console, clock: Callable[[], float], verb: str) -> Iterator[C
         started = clock()
 
         def update(progress: RunProgress) -> None:
-            done, total = _work(progress)
+            over, total = _work(progress)
             rate = _rate(progress, clock() - started)
-            bar.update(task, total=total, completed=done, description=_words(progress, verb), rate=rate)
+            bar.update(task, total=total, completed=over, description=_words(progress, done), rate=rate)
 
         yield update
 

@@ -54,7 +54,6 @@ def status_lines(
 
 
 def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]:
-    """Show what the applications of each sink see, and what they were told of a failover that has not ended."""
     for view in views:
         mark, style = "✓", "green"
         if view.is_wrong:

@@ -80,13 +80,11 @@ class Configuration(Strict):
         return self
 
     def plan(self, name: str) -> RecoveryPlan:
-        """Give a plan by its name; `UnknownName` is raised where there is none."""
         if name not in self.plans:
             raise UnknownName("plan", name, self.plans)
         return self.plans[name]
 
     def resource(self, name: str) -> Resource:
-        """Give a resource by its name; `UnknownName` is raised where there is none."""
         if name not in self.resources:
             raise UnknownName("resource", name, self.resources)
         return self.resources[name]

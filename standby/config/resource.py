@@ -38,7 +38,6 @@ class Cloud:
 
     @property
     def scope(self) -> str:
-        """Give the scope of tokens for the data plane."""
         return f"https://cognitiveservices.azure.{self.suffix}/.default"
 
     @property

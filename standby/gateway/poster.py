@@ -88,7 +88,6 @@ class PrefectPoster:
 async def open_poster(
     api: PrefectApi, tls: Tls, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[PrefectPoster]:
-    """Open the connection to a server; nothing is sent yet."""
     headers = {"content-type": "application/json"}
     if api.authorization is not None:
         headers["authorization"] = api.authorization.get_secret_value()
