@@ -86,12 +86,13 @@ async def command(
     must_be_confirmed(output, yes=yes, what="sends documents to the service, which bills it")
     request = CompareRequest(targets=tuple(to or ()), analyzers=tuple(analyzer or ["*"]), samples=samples)
     async with open_recovery(configuration, plan) as recovery:
-        expected = await forecast(recovery, request)
-        if not yes and expected.analyses:
-            await confirm(output, "Start?", forecast_lines(expected))
-        elif expected.analyses:
-            for line in forecast_lines(expected):
-                output.say(line.text)
+        if not yes or via == "direct":  # The flow looks for itself, and asks nobody.
+            expected = await forecast(recovery, request)
+            if not yes and expected.analyses:
+                await confirm(output, "Start?", forecast_lines(expected))
+            elif expected.analyses:
+                for line in forecast_lines(expected):
+                    output.say(line.text)
         if via == "direct":
             with show_progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
                 report = await compare_plan(recovery, request, PlainStages(), on_progress)

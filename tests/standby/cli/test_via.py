@@ -70,6 +70,11 @@ CASES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
             "reason": "why",
         },
     ),
+    "compare": (
+        "compare",
+        ["invoices", "--to", "west", "--analyzer", "i*", "--samples", "3"],
+        {"targets": ["west"], "analyzers": ["i*"], "samples": 3},
+    ),
     "snapshot": ("snapshot", ["invoices"], {}),
     "automation": ("automation", ["off", "--reason", "why"], {"on": False, "reason": "why"}),
     "replicate": (
@@ -125,6 +130,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     orchestrator = Asked()
+    import_module("standby.cli.replicate")  # It keeps the function that it finds as it is imported.
     monkeypatch.setattr("standby.orchestrator.load_orchestrator", lambda: orchestrator)
 
     async def run_here(_wanted: Configuration, flow: str, parameters: Mapping[str, Any], *_: Any) -> Ended:
