@@ -434,6 +434,7 @@ async def prove(
     task = asyncio.create_task(work())
     _LATE.add(task)
     task.add_done_callback(_LATE.discard)
+    task.add_done_callback(lambda it: it.cancelled() or it.exception())
     deleting = min(DELETING, seconds / 3)
     try:
         await asyncio.wait({task}, timeout=seconds - deleting)
