@@ -122,7 +122,7 @@ LATE, AT_ONCE, QUIET = "late", "at_once", "quiet"  # How the service shows what 
         (missing_deployment, AT_ONCE, EACH, "gpt-4.1"),
         (missing_default, LATE, EACH, "gpt-4.1"),
         (missing_default, AT_ONCE, EACH, "gpt-4.1"),
-        (wrong_model, LATE, EACH, "generate fields"),
+        (wrong_model, LATE, EACH, "Check the models of west"),
         (rebuilt, LATE, {"taught"}, "agree"),
         (missing_child, LATE, {"router"}, "slip"),
         (missing_child, AT_ONCE, {"router"}, "slip"),
