@@ -197,14 +197,15 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
     baselines, copies = dict(zip(subjects, kept, strict=True)), list[_Copy]()
     for item in items:
         copy = _Copy(item.source, item.target, item.analyzer, item.target_analyzer, samples[item.analyzer])
-        if (there := inventories.get(item.target)) is None:
-            copies.append(replace(copy, decided=(Verdict.NO_VERDICT, unseen[item.target])))
+        outside = plan.leaving(*map(context.configuration.resource, pair := (item.source, item.target)))
+        if why := unseen.get(item.target) or outside:  # Documents go nowhere where no copy may go.
+            copies.append(replace(copy, decided=(Verdict.NO_VERDICT, why)))
         elif (here := inventories.get(item.source)) is not None:
             copies.append(_as_seen(context, copy, item, here))
         else:
-            pair = (item.source, item.target)
             called = {it.analyzer: it.target_analyzer for it in planned if (it.source, it.target) == pair}
-            copies.append(_by_baseline(context, copy, baselines[copy.subject], there, called, item))
+            known, there = baselines[copy.subject], inventories[item.target]
+            copies.append(_by_baseline(context, copy, known, there, called, item))
     budget, spent = plan.samples.budget, (await records.Proofs.read(context.vault, plan.name)).spent
     in_month = max(0, budget.month - spent.get(records.month_of(context.clock.now()), 0))
     most, limit = min((budget.run, "run"), (in_month, "month"))

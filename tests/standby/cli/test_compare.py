@@ -106,6 +106,14 @@ def test_a_copy_that_is_missing_differs_without_an_analysis(site: Workspace, clo
     assert analyses(cloud) == 0
 
 
+def test_no_document_goes_where_no_copy_may_go(site: Workspace, cloud: Cloud) -> None:
+    site.edit("    residency: {allow: [north]}\n", "")
+    ran = site.run("compare", "invoices", "--to", "north", "--yes")
+    assert ran.status == 3
+    assert "data of east stays in" in " ".join(ran.out.split())
+    assert analyses(cloud) == 0
+
+
 def test_a_copy_that_hangs_has_no_verdict_and_leaves_no_result(site: Workspace, cloud: Cloud) -> None:
     site.edit("deadline: 2s", "deadline: 1s")
     cloud.fault("analyze", "analysis_hangs", resource="west", times=None)
