@@ -28,9 +28,9 @@ MARKS = {
 
 def forecast_lines(expected: Forecast) -> Iterator[Line]:
     yield Line(
-        f"This has {counted(expected.samples, 'document')} read by {counted(expected.analyzers, 'analyzer')} and the "
-        f"copies: {expected.analyses} analyses, {counted(expected.pages, 'page')}, about {expected.tokens:,} tokens. "
-        f"Its budget is {expected.most} analyses now."
+        f"{counted(expected.samples, 'document')} of {counted(expected.analyzers, 'analyzer')} will be read at sources "
+        f"and targets: {expected.analyses} analyses, {counted(expected.pages, 'page')}, about {expected.tokens:,} "
+        f"tokens. The budget of the plan allows {expected.most} analyses now."
     )
     yield Line("The service bills them, and keeps each result until it is deleted here, as soon as it is read.")
 

@@ -284,8 +284,11 @@ def test_a_comparison_says_first_what_it_takes(site: Workspace, cloud: Cloud, te
 
     shown = " ".join(terminal.until_asked().split())
 
-    assert "1 document read by 1 analyzer and the copies: 3 analyses, 3 pages, about 12,000 tokens." in shown
-    assert "Its budget is 200 analyses now." in shown
+    assert (
+        "1 document of 1 analyzer will be read at sources and targets: 3 analyses, 3 pages, about 12,000 tokens."
+        in shown
+    )
+    assert "The budget of the plan allows 200 analyses now." in shown
     terminal.answer("n\n")
     assert process.wait(PATIENCE) == 4
     assert not any(cloud.stats(name)["analyses"] for name in ("east", "west"))
