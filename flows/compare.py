@@ -16,7 +16,7 @@ from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Kind, Look, Severity, grouped
 from standby.recovery.proof.compare import compare_plan
-from standby.recovery.proof.records import CompareReport, CompareRequest, Proof, Proofs, Verdict, wrong_words
+from standby.recovery.proof.records import CompareReport, CompareRequest, Proof, Proofs, Verdict, percent, wrong_words
 from standby.replication.items import Selection, selected_pairs
 from standby.tasks.stage import TaskStages
 from standby.text import some_sentences, totals
@@ -92,7 +92,7 @@ def proof_page(plan: str, proofs: Sequence[Proof]) -> str:
 
 
 def _cell(proof: Proof) -> str:
-    share = "" if proof.agreement is None else f", {proof.agreement:.0%}"
+    share = "" if proof.agreement is None else f", {percent(proof.agreement)}"
     return f"**{proof.verdict.value.replace('_', ' ')}**{share}"
 
 

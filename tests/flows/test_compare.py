@@ -45,7 +45,7 @@ def test_a_page_is_a_matrix_of_analyzers_and_targets_with_reasons_and_figures() 
     text = proof_page("p", [DIFFERS, proof(target="north"), proof("receipt", "north", agreement=None)])
 
     assert "| analyzer | from | north | west |" in text
-    assert "| invoice | east | **agrees**, 94% | **differs**, 94% |" in text
+    assert "| invoice | east | **agrees**, 94 % | **differs**, 94 % |" in text
     assert "| receipt | east | **agrees** |  |" in text
     assert "- invoice at west answers differently from east: The model at west is another one." in text
     assert "- invoice at north: 12 of 12 samples analysed, agreement 94 % (east with itself: 91 %)" in text

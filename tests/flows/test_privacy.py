@@ -58,7 +58,7 @@ async def test_nothing_that_is_written_holds_a_document_or_what_was_read_in_one(
         for number in range(2):
             (folder / name / f"{number}.pdf").write_bytes(document(number))
     analyzers = [make_analyzer(name, fieldSchema={"name": name, "fields": FIELDS}) for name in NAMES]
-    samples = {"path": str(folder), "deadline": "2s", "at_once": 20}
+    samples = {"path": str(folder), "deadline": "1s", "at_once": 20}
     async with make_scene(analyzers, targets=("west",), faults=FAULTS, samples=samples) as scene:
         vault = VaultSettings.model_validate({**scene.configuration.vault.model_dump(), "report": True})
         await run_replicate(scene.configuration.model_copy(update={"vault": vault}))

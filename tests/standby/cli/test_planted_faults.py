@@ -119,8 +119,6 @@ LATE, AT_ONCE, QUIET = "late", "at_once", "quiet"  # How the service shows what 
     ("plant", "form", "found", "words"),
     [
         (missing_deployment, LATE, EACH, "gpt-4.1"),
-        (missing_deployment, AT_ONCE, EACH, "gpt-4.1"),
-        (missing_default, LATE, EACH, "gpt-4.1"),
         (missing_default, AT_ONCE, EACH, "gpt-4.1"),
         (wrong_model, LATE, EACH, "Check the models of west"),
         (rebuilt, LATE, {"taught"}, "agree"),
