@@ -36,7 +36,7 @@ DELETING = 3.0  # Seconds that `prove` keeps of its time to delete what it was a
 TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorded of one page with four fields
 _LATE: set[asyncio.Task[None]] = set()  # What goes on beside its caller
 DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
-UNMADE = Failure("The run or its time ended before it was analysed", "Compare again")
+UNMADE = Failure("The run, its time or its budget ended before it was analysed", "Compare again")
 
 
 class NoSamples(StandbyError):
@@ -430,7 +430,7 @@ async def prove(
             if copy.decided is None or copy.decided[0] is not Verdict.NO_VERDICT:
                 copies.append(copy)
         runs.append(_Run(context, settings, stages or PlainStages(), copies))
-        await _within_budget(context, runs[0], _analyses(copies, settings.runs))
+        await _within_budget(context, runs[0], _analyses(copies, settings.runs)[: settings.budget.run])
 
     task = asyncio.create_task(work())
     _LATE.add(task)

@@ -155,6 +155,14 @@ async def test_what_has_a_temporary_id_is_held_against_the_baseline_and_not_what
         assert await prove(context, "east", "west", {"invoice": "invoice"}, seconds=10, samples=4) == ()
 
 
+async def test_proving_keeps_to_the_budget_of_a_run(make_scene: SceneMaker, tmp_path: Path) -> None:
+    async with copied(make_scene, tmp_path, each=1, budget={"run": 3}) as (scene, context):
+        await compared(context)
+        (proof,) = await prove(context, "east", "west", {"invoice": "invoice"}, seconds=10, samples=4)
+        assert (await scene.stats("west"))["analyses"]["invoice"] == 1 + 3
+        assert proof.verdict is not Verdict.DIFFERS
+
+
 async def test_proving_ends_in_its_time_with_its_results_deleted(make_scene: SceneMaker, tmp_path: Path) -> None:
     async with copied(make_scene, tmp_path) as (scene, context):
         await compared(context)
