@@ -51,7 +51,7 @@ def failure_of(error: StandbyError) -> Failure:
 class Tried:
     """What came of one sample."""
 
-    sample: str  # its name
+    sample: str  # its label
     source: tuple[Reading | Failure, ...]  # of each run at the source, or as the baseline has them
     target: Reading | Failure
 

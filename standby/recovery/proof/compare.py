@@ -126,7 +126,7 @@ class _Run:
         await all_of(self._one(each, gates[each.resource]) for each in analyses)
 
     async def _one(self, asked: _Analysis, gate: asyncio.Semaphore) -> None:
-        name = f"analyze {asked.sample.name} by {asked.called} at {asked.resource}"
+        name = f"analyze {asked.sample.label} by {asked.called} at {asked.resource}"
         async with gate:
             self._tell(1)
             try:
@@ -158,7 +158,7 @@ class _Run:
                 return made(copy.at_source(sample), self.settings.runs)
             return copy.baseline.readings.get(sample.digest, ())
 
-        return [Tried(it.name, at_source(it), *made(copy.at_target(it), 1)) for it in copy.samples if copy.is_open]
+        return [Tried(it.label, at_source(it), *made(copy.at_target(it), 1)) for it in copy.samples if copy.is_open]
 
 
 @dataclass(frozen=True)

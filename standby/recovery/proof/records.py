@@ -50,7 +50,7 @@ class Proof(Document):
     layout: Layout = Layout.UNKNOWN  # whether the text of the documents was read alike
     by_method: Mapping[str, float] = {}  # the agreement of the fields of each method
     worst: tuple[str, ...] = ()  # fields that agree least, by path
-    failed: tuple[str, ...] = ()  # names of samples that were not compared
+    failed: tuple[str, ...] = ()  # samples that were not compared, by the first 8 characters of their SHA-256
     reason: str = ""  # why it is not known to agree, and what to do
     against: Literal["source", "baseline"] = "source"  # what it was compared with: the source itself, or its baseline
     baseline_at: datetime | None = None  # when the baseline was taken

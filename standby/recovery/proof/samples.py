@@ -44,6 +44,11 @@ class Sample:
     pages: int  # about how many, as far as that can be seen without reading it as the service does; 1 at least
     place: str = field(default="", repr=False)  # where it is read from
 
+    @property
+    def label(self) -> str:
+        """What it is called in records and in Prefect: a file's name may say whose document it is."""
+        return self.digest[:8]
+
 
 class Samples(dict[str, tuple[Sample, ...]]):
     """The samples of each analyzer that has any, and what was `skipped`: a sentence for each file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -120,7 +121,9 @@ def test_a_copy_that_hangs_has_no_verdict_and_leaves_no_result(site: Workspace, 
     ran = compare(site, "--samples", "3", "--json")
     assert ran.status == 3
     item = ran.document["items"][0]
-    assert (item["verdict"], item["failed"]) == ("no_verdict", ["0.pdf", "1.pdf", "2.pdf"])
+    assert (item["verdict"], len(item["failed"])) == ("no_verdict", 3)
+    # By digest: the name of a file may say whose document it is.
+    assert all(re.fullmatch("[0-9a-f]{8}", each) for each in item["failed"])
     assert "did not end within 1 s" in item["reason"]
     assert left(cloud) == 0
 
