@@ -1,4 +1,4 @@
-"""What documents say stays with the service and in the samples: canaries in each, which every byte is searched for."""
+"""What documents say, and how their files are called, stays in the samples: canaries which every byte is searched for."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_nothing_that_is_written_holds_a_document_or_what_was_read_in_one(
     for name in NAMES:
         (folder / name).mkdir()
         for number in range(2):
-            (folder / name / f"{number}.pdf").write_bytes(document(number))
+            (folder / name / f"{SAID} {number}.pdf").write_bytes(document(number))
     analyzers = [make_analyzer(name, fieldSchema={"name": name, "fields": FIELDS}) for name in NAMES]
     samples = {"path": str(folder), "deadline": "1s", "at_once": 20}
     async with make_scene(analyzers, targets=("west",), faults=FAULTS, samples=samples) as scene:

@@ -18,7 +18,7 @@ def test_nothing_that_is_printed_or_kept_holds_a_document_or_what_was_read_in_on
     for name in NAMES:
         (folder / name).mkdir()
         for number in range(3):
-            (folder / name / f"{number}.pdf").write_bytes(document(number))
+            (folder / name / f"{SAID} {number}.pdf").write_bytes(document(number))
     workspace.edit("targets: [west, north]", "targets: [west]")
     workspace.edit("    deadlines:", f"    samples: {{path: {folder}}}\n    deadlines:")
     quoting = {"code": "InvalidRequest", "message": f"Not this: {SAID} 1."}
