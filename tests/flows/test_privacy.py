@@ -1,4 +1,4 @@
-"""What documents say, and how their files are called, stays in the samples: canaries which every byte is searched for."""
+"""What documents say, and how their files are called, stays with them: canaries, which every byte is searched for."""
 
 from __future__ import annotations
 
