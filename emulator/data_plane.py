@@ -11,32 +11,29 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from standby.document import JsonObject
-from standby.emulator import analysis, handlers
-from standby.emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
+from standby.emulator import analysis, answers, gate, handlers, tokens
 from standby.emulator.definitions import PREVIEW_2025, REGION_NAMES
 from standby.emulator.faults import CallKind
-from standby.emulator.gate import Arrival, Gate
 from standby.emulator.handlers import Call
-from standby.emulator.tokens import DATA_PLANE, TIME, TokenIssuer, bearer_of
 from standby.emulator.world import ResourceState, World
 
 BASE = "/contentunderstanding"
-Handler = Callable[[World, ResourceState, Call], Answer]
+Handler = Callable[[World, ResourceState, Call], answers.Answer]
 
 
 @dataclass(frozen=True)
-class DataPlane(Gate):
+class DataPlane(gate.Gate):
     handler: Handler
     takes_document: bool = False  # Rather than JSON
     is_data = True
 
-    def answer(self, state: ResourceState, arrival: Arrival) -> Answer:
+    def answer(self, state: ResourceState, arrival: gate.Arrival) -> answers.Answer:
         """Check key or token, quota and api-version, then do what was asked for."""
         check_permission(arrival, state.place.key, self.world.issuer)
         check_quota(state)
         query = arrival.request.query_params
         call = Call(
-            now=TIME.now(),
+            now=tokens.TIME.now(),
             endpoint=state.place.endpoint,
             api_version=checked_api_version(state, query.get("api-version")),
             query=query,
@@ -51,7 +48,7 @@ class DataPlane(Gate):
         )
         return self.handler(self.world, state, call)
 
-    def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+    def respond(self, state: ResourceState, arrival: gate.Arrival, answer: answers.Answer) -> Response:
         """Put the headers around an answer that every answer of the service has (recordings)."""
         is_defaults = arrival.kind in {"get_defaults", "patch_defaults"}
         # On /defaults `2025-05-01-preview` is not named (recording: update defaults).
@@ -63,7 +60,7 @@ class DataPlane(Gate):
             ("x-ms-request-id", arrival.id),
             ("x-ms-region", REGION_NAMES.get(state.place.region, state.place.region)),
         )
-        return data_plane_response(answer, headers)
+        return answers.data_plane_response(answer, headers)
 
 
 def data_plane(world: World, resource: str) -> ASGIApp:
@@ -97,7 +94,7 @@ def data_plane(world: World, resource: str) -> ASGIApp:
     )
 
 
-def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
+def check_permission(arrival: gate.Arrival, key: str, issuer: tokens.TokenIssuer) -> None:
     """Let in who has the key, or a token for the data plane."""
     # Missing rights are a 401 `PermissionDenied`, not a 403 (REFERENCE: user). Inferred: the words of other refusals.
     headers = arrival.request.headers
@@ -105,38 +102,38 @@ def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
     if sent is not None:
         if secrets.compare_digest(sent.encode(), key.encode()):
             return
-        raise Refusal(
+        raise answers.Refusal(
             401,
             "401",
             "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a "
             "valid key for an active subscription and use a correct regional API endpoint for your resource.",
         )
-    token = bearer_of(headers.get("authorization", ""))
+    token = tokens.bearer_of(headers.get("authorization", ""))
     audience = issuer.audience(token) if token else None
     if audience is None:
-        text = f"Access token is missing, invalid, audience is incorrect ({DATA_PLANE}), or have expired."
-        raise Refusal(401, "Unauthorized", text)
-    if audience != DATA_PLANE:
-        raise Refusal(401, "PermissionDenied", "Principal does not have access to API/Operation.")
+        text = f"Access token is missing, invalid, audience is incorrect ({tokens.DATA_PLANE}), or have expired."
+        raise answers.Refusal(401, "Unauthorized", text)
+    if audience != tokens.DATA_PLANE:
+        raise answers.Refusal(401, "PermissionDenied", "Principal does not have access to API/Operation.")
 
 
 def check_quota(state: ResourceState) -> None:
     """Refuse more than the quota of a minute; refused calls do not count. Inferred: code and Retry-After."""
-    now = TIME.monotonic()
+    now = tokens.TIME.monotonic()
     if state.admitted.count(now) < state.settings.operations_per_minute:
         state.admitted.add(now)
         return
     seconds = max(1, math.ceil(state.admitted.seconds_until_room(now)))
     text = f"Requests have exceeded the call rate limit of the resource. Please retry after {seconds} seconds."
-    raise Refusal(429, "429", text, headers=(("Retry-After", str(seconds)),))
+    raise answers.Refusal(429, "429", text, headers=(("Retry-After", str(seconds)),))
 
 
 def checked_api_version(state: ResourceState, sent: str | None) -> str:
     """Give the api-version of a call, which must have one that the resource offers. Inferred: the codes."""
     if not sent:
-        raise invalid_request("MissingApiVersionParameter", "The query parameter 'api-version' is required.")
+        raise answers.invalid_request("MissingApiVersionParameter", "The query parameter 'api-version' is required.")
     if not state.offers(sent):
-        raise invalid_request("InvalidApiVersionParameter", f"The api-version '{sent}' is not supported.")
+        raise answers.invalid_request("InvalidApiVersionParameter", f"The api-version '{sent}' is not supported.")
     return sent
 
 
@@ -149,9 +146,9 @@ def parsed_object(body: bytes) -> JsonObject:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise invalid_request("InvalidJson", "The request body is not a JSON object.")
+        raise answers.invalid_request("InvalidJson", "The request body is not a JSON object.")
     return value
 
 
 async def _not_served(scope: Scope, receive: Receive, send: Send) -> None:
-    await data_plane_response(no_such_path().answer(), ())(scope, receive, send)
+    await answers.data_plane_response(answers.no_such_path().answer(), ())(scope, receive, send)

@@ -13,26 +13,8 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator import answers
+from standby.emulator import answers, definitions, faults
 from standby.emulator.answers import Answer, Header, json_answer
-from standby.emulator.definitions import (
-    PREVIEW_2025,
-    Stored,
-    as_object,
-    check_definition,
-    check_id,
-    check_tags,
-    completed,
-    copied,
-    echoed,
-    merged,
-    models_of,
-    same_region,
-    takes_time,
-    whole_seconds,
-    with_fraction,
-)
-from standby.emulator.faults import ForeignLocation, LoopingNextLink, OfOperation, ShortGrant, Twist, VoidGrant
 from standby.emulator.tokens import TokenGrant
 from standby.emulator.world import ResourceState, World
 
@@ -52,7 +34,7 @@ class Call:
     file: str = ""  # of a result
     content: bytes = b""  # what was sent, where it is a document, as `media_type`
     media_type: str = ""
-    twist: Twist | None = None
+    twist: faults.Twist | None = None
 
     @property
     def may_replace(self) -> bool:
@@ -61,7 +43,7 @@ class Call:
     @property
     def origin(self) -> str:
         """Where links in the answer lead: here, unless a fault says otherwise."""
-        return self.twist.origin if isinstance(self.twist, ForeignLocation) else self.endpoint
+        return self.twist.origin if isinstance(self.twist, faults.ForeignLocation) else self.endpoint
 
     def operation_location(self, spelled: str) -> tuple[Header, ...]:
         """Give the header that says where the operation is; its spelling differs by call (REFERENCE)."""
@@ -77,8 +59,8 @@ def list_analyzers(_: World, state: ResourceState, call: Call) -> Answer:
     first = int(start)
     end = len(listing) if state.settings.page_size is None else first + state.settings.page_size
     parts = [b'{"value":[', b",".join(analyzer.encoded for _, analyzer in listing[first:end]), b"]"]
-    loops = isinstance(call.twist, LoopingNextLink)
-    if loops or end < len(listing) or isinstance(call.twist, ForeignLocation):
+    loops = isinstance(call.twist, faults.LoopingNextLink)
+    if loops or end < len(listing) or isinstance(call.twist, faults.ForeignLocation):
         query = f"api-version={quote(call.api_version)}&skip={first if loops else end}"
         parts += [b',"nextLink":"', f"{call.origin}/contentunderstanding/analyzers?{query}".encode(), b'"']
     return Answer(200, b"".join([*parts, b"}"]))
@@ -91,16 +73,18 @@ def get_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
 
 def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `PUT /analyzers/{id}` (recordings: create with labels, classifier, grant copy)."""
-    check_id(call.analyzer)
-    check_definition(call.body)
+    definitions.check_id(call.analyzer)
+    definitions.check_definition(call.body)
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
         raise answers.already_exists(call.analyzer)
     # Inferred: `2025-05-01-preview` knows no defaults, so it cannot miss them.
-    if call.body.get("models") and state.settings.defaults is None and call.api_version != PREVIEW_2025:
+    if call.body.get("models") and state.settings.defaults is None and call.api_version != definitions.PREVIEW_2025:
         raise answers.defaults_not_set()
-    status = "creating" if takes_time(call.body) or isinstance(call.twist, OfOperation) else "ready"
+    status = "creating" if definitions.takes_time(call.body) or isinstance(call.twist, faults.OfOperation) else "ready"
     base = state.base_of(call.api_version, call.body)
-    body = completed(call.analyzer, call.body, base, api_version=call.api_version, now=call.now, status=status)
+    body = definitions.completed(
+        call.analyzer, call.body, base, api_version=call.api_version, now=call.now, status=status
+    )
     training = call.id if call.body.get("knowledgeSources") else ""
     operation = state.begin(call.id, call.api_version, body, is_copy=False, twist=call.twist, training=training)
     # Inferred: 201 on replace, too.
@@ -109,20 +93,20 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
 
 def patch_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `PATCH /analyzers/{id}`: only description and tags take effect (recording: patch)."""
-    check_definition(call.body)
+    definitions.check_definition(call.body)
     current = state.own(call.api_version, call.analyzer)
     if current is None:
         raise answers.analyzer_not_found()
     patch: JsonObject = {key: call.body[key] for key in ("description", "tags") if key in call.body}
-    body = merged(current.body, patch) | {"lastModifiedAt": whole_seconds(call.now)}
-    check_tags(as_object(body.get("tags")))
+    body = definitions.merged(current.body, patch) | {"lastModifiedAt": definitions.whole_seconds(call.now)}
+    definitions.check_tags(definitions.as_object(body.get("tags")))
     state.keep(call.api_version, call.analyzer, replace(current, body=body))
-    return json_answer(echoed(call.analyzer, call.body))
+    return json_answer(definitions.echoed(call.analyzer, call.body))
 
 
 def delete_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `DELETE /analyzers/{id}`: 204, whether or not it was there (recording: delete)."""
-    check_id(call.analyzer)
+    definitions.check_id(call.analyzer)
     state.remove(call.api_version, call.analyzer)
     return Answer(204)
 
@@ -152,7 +136,7 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     for name, deployment in sent.items():
         if deployment is not None and not isinstance(deployment, str):
             raise answers.invalid_request("InvalidParameter", f"'modelDeployments.{name}' must be a string.")
-    after = merged(dict(state.settings.defaults or {}), sent)
+    after = definitions.merged(dict(state.settings.defaults or {}), sent)
     state.settings.defaults = {name: str(deployment) for name, deployment in after.items()}
     return json_answer({"modelDeployments": after})
 
@@ -160,7 +144,7 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
 def _refuse_defaults_of_the_preview(call: Call) -> None:
     # Inferred: 404, as for other paths a version lacks; `api-supported-versions` on /defaults names only
     # 2025-11-01 (recording: update defaults).
-    if call.api_version == PREVIEW_2025:
+    if call.api_version == definitions.PREVIEW_2025:
         raise answers.no_such_path()
 
 
@@ -169,29 +153,29 @@ PERMITTED_SECONDS = 24 * 60 * 60.0  # How long a grant or a token lasts, unless 
 
 def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
-    if call.api_version == PREVIEW_2025:
+    if call.api_version == definitions.PREVIEW_2025:
         raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
     target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
     region, target = call.body.get("targetRegion"), world.with_id(target_id)
     # Inferred: a grant for a region where the target is not is of no use.
-    in_region = region is None or target is None or same_region(str(region), target.place.region)
-    if not isinstance(call.twist, VoidGrant) and in_region:
+    in_region = region is None or target is None or definitions.same_region(str(region), target.place.region)
+    if not isinstance(call.twist, faults.VoidGrant) and in_region:
         state.grant((call.api_version, call.analyzer, target_id), expires_at)
     named: JsonObject = {"targetAzureResourceId": target_id}
     if "targetRegion" in call.body:
         named["targetRegion"] = call.body["targetRegion"]
-    return json_answer({**named, "expiresAt": with_fraction(expires_at)})
+    return json_answer({**named, "expiresAt": definitions.with_fraction(expires_at)})
 
 
 def copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy)."""
-    if call.api_version == PREVIEW_2025:
+    if call.api_version == definitions.PREVIEW_2025:
         return _copy_permitted(world, state, call)
     # The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to, and the
     # source must be ready.
-    check_id(call.analyzer)
+    definitions.check_id(call.analyzer)
     source_analyzer = _required_text(call.body, "sourceAnalyzerId")
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
         raise answers.already_exists(call.analyzer)
@@ -199,18 +183,18 @@ def copy(world: World, state: ResourceState, call: Call) -> Answer:
     if source.status != "ready":
         text = f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
         raise answers.invalid_request("ModelNotReady", text)
-    body = copied(source.body, call.analyzer, call.now)
+    body = definitions.copied(source.body, call.analyzer, call.now)
     operation = state.begin(call.id, call.api_version, body, is_copy=True, twist=call.twist, training=source.training)
     return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
 
 
-def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id: str) -> Stored:
+def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id: str) -> definitions.Stored:
     source_id = call.body.get("sourceAzureResourceId") or target.place.resource_id
     source = world.with_id(str(source_id))
     if source is None:
         raise answers.not_granted(str(source_id), analyzer_id)
     region = call.body.get("sourceRegion")
-    if region is not None and not same_region(str(region), source.place.region):
+    if region is not None and not definitions.same_region(str(region), source.place.region):
         # Inferred: nothing is found where it is looked for.
         raise answers.not_granted(str(source_id), analyzer_id)
     source.settle()
@@ -225,7 +209,7 @@ def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id
 
 
 def _end_of_permission(call: Call) -> datetime:
-    seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else PERMITTED_SECONDS
+    seconds = call.twist.seconds if isinstance(call.twist, faults.ShortGrant) else PERMITTED_SECONDS
     return call.now + timedelta(seconds=seconds)
 
 
@@ -234,7 +218,7 @@ OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}  # Role o
 
 def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:getCopyAuthorization` with a token."""
-    if call.api_version != PREVIEW_2025:
+    if call.api_version != definitions.PREVIEW_2025:
         # A live resource answers 404 under the released version (REFERENCE: user).
         raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
@@ -247,22 +231,22 @@ def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
         expires_at=_end_of_permission(call),
     )
     token = secrets.token_urlsafe(96)
-    if not isinstance(call.twist, VoidGrant):
+    if not isinstance(call.twist, faults.VoidGrant):
         world.copy_tokens[token] = permitted
-    expires = with_fraction(permitted.expires_at)
+    expires = definitions.with_fraction(permitted.expires_at)
     answer: JsonObject = {"source": permitted.source, "authorizationToken": token, "expiresAt": expires}
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
 
 
 def _copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
-    check_id(call.analyzer)
+    definitions.check_id(call.analyzer)
     if state.own(call.api_version, call.analyzer) is not None:
         raise answers.already_exists(call.analyzer)
     source, found = _permitted_source(world, state, call)
-    models = _target_models(models_of(found.body), call.body.get("deployments"))
-    warnings = _check_models(source, state, models_of(found.body), models)
-    body = copied(found.body, call.analyzer, call.now)
+    models = _target_models(definitions.models_of(found.body), call.body.get("deployments"))
+    warnings = _check_models(source, state, definitions.models_of(found.body), models)
+    body = definitions.copied(found.body, call.analyzer, call.now)
     if models:
         body["models"] = dict(models)
     state.begin(
@@ -274,7 +258,7 @@ def _copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     return json_answer(answer, 200, call.operation_location("Operation-Location"))
 
 
-def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
+def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, definitions.Stored]:
     url = _optional_url(call.body, "source")
     if url is None:
         raise answers.invalid_request("InvalidParameter", "'source' is required.")
@@ -289,7 +273,7 @@ def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[
         )
     source = world.resources[permitted.resource]
     source.settle()
-    found = source.own(PREVIEW_2025, permitted.analyzer_id)
+    found = source.own(definitions.PREVIEW_2025, permitted.analyzer_id)
     if found is None:
         raise answers.invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
     if found.status != "ready":

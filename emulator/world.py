@@ -8,29 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from standby.document import JsonObject, JsonValue
-from standby.emulator.answers import analyzer_not_found, operation_not_found
+from standby.emulator import answers, definitions, faults
 from standby.emulator.config import EmulatorConfig, OutageKind, ResourceConfig, Settings, SettingsChange
-from standby.emulator.definitions import (
-    PREBUILT_ANALYZERS,
-    PREVIEW_2025,
-    RELEASED,
-    Operation,
-    Result,
-    Stored,
-    as_object,
-    completed,
-    models_of,
-    whole_seconds,
-)
-from standby.emulator.faults import (
-    AnalyzerFails,
-    FaultBook,
-    OperationFails,
-    OperationHangs,
-    OperationVanishes,
-    ShownLate,
-    Twist,
-)
 from standby.emulator.tokens import TIME, TokenGrant, TokenIssuer
 
 WINDOW = 60.0  # Seconds of the sliding minute
@@ -114,16 +93,16 @@ class ResourceState:
         self.stats = Stats()
         self.admitted = SlidingMinute()
         self._chance = random.Random(place.name)  # noqa: S311 - no secret
-        self._registrations: dict[str, dict[str, Stored]] = {
+        self._registrations: dict[str, dict[str, definitions.Stored]] = {
             version: _seeded(config, version, settings) for version in config.api_versions
         }
-        self._operations: dict[str, Operation] = {}
-        self.results: dict[str, Result] = {}  # of analyses, until they are deleted
+        self._operations: dict[str, definitions.Operation] = {}
+        self.results: dict[str, definitions.Result] = {}  # of analyses, until they are deleted
         self.analysed: Counter[tuple[object, ...]] = Counter()  # by seed, place, analyzer and document
         self._due: list[tuple[float, str]] = []
         self._grants: dict[GrantKey, datetime] = {}
         # What is still shown of analyzers whose latest work is shown late, and until when.
-        self._before: dict[tuple[str, str], tuple[float, Stored | None]] = {}
+        self._before: dict[tuple[str, str], tuple[float, definitions.Stored | None]] = {}
 
     def settle(self) -> None:
         now = TIME.monotonic()
@@ -131,40 +110,40 @@ class ResourceState:
             moment, operation_id = heapq.heappop(self._due)
             self._end(self._operations[operation_id], TIME.now() - timedelta(seconds=now - moment))
 
-    def get(self, api_version: str, analyzer_id: str) -> Stored:
+    def get(self, api_version: str, analyzer_id: str) -> definitions.Stored:
         """Give an analyzer, prebuilt or not; a `Refusal` where there is none."""
         found = self.find(api_version, analyzer_id)
         if found is None:
-            raise analyzer_not_found()
+            raise answers.analyzer_not_found()
         return found
 
-    def find(self, api_version: str, analyzer_id: str) -> Stored | None:
-        return self._shown(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
+    def find(self, api_version: str, analyzer_id: str) -> definitions.Stored | None:
+        return self._shown(api_version, analyzer_id) or definitions.PREBUILT_ANALYZERS.get(analyzer_id)
 
     def base_of(self, api_version: str, definition: JsonObject) -> Mapping[str, JsonValue]:
         """Give the analyzer whose configuration a definition inherits; nothing where it is not there."""
         base = str(definition.get("baseAnalyzerId"))
-        found = self.own(api_version, base) or PREBUILT_ANALYZERS.get(base)
+        found = self.own(api_version, base) or definitions.PREBUILT_ANALYZERS.get(base)
         return found.body if found else {}
 
     def offers(self, api_version: str) -> bool:
         return api_version in self._registrations
 
-    def listing(self, api_version: str) -> list[tuple[str, Stored]]:
+    def listing(self, api_version: str) -> list[tuple[str, definitions.Stored]]:
         """Give all analyzers: prebuilt ones first, each part alphabetical (REFERENCE)."""
         held = sorted(self._registrations[api_version])
         shown = ((name, self._shown(api_version, name)) for name in held)
-        return [*PREBUILT_ANALYZERS.items(), *((name, there) for name, there in shown if there is not None)]
+        return [*definitions.PREBUILT_ANALYZERS.items(), *((name, there) for name, there in shown if there is not None)]
 
-    def own(self, api_version: str, analyzer_id: str) -> Stored | None:
+    def own(self, api_version: str, analyzer_id: str) -> definitions.Stored | None:
         """Give an analyzer that is not prebuilt."""
         return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
 
-    def _shown(self, api_version: str, analyzer_id: str) -> Stored | None:
+    def _shown(self, api_version: str, analyzer_id: str) -> definitions.Stored | None:
         until, before = self._before.get((api_version, analyzer_id), (0.0, None))
         return before if TIME.monotonic() < until else self.own(api_version, analyzer_id)
 
-    def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
+    def keep(self, api_version: str, analyzer_id: str, analyzer: definitions.Stored) -> None:
         self._registrations[api_version][analyzer_id] = analyzer
 
     def remove(self, api_version: str, analyzer_id: str) -> None:
@@ -180,23 +159,25 @@ class ResourceState:
         body: JsonObject,
         *,
         is_copy: bool,
-        twist: Twist | None,
+        twist: faults.Twist | None,
         warnings: tuple[JsonValue, ...] = (),
         training: str = "",
-    ) -> Operation:
+    ) -> definitions.Operation:
         """Begin to build an analyzer, whose place it takes at once; one that is `ready` ends its operation at once."""
         analyzer_id = str(body["analyzerId"])
-        analyzer = Stored(body, operation_id, training)
-        operation = Operation(operation_id, analyzer_id, api_version, analyzer, is_copy, twist, warnings=warnings)
+        analyzer = definitions.Stored(body, operation_id, training)
+        operation = definitions.Operation(
+            operation_id, analyzer_id, api_version, analyzer, is_copy, twist, warnings=warnings
+        )
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
-        elif not isinstance(twist, OperationHangs):
+        elif not isinstance(twist, faults.OperationHangs):
             spread = self.settings.service_spread
             seconds = self.settings.service_time * self._chance.uniform(1 - spread, 1 + spread)
             heapq.heappush(self._due, (TIME.monotonic() + seconds, operation_id))
             if is_copy:
                 self.stats.copy_seconds.append(seconds)
-        if isinstance(twist, ShownLate):
+        if isinstance(twist, faults.ShownLate):
             before = self.own(api_version, analyzer_id)
             self._before[api_version, analyzer_id] = TIME.monotonic() + twist.seconds, before
         self.keep(api_version, analyzer_id, analyzer)
@@ -208,13 +189,13 @@ class ResourceState:
             stats.max_copies_in_flight = max(stats.max_copies_in_flight, stats.copies_in_flight)
         return operation
 
-    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:
+    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> definitions.Operation | None:
         found = self._operations.get(operation_id)
-        if found is None or isinstance(found.twist, OperationVanishes):
+        if found is None or isinstance(found.twist, faults.OperationVanishes):
             return None
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
 
-    def keep_result(self, operation_id: str, analyzer_id: str, result: Result) -> None:
+    def keep_result(self, operation_id: str, analyzer_id: str, result: definitions.Result) -> None:
         self.results[operation_id] = result
         self.stats.analyses[analyzer_id] += 1
         self.count_results()
@@ -225,10 +206,10 @@ class ResourceState:
         stats.analyses_in_flight = sum(result.due > now for result in self.results.values())
         stats.max_analyses_in_flight = max(stats.max_analyses_in_flight, stats.analyses_in_flight)
 
-    def result(self, api_version: str, operation_id: str) -> Result:
+    def result(self, api_version: str, operation_id: str) -> definitions.Result:
         found = self.results.get(operation_id)
         if found is None or found.api_version != api_version:
-            raise operation_not_found()
+            raise answers.operation_not_found()
         return found
 
     def grant(self, key: GrantKey, expires_at: datetime) -> None:
@@ -237,29 +218,34 @@ class ResourceState:
     def has_granted(self, key: GrantKey) -> bool:
         return key in self._grants and TIME.now() < self._grants[key]
 
-    def _end(self, operation: Operation, moment: datetime) -> None:
+    def _end(self, operation: definitions.Operation, moment: datetime) -> None:
         # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it, and one that
         # failed leaves its analyzer behind, as `failed`.
         place = self._registrations[operation.api_version]
         current = place.get(operation.analyzer_id)
         is_current = current is not None and current.operation_id == operation.id
-        status = "failed" if isinstance(operation.twist, AnalyzerFails | OperationFails) else "ready"
+        status = "failed" if isinstance(operation.twist, faults.AnalyzerFails | faults.OperationFails) else "ready"
         ended = (current if current is not None and is_current else operation.analyzer).changed(
-            status=status, lastModifiedAt=whole_seconds(moment)
+            status=status, lastModifiedAt=definitions.whole_seconds(moment)
         )
         if is_current:
             place[operation.analyzer_id] = ended
         self._operations[operation.id] = replace(
-            operation, status="Failed" if isinstance(operation.twist, OperationFails) else "Succeeded", analyzer=ended
+            operation,
+            status="Failed" if isinstance(operation.twist, faults.OperationFails) else "Succeeded",
+            analyzer=ended,
         )
         if operation.is_copy:
             self.stats.copies_in_flight -= 1
             self.stats.copies_finished += 1
 
 
-def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
+def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, definitions.Stored]:
     sent = {str(each["analyzerId"]): each for each in config.analyzers}
-    return {name: Stored(_seed(each, _inherited(each, sent), api_version, settings)) for name, each in sent.items()}
+    return {
+        name: definitions.Stored(_seed(each, _inherited(each, sent), api_version, settings))
+        for name, each in sent.items()
+    }
 
 
 def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject:
@@ -267,18 +253,20 @@ def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject
     config: JsonObject = {}
     below = [sent]
     while (base := others.get(str(below[-1].get("baseAnalyzerId")))) is not None and base not in below:
-        config = {**as_object(base.get("config")), **config}
+        config = {**definitions.as_object(base.get("config")), **config}
         below.append(base)
     return {"config": config}
 
 
 def _seed(sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, settings: Settings) -> JsonObject:
     analyzer_id = str(sent["analyzerId"])
-    body = completed(analyzer_id, sent, base, api_version=RELEASED, now=TIME.now(), status="ready")
-    if api_version == PREVIEW_2025 and "models" in body:
+    body = definitions.completed(
+        analyzer_id, sent, base, api_version=definitions.RELEASED, now=TIME.now(), status="ready"
+    )
+    if api_version == definitions.PREVIEW_2025 and "models" in body:
         # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
         # What was only filled in, and leads to no deployment, is left out again.
-        models, own, defaults = models_of(body), models_of(sent), settings.defaults or {}
+        models, own, defaults = definitions.models_of(body), definitions.models_of(sent), settings.defaults or {}
         known = {role: defaults.get(name, name) for role, name in models.items() if role in own or name in defaults}
         body["models"] = {role: models[role] if models[role] in settings.deployed else it for role, it in known.items()}
     # What the file says about an analyzer's past is believed.
@@ -303,7 +291,7 @@ class World:
             given = {**dict(self._config), **dict(config)}
             settings = Settings(**{setting: given[setting] for setting in Settings.model_fields})
             self.resources[name] = ResourceState(place, config, settings)
-        self.faults = FaultBook(self._config.faults)
+        self.faults = faults.FaultBook(self._config.faults)
         self.outages: dict[str, OutageKind] = dict.fromkeys(self._places, "none")
         self.outages.update({outage.resource: outage.kind for outage in self._config.outages})
         # What the copy tokens stand for; the real ones are encrypted, as the product's page says.

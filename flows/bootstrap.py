@@ -30,10 +30,8 @@ from standby.blocks.store import saving_blocks
 from standby.config.configuration import Configuration, KeepRuns
 from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
-from standby.flows import QUICKLY
-from standby.flows.errors import DeployFailed, DeploymentsUnusable
+from standby.flows import QUICKLY, errors, limits
 from standby.flows.events import plan_id
-from standby.flows.limits import ensure_limits, limit_name
 from standby.flows.outcome import OF_PLAN
 from standby.flows.processes import started
 from standby.recovery.decision.input import FORCEABLE
@@ -72,9 +70,9 @@ def wanted_deployments(
         for deployment in deployments:
             _must_fit(deployment)
     except OSError as error:
-        raise DeploymentsUnusable(file, error.strerror or type(error).__name__) from None
+        raise errors.DeploymentsUnusable(file, error.strerror or type(error).__name__) from None
     except (yaml.YAMLError, PrefectException, ImportError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DeploymentsUnusable(file, f"{type(error).__name__}: {error}") from None
+        raise errors.DeploymentsUnusable(file, f"{type(error).__name__}: {error}") from None
     return {**described, "deployments": deployments}
 
 
@@ -157,7 +155,7 @@ async def save_what_runs_need(configuration: Configuration, changes: list[str] |
         changes.append(f"block {slug} {outcome}")
     async with get_client() as client:
         for target in sorted({target for plan in configuration.plans.values() for target in plan.targets}):
-            made = await ensure_limits(client, [limit_name(target)])
+            made = await limits.ensure_limits(client, [limits.limit_name(target)])
             changes += [f"concurrency limit {name} created" for name in made]
     return changes
 
@@ -283,7 +281,7 @@ async def read_deployments(client: PrefectClient, **filters: Any) -> list[Deploy
     return found
 
 
-async def _deploy(wanted: dict[str, Any]) -> DeployFailed | None:
+async def _deploy(wanted: dict[str, Any]) -> errors.DeployFailed | None:
     """Let Prefect's own command deploy, which alone knows triggers, schedules and entrypoints whole; give its failure.
 
     It runs in an empty folder: what lies in the one of this process is no part of a deployment.
@@ -303,10 +301,10 @@ async def _deploy(wanted: dict[str, Any]) -> DeployFailed | None:
             ):
                 failed = await process.wait()
         except TimeoutError:
-            return DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"])
+            return errors.DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"])
         output = said.read_text(errors="replace").strip()
     log.debug("prefect deploy: %s", output)
-    return DeployFailed(output.splitlines()[-1:]) if failed else None
+    return errors.DeployFailed(output.splitlines()[-1:]) if failed else None
 
 
 Schema = Mapping[str, Any]

@@ -15,18 +15,7 @@ from standby.config.configuration import Configuration
 from standby.flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from standby.flows.outcome import finish_replication, flow
 from standby.flows.run import ProgressArtifact, to_its_report
-from standby.replication.chunks import (
-    Chunk,
-    ChunkReport,
-    ChunkRequest,
-    Sharing,
-    Tally,
-    begin_chunk,
-    cut,
-    records_for,
-    spread,
-    with_shares,
-)
+from standby.replication import chunks as chunking
 from standby.replication.items import Progress, ReplicationPlan, Selection
 from standby.replication.ledger import Ledger
 from standby.replication.replicate import Replication, open_run
@@ -38,7 +27,7 @@ AT_ONCE = 4
 """Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a
 time of three seconds each: four processes keep more than twenty targets busy."""
 
-_REQUEST = TypeAdapter(ChunkRequest)
+_REQUEST = TypeAdapter(chunking.ChunkRequest)
 
 
 @dataclass
@@ -49,7 +38,7 @@ class ChunkedReplication:
     plan: ReplicationPlan
     rest: Replication
     chunks: Sequence[SentChunk]
-    sharing: Sharing
+    sharing: chunking.Sharing
 
     def __post_init__(self) -> None:
         self._at_once = asyncio.Semaphore(AT_ONCE)
@@ -90,9 +79,9 @@ def on_workers(
 ) -> ChunkedReplication:
     """Cut a run, which is not run itself, into chunks for the workers; `approved` if it does what a saved plan says."""
     items = {item.key: item for item in replication.plan.items}
-    chunks = cut(replication.plan.items)
-    sharing = spread(chunks, AT_ONCE, configuration)
-    tally = Tally(len(items), on_progress)
+    chunks = chunking.cut(replication.plan.items)
+    sharing = chunking.spread(chunks, AT_ONCE, configuration)
+    tally = chunking.Tally(len(items), on_progress)
     in_chunk = {key for chunk in chunks for key in chunk.keys}
     rest = replication.part([key for key in items if key not in in_chunk], tally.part())
     sent = [
@@ -116,20 +105,22 @@ def on_workers(
     return ChunkedReplication(context, replication.plan, rest, sent, sharing)
 
 
-def _request(replication: Replication, selection: Selection, chunk: Chunk, approved: bool) -> ChunkRequest:
+def _request(
+    replication: Replication, selection: Selection, chunk: chunking.Chunk, approved: bool
+) -> chunking.ChunkRequest:
     plan, own = replication.plan, set(chunk.keys)
-    return ChunkRequest(
+    return chunking.ChunkRequest(
         chunk,
         selection.on_existing,
         force=tuple(name for name in selection.force if name in chunk.analyzers),
         expected={it.analyzer: it.expected.fingerprint for it in plan.items if it.key in own} if approved else {},
-        records=records_for(chunk, plan.items, replication.ledgers[chunk.source, chunk.target].records),
+        records=chunking.records_for(chunk, plan.items, replication.ledgers[chunk.source, chunk.target].records),
     )
 
 
 @flow(name="replicate-chunk", persist_result=False)
 async def replicate_chunk(
-    plan: str, request: ChunkRequest, shares: Mapping[str, int] = {}, known_epoch: int = 0
+    plan: str, request: chunking.ChunkRequest, shares: Mapping[str, int] = {}, known_epoch: int = 0
 ) -> State[Any]:
     """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
 
@@ -142,12 +133,12 @@ async def replicate_chunk(
         shares: By resource, how many chunks may use it at once; its limits are divided by that number.
         known_epoch: The highest epoch of the plan that is known; where the fence here is older, nothing is copied.
     """
-    configuration = with_shares(await load_what_is_usable(plan), shares)
+    configuration = chunking.with_shares(await load_what_is_usable(plan), shares)
     ledger = Ledger("", dict(request.records), held=True)
     async with open_run(configuration, plan) as opened, ProgressArtifact(f"Replicating {request.chunk}") as bar:
         context = replace(opened, known_epoch=known_epoch)
-        replication = await begin_chunk(context, request, TaskSteps(context), ledger, bar.show)
+        replication = await chunking.begin_chunk(context, request, TaskSteps(context), ledger, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
     added = {name: record for name, record in ledger.records.items() if record != request.records.get(name)}
-    for_parent = ChunkReport(items=ended.report.items, records=added, took=ledger.took)
+    for_parent = chunking.ChunkReport(items=ended.report.items, records=added, took=ledger.took)
     return await finish_replication(ended, chunk_artifact(for_parent))

@@ -22,27 +22,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError, must_not_be_read_only
-from standby.flows.errors import (
-    OR_DIRECT,
-    BootstrapUnfinished,
-    NoReport,
-    NoServer,
-    NotAnApi,
-    RunLost,
-    ServerDidNotStart,
-    ServerRefuses,
-    ServerTooOld,
-    ServerUnreachable,
-    SettingsUnusable,
-)
-from standby.flows.processes import (
-    SETTINGS,
-    free_port,
-    own_server,
-    own_worker,
-    started,
-    until_it_answers,
-)
+from standby.flows import errors, processes
 from standby.orchestrator import Health
 from standby.recovery.witnesses import FENCE
 from standby.replication.items import Progress, Selection
@@ -62,7 +42,7 @@ class Prefect:
 
     def __init__(self) -> None:
         """Set Prefect up for our work, and for a server that it may start for us."""
-        for name, value in {**SETTINGS, **QUIET}.items():
+        for name, value in {**processes.SETTINGS, **QUIET}.items():
             os.environ.setdefault(name, value)
 
     async def replicate(
@@ -99,7 +79,7 @@ class Prefect:
     @asynccontextmanager
     async def own_server(self, home: Path) -> AsyncIterator[str]:
         """Run a server of our own and have everything in this process use it; give the URL of its UI."""
-        async with own_server(home) as url:
+        async with processes.own_server(home) as url:
             os.environ["PREFECT_API_URL"] = f"{url}/api"
             os.environ["PREFECT_HOME"] = str(home)
             os.environ.setdefault("HOME", str(home))  # In a container the user may have none.
@@ -115,7 +95,7 @@ class Prefect:
 
         async with AsyncExitStack() as stack:
             for pool in (WORK_POOL, RECOVERY_POOL):
-                await stack.enter_async_context(own_worker(folder / f"{pool}.log", pool, settings))
+                await stack.enter_async_context(processes.own_worker(folder / f"{pool}.log", pool, settings))
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
@@ -138,7 +118,7 @@ class Prefect:
             await save_automations(automations, saved)
             await register_types()
         except (StandbyError, httpx.HTTPError, PrefectException, OSError) as error:
-            raise BootstrapUnfinished(saved, error) from error
+            raise errors.BootstrapUnfinished(saved, error) from error
         return saved
 
     async def removable(self, configuration: Configuration) -> list[str]:
@@ -170,7 +150,7 @@ class Prefect:
             await _must_be_there()
             return Health(True, f"the server at {_configured()} answers")
         except StandbyError as error:
-            return Health(False, error.cause, error.next_action.removesuffix(OR_DIRECT))
+            return Health(False, error.cause, error.next_action.removesuffix(errors.OR_DIRECT))
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         from standby.flows.health import inspect_pools, inspect_runs, inspect_watches
@@ -211,14 +191,14 @@ async def _run_here(
             except (httpx.HTTPError, PrefectException, PrefectSignal) as error:
                 # The server forgot the run, or is gone. What was done is done, and the report says what that is.
                 if listener.report is None:
-                    raise RunLost(str(error) or type(error).__name__) from None
+                    raise errors.RunLost(str(error) or type(error).__name__) from None
                 return listener.report, False
         if listener.report is not None:
             return listener.report, state.is_cancelled()
         failure: Any = await state.aresult(raise_on_failure=False)
         if isinstance(failure, StandbyError):
             raise failure
-        raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
+        raise errors.NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
 
 
 @asynccontextmanager
@@ -232,20 +212,20 @@ async def _server(bare: Mapping[str, str]) -> AsyncIterator[Callable[[], Awaitab
         yield _must_answer
         return
     if not settings.server.ephemeral.enabled:
-        raise NoServer(_lost_profile())
+        raise errors.NoServer(_lost_profile())
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     environment = {**bare, **os.environ, **settings.to_environment_variables(exclude_unset=True)}
     with tempfile.TemporaryDirectory() as folder:
-        port, log = free_port(), Path(folder) / "server.log"
+        port, log = processes.free_port(), Path(folder) / "server.log"
         api = f"http://127.0.0.1:{port}/api"
-        async with started(log, environment, "-P", "-c", TEMPORARY, port) as process:
+        async with processes.started(log, environment, "-P", "-c", TEMPORARY, port) as process:
 
             async def answers() -> None:
                 try:
-                    await until_it_answers(process, api, log)
-                except ServerDidNotStart as error:
-                    raise NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
+                    await processes.until_it_answers(process, api, log)
+                except errors.ServerDidNotStart as error:
+                    raise errors.NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
                 await _must_answer()
 
             with temporary_settings({PREFECT_API_URL: api}):
@@ -274,7 +254,7 @@ def _settings() -> Any:
         return get_current_settings()
     except (OSError, RuntimeError, ValueError) as error:
         reason = _unusable(error)
-    raise SettingsUnusable(reason)
+    raise errors.SettingsUnusable(reason)
 
 
 def _unusable(error: Exception) -> str:
@@ -298,7 +278,7 @@ def _configured() -> str:
 async def _must_be_there() -> None:
     """Make sure that the server of deployments is configured, answers, and knows what this Prefect asks of it."""
     if not _configured():
-        raise NoServer(_lost_profile())
+        raise errors.NoServer(_lost_profile())
     await _must_answer()
     from prefect import __version__, get_client
     from prefect.client.base import ServerType
@@ -307,7 +287,7 @@ async def _must_be_there() -> None:
         # Prefect Cloud is always new enough, and has no version.
         found = __version__ if client.server_type is ServerType.CLOUD else await client.api_version()
     if _release(found) < _release(__version__):
-        raise ServerTooOld(_configured(), found, ".".join(map(str, _release(__version__))))
+        raise errors.ServerTooOld(_configured(), found, ".".join(map(str, _release(__version__))))
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -332,19 +312,23 @@ async def _must_answer() -> None:
             # Its health every server tells, and a page that is no API may have the status of one.
             answer = await client.hello() if failure is None else None
     except httpx.InvalidURL as error:
-        raise SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has a value that is not a URL: {error}") from None
+        raise errors.SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has a value that is not a URL: {error}") from None
     except (ImportError, RuntimeError, ValueError) as error:
         socks = "a socks proxy that the environment names cannot be used"
-        raise ServerUnreachable(url, socks if isinstance(error, ImportError) else str(error)) from None
+        raise errors.ServerUnreachable(url, socks if isinstance(error, ImportError) else str(error)) from None
     except httpx.HTTPError as error:
         failure, answer = error, None
     if isinstance(failure, httpx.HTTPStatusError):
         status = failure.response.status_code
-        raise ServerRefuses(url, status) if status in {401, 403} else NotAnApi(url, f"it answers HTTP {status}")
+        raise (
+            errors.ServerRefuses(url, status)
+            if status in {401, 403}
+            else errors.NotAnApi(url, f"it answers HTTP {status}")
+        )
     if failure is not None:
-        raise ServerUnreachable(url, type(failure).__name__)
+        raise errors.ServerUnreachable(url, type(failure).__name__)
     if answer is not None and "json" not in answer.headers.get("content-type", ""):
-        raise NotAnApi(url, "it answers with a web page")
+        raise errors.NotAnApi(url, "it answers with a web page")
 
 
 TEMPORARY = """import sys, standby.flows, uvicorn

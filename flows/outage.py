@@ -24,17 +24,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import Fence
-from standby.flows.events import (
-    ACTIVATED,
-    PROPOSED,
-    REFUSED,
-    ROLLED_BACK,
-    WAITING,
-    PlanEvent,
-    emit_observation,
-    read_observations,
-    told_lately,
-)
+from standby.flows import events
 from standby.flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
 from standby.flows.recovery import open_in_flow
 from standby.flows.run import to_its_report
@@ -45,18 +35,9 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, approve, withdraw_approvals
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, not_approved, proposal, request_of, requester
+from standby.recovery.failover import outage
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
 from standby.recovery.failover.failover import complete, fail_over, publish_behind
-from standby.recovery.failover.outage import (
-    Answer,
-    AnswerState,
-    Approved,
-    Means,
-    answer_outage,
-    facts_of,
-    not_well,
-    to_be_attended,
-)
 from standby.recovery.failover.report import (
     FailoverReport,
     detection_words,
@@ -74,7 +55,10 @@ from standby.text import clean, utc
 LATEST = 20  # Observations that are shown; the newest
 DECISION_SECONDS = 5.0  # How long a failover may wait for the page of its decision
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
-EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}  # What happened, where it is what was asked for
+EVENTS = {
+    "activated": events.ACTIVATED,
+    "rolled_back": events.ROLLED_BACK,
+}  # What happened, where it is what was asked for
 
 
 async def carry_out(context: RecoveryContext, request: FailoverRequest) -> FailoverReport:
@@ -94,8 +78,8 @@ def outcome_of(report: FailoverReport) -> FlowOutcome:
         artifact=MarkdownArtifact(
             key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
         ),
-        event=PlanEvent(
-            EVENTS.get(report.state, REFUSED) if report.serves_as_asked else REFUSED,
+        event=events.PlanEvent(
+            EVENTS.get(report.state, events.REFUSED) if report.serves_as_asked else events.REFUSED,
             report.plan,
             report.facts,
             "info" if report.complete else "critical",
@@ -111,7 +95,9 @@ async def leave_decision(record: DecisionRecord) -> None:
     given = record.given
     own = given.own_probe
     if own is not None and own.healthy:
-        emit_observation(own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments))
+        events.emit_observation(
+            own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments)
+        )
     text = f"Plan **{given.plan}**: {conclusion(record.decision, given)}."
     decided = MarkdownArtifact(key="failover-decision", markdown=decision_page(record), description=text)
     await tried("the page of the decision", shown(decided).acreate, DECISION_SECONDS)
@@ -230,8 +216,8 @@ async def ask(text: str, patience: timedelta, question: int = 1) -> Approval | N
 async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> State[Any]:
     """Decide whether the outage is one, and act on it; a person is asked where the plan says so."""
     means = means_in(context)
-    answers = await answer_outage(context, outage_of, to, means)
-    asked = next((each.record for each in answers if each.state is AnswerState.PROPOSED and each.record), None)
+    answers = await outage.answer_outage(context, outage_of, to, means)
+    asked = next((each.record for each in answers if each.state is outage.AnswerState.PROPOSED and each.record), None)
     if asked is None:
         return await finish_answers(answers)
     await _leave_reports(answers)
@@ -240,11 +226,11 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
     if answer is None or not answer.approve:
         return await _rejected(context, asked, answer)
     to = answer.to or str(asked.decision.to)
-    facts = {**facts_of(asked), "to": to, "comment": answer.comment, **({"by": by} if by else {})}
+    facts = {**outage.facts_of(asked), "to": to, "comment": answer.comment, **({"by": by} if by else {})}
     await record_action(context, AuditAction.APPROVED, facts, epoch=asked.given.epoch)
     # Decided once more, since the answer may have taken long.
-    approved = replace(means, approved=Approved(asked, context.clock.now()))
-    return await finish_answers(await answer_outage(context, outage_of, to, approved))
+    approved = replace(means, approved=outage.Approved(asked, context.clock.now()))
+    return await finish_answers(await outage.answer_outage(context, outage_of, to, approved))
 
 
 async def _asked_of_all(context: RecoveryContext, asked: DecisionRecord) -> tuple[Approval | None, str]:
@@ -264,35 +250,37 @@ async def _asked_of_all(context: RecoveryContext, asked: DecisionRecord) -> tupl
     return answer, ""
 
 
-def means_in(context: RecoveryContext, *, may_ask: bool = True) -> Means:
+def means_in(context: RecoveryContext, *, may_ask: bool = True) -> outage.Means:
     """Give what attending to an outage needs of a flow run."""
 
     def recall(resource: str) -> Recall:
-        return lambda: read_observations(resource, context.clock.now(), HISTORY)
+        return lambda: events.read_observations(resource, context.clock.now(), HISTORY)
 
-    def tell(answer: Answer) -> None:
-        name = {AnswerState.PROPOSED: PROPOSED, AnswerState.REFUSED: REFUSED}.get(answer.state, WAITING)
-        facts = facts_of(answer.record) if answer.record else {"home": answer.primary, "what": answer.what}
+    def tell(answer: outage.Answer) -> None:
+        name = {outage.AnswerState.PROPOSED: events.PROPOSED, outage.AnswerState.REFUSED: events.REFUSED}.get(
+            answer.state, events.WAITING
+        )
+        facts = outage.facts_of(answer.record) if answer.record else {"home": answer.primary, "what": answer.what}
         proved = answer.record is None or answer.record.decision.detected_at is not None
         severity: Severity = "critical" if proved or answer.report else "warning"
-        PlanEvent(name, context.plan.name, facts, severity).emit(answer.text)
+        events.PlanEvent(name, context.plan.name, facts, severity).emit(answer.text)
 
     async def lately(what: str) -> bool:
-        return await told_lately(context.plan.name, what, TOLD_EVERY)
+        return await events.told_lately(context.plan.name, what, TOLD_EVERY)
 
-    return Means(recall, leave_decision, carry_out, tell, lately, may_ask=may_ask)
+    return outage.Means(recall, leave_decision, carry_out, tell, lately, may_ask=may_ask)
 
 
-async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
+async def finish_answers(answers: Sequence[outage.Answer]) -> State[Any]:
     """End the run: what is worst names its state, all is said, and each failover leaves its page and its event."""
-    ranks = list(AnswerState)
+    ranks = list(outage.AnswerState)
     worst = max(answers, key=lambda answer: ranks.index(answer.state))
     await _leave_reports([answer for answer in answers if answer is not worst])
     message = " ".join(answer.text for answer in answers)
     match worst:
-        case Answer(state=AnswerState.NOT_NEEDED):
+        case outage.Answer(state=outage.AnswerState.NOT_NEEDED):
             outcome = FlowOutcome("NotNeeded", message)
-        case Answer(state=AnswerState.CARRIED_OUT, report=FailoverReport() as report):
+        case outage.Answer(state=outage.AnswerState.CARRIED_OUT, report=FailoverReport() as report):
             outcome = replace(outcome_of(report), message=message)
         case _:
             name = worst.state.value.title()
@@ -301,7 +289,7 @@ async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
     return await outcome.finish()
 
 
-async def _leave_reports(answers: Sequence[Answer]) -> None:
+async def _leave_reports(answers: Sequence[outage.Answer]) -> None:
     """Leave page and event of each failover that was begun and does not name the end of the run."""
     for answer in answers:
         if answer.report is not None:
@@ -310,12 +298,12 @@ async def _leave_reports(answers: Sequence[Answer]) -> None:
 
 async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: Approval | None) -> State[Any]:
     comment = answer.comment if answer is not None else ""
-    facts = {**facts_of(found), "answered": answer is not None, "comment": comment}
+    facts = {**outage.facts_of(found), "answered": answer is not None, "comment": comment}
     if answer is not None and context.plan.failover.approvals > 1:
         await withdraw_approvals(context)
     await record_action(context, AuditAction.REJECTED, facts, epoch=found.given.epoch)
     message = sentence(not_approved(found, answered=answer is not None, comment=comment))
-    event = PlanEvent(REFUSED, context.plan.name, facts, "critical")
+    event = events.PlanEvent(events.REFUSED, context.plan.name, facts, "critical")
     name = "NotAnswered" if answer is None else "Rejected"
     return await FlowOutcome(name, message, event=event, good=False).finish()
 
@@ -324,7 +312,7 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
 class Attended:
     """The results of handling what no other run handles."""
 
-    answers: list[Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
+    answers: list[outage.Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
     problems: list[str] = field(default_factory=list)  # sentences without their full stops
     look: Look = field(default_factory=Look)  # at the sinks, where they could be asked
 
@@ -357,8 +345,8 @@ async def tell_unattended(plan: str, down: Iterable[str], problems: Iterable[str
     what = "no run can handle that"
     reasons = " ".join(map(sentence, problems))
     summary = f"{', '.join(sorted(down))} was reported to be down, and {what}: {reasons} See standby status {plan}."
-    if not await told_lately(plan, what, TOLD_EVERY):
-        PlanEvent(WAITING, plan, {"what": what}, "critical").emit(summary)
+    if not await events.told_lately(plan, what, TOLD_EVERY):
+        events.PlanEvent(events.WAITING, plan, {"what": what}, "critical").emit(summary)
     return summary
 
 
@@ -366,20 +354,20 @@ async def _attend(context: RecoveryContext, found: Watched, attended: Attended) 
     """Attend to each thing by itself; say whether each outage has an answer, whatever that is."""
     # The run that an event started has a form for an approval; this one has not.
     means = means_in(context, may_ask=False)
-    wanted = await to_be_attended(context, found.down)
+    wanted = await outage.to_be_attended(context, found.down)
     all_answered = True
     for resource in wanted:
-        answers = await attended.apart(answer_outage(context, resource, "", means))
+        answers = await attended.apart(outage.answer_outage(context, resource, "", means))
         all_answered = all_answered and answers is not None
         # That another run attends, or that all is well again, is no news of this one.
-        attended.answers += [each for each in answers or () if each.state is not AnswerState.NOT_NEEDED]
+        attended.answers += [each for each in answers or () if each.state is not outage.AnswerState.NOT_NEEDED]
     await attended.apart(_complete(context))
     behind = await attended.apart(publish_behind(context))
     if behind is not None:
         left = [each for each in behind if each.status == "failed"]
         attended.look = lagging(left, context.plan)
         attended.problems += [each.reason for each in left]
-    if not wanted and not await not_well(context, found.observations):
+    if not wanted and not await outage.not_well(context, found.observations):
         await attended.apart(all_is_settled(context))
     return all_answered
 

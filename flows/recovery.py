@@ -19,14 +19,7 @@ from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
 from standby.flows.errors import SlotTaken
 from standby.flows.limits import NO_SLOT, hold
-from standby.recovery.activation.sinks import (
-    Activation,
-    ActiveEndpoint,
-    ActiveMaps,
-    SinkFailed,
-    must_follow,
-    read_maps,
-)
+from standby.recovery.activation import sinks
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
 from standby.tasks.stage import MOST_OF_A_NAME
 from standby.text import clean
@@ -92,18 +85,18 @@ class VariableActivation:
         self.name = self.id = f"variable {settings.name}"
         self.required = settings.required
         self.readable = True
-        self._published: Activation | None = None
+        self._published: sinks.Activation | None = None
         self._slot = True
 
-    async def publish(self, activation: Activation) -> None:
+    async def publish(self, activation: sinks.Activation) -> None:
         wanted = _short(activation)
         try:
             async with asyncio.timeout(ANSWER), self._alone():
                 maps = await self._maps(wanted.plan)
                 found = maps.plans.get(wanted.plan)
-                must_follow(self.name, found, wanted)
+                sinks.must_follow(self.name, found, wanted)
                 if not wanted.says_the_same(found):
-                    await self._write(ActiveMaps(plans={**maps.plans, wanted.plan: wanted}))
+                    await self._write(sinks.ActiveMaps(plans={**maps.plans, wanted.plan: wanted}))
         except NO_ANSWER as error:
             raise self._no_answer(error) from None
         self._published = activation
@@ -124,7 +117,7 @@ class VariableActivation:
                 log.warning("%s is written without Prefect's slot: %s", self.name, type(error).__name__)
             yield
 
-    async def read(self, plan: str) -> Activation | None:
+    async def read(self, plan: str) -> sinks.Activation | None:
         """Give what the variable says of a plan; the whole map, where this process published it."""
         try:
             found = (await self._maps(plan)).plans.get(plan)
@@ -133,29 +126,29 @@ class VariableActivation:
         whole = self._published
         return whole if whole is not None and whole.says_the_same(found) else found
 
-    async def _maps(self, plan: str) -> ActiveMaps:
+    async def _maps(self, plan: str) -> sinks.ActiveMaps:
         content = await Variable.aget(self._variable)
         if content is None:
-            return ActiveMaps()
+            return sinks.ActiveMaps()
         advice = "Name another variable under activation, or delete this variable"
-        return read_maps(self.name, self.name, json.dumps(content).encode(), plan, advice)
+        return sinks.read_maps(self.name, self.name, json.dumps(content).encode(), plan, advice)
 
-    async def _write(self, maps: ActiveMaps) -> None:
+    async def _write(self, maps: sinks.ActiveMaps) -> None:
         length = len(maps.model_dump_json().encode())
         if length > MAX_VARIABLE_VALUE_LENGTH:
             reason = f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}"
             action = "Use a file or a webhook instead, or a variable of its own for each plan"
-            raise SinkFailed(self.name, reason, action)
+            raise sinks.SinkFailed(self.name, reason, action)
         await Variable.aset(self._variable, maps.model_dump(mode="json"), overwrite=True)
 
-    def _no_answer(self, error: Exception) -> SinkFailed:
+    def _no_answer(self, error: Exception) -> sinks.SinkFailed:
         reason = f"the Prefect server did not accept it ({type(error).__name__})"
-        return SinkFailed(self.name, reason, "Check that the server answers, then run again")
+        return sinks.SinkFailed(self.name, reason, "Check that the server answers, then run again")
 
 
-def _short(activation: Activation) -> Activation:
+def _short(activation: sinks.Activation) -> sinks.Activation:
     """Leave out the analyzers that are called by their own ids."""
-    sources: dict[str, ActiveEndpoint | None] = {}
+    sources: dict[str, sinks.ActiveEndpoint | None] = {}
     for primary, endpoint in activation.sources.items():
         renamed = {own: called for own, called in endpoint.analyzers.items() if own != called} if endpoint else {}
         sources[primary] = endpoint and endpoint.model_copy(update={"analyzers": renamed})

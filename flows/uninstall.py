@@ -18,16 +18,7 @@ from standby import blocks
 from standby.concurrency import do_for_each
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
-from standby.flows.bootstrap import (
-    OUTAGE,
-    RECOVERY_POOL,
-    WORK_POOL,
-    deployed_by_us,
-    read_deployments,
-    wanted_deployments,
-)
-from standby.flows.limits import limit_name
-from standby.flows.notifications import read_automations
+from standby.flows import bootstrap, limits, notifications
 from standby.flows.recovery import variable_limit
 from standby.recovery.activation.sinks import ActiveMaps
 
@@ -54,17 +45,19 @@ async def remove(configuration: Configuration, names: Collection[str]) -> None:
 
 async def _find(client: PrefectClient, configuration: Configuration) -> Removable:
     automations: dict[str, list[UUID]] = {}  # Prefect lets several have one name
-    for beginning in (None, OUTAGE):
-        async for automation in read_automations(client, beginning):
+    for beginning in (None, bootstrap.OUTAGE):
+        async for automation in notifications.read_automations(client, beginning):
             automations.setdefault(f"automation {automation.name}", []).append(automation.id)
     found: Removable = {
         name: partial(do_for_each, ids, client.delete_automation, 1) for name, ids in automations.items()
     }
-    deployments = await deployed_by_us(client, wanted_deployments(list(configuration.plans.values())[:1]))
+    deployments = await bootstrap.deployed_by_us(
+        client, bootstrap.wanted_deployments(list(configuration.plans.values())[:1])
+    )
     found |= {f"deployment {name}": partial(client.delete_deployment, it) for name, it in deployments.items()}
-    for pool in (WORK_POOL, RECOVERY_POOL):
+    for pool in (bootstrap.WORK_POOL, bootstrap.RECOVERY_POOL):
         in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
-        users = await read_deployments(client, work_pool_filter=in_pool)
+        users = await bootstrap.read_deployments(client, work_pool_filter=in_pool)
         with suppress(ObjectNotFound):
             await client.read_work_pool(pool)
             if {user.id for user in users} <= {*deployments.values()}:
@@ -81,7 +74,7 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
             what = f"block type {slug}" + (f" with its blocks {', '.join(names)}" if names else "")
             found[what] = partial(client.delete_block_type, block_type.id)
     variables = [sink.name for sink in configuration.activation if isinstance(sink, VariableSink)]
-    for name in [*map(limit_name, sorted(resources)), *map(variable_limit, variables)]:
+    for name in [*map(limits.limit_name, sorted(resources)), *map(variable_limit, variables)]:
         with suppress(ObjectNotFound):
             await client.read_global_concurrency_limit_by_name(name)
             found[f"concurrency limit {name}"] = partial(client.delete_global_concurrency_limit_by_name, name)

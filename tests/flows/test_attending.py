@@ -13,10 +13,11 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
-from standby.flows import failover, outage
+from standby.flows import events, failover, outage
 from standby.flows.events import PlanEvent
 from standby.flows.outage import Attended, attend
 from standby.recovery.concerns import Kind, Look
+from standby.recovery.failover import outage as answering
 from standby.recovery.probe import Observation
 from standby.recovery.watch import Watched
 from standby.vault.errors import VaultUnavailable
@@ -49,8 +50,8 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
         made.what.add(event.facts.get("what"))
 
     monkeypatch.setattr(PlanEvent, "emit", emit)
-    monkeypatch.setattr(outage, "read_observations", made.read)
-    monkeypatch.setattr(outage, "told_lately", made.told_lately)
+    monkeypatch.setattr(events, "read_observations", made.read)
+    monkeypatch.setattr(events, "told_lately", made.told_lately)
     return made
 
 
@@ -127,7 +128,7 @@ async def test_what_goes_wrong_with_one_thing_keeps_no_sink_from_its_map(
         published += 1
         return ()
 
-    monkeypatch.setattr(outage, "answer_outage", fail)
+    monkeypatch.setattr(answering, "answer_outage", fail)
     monkeypatch.setattr(outage, "complete", fail)
     monkeypatch.setattr(outage, "publish_behind", publish)
 
