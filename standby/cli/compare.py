@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, PlanName, Via, Yes, resource_option
-from standby.cli.output import Line, Output, confirm, must_be_confirmed, problem_lines
+from standby.cli.output import Line, Output, can_ask, confirm, must_be_confirmed, problem_lines
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit
 from standby.errors import sentence
@@ -83,16 +83,16 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
-    must_be_confirmed(output, yes=yes, what="sends documents to the service, which bills it")
     request = CompareRequest(targets=tuple(to or ()), analyzers=tuple(analyzer or ["*"]), samples=samples)
     async with open_recovery(configuration, plan) as recovery:
         if not yes or via == "direct":  # The flow looks for itself, and asks nobody.
             expected = await forecast(recovery, request)
-            if not yes and expected.analyses:
+            if expected.analyses and not yes and can_ask(output):
                 await confirm(output, "Start?", forecast_lines(expected))
             elif expected.analyses:
                 for line in forecast_lines(expected):
                     output.say(line.text)
+                must_be_confirmed(output, yes=yes, what="sends documents to the service, which bills it")
         if via == "direct":
             with show_progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
                 report = await compare_plan(recovery, request, PlainStages(), on_progress)

@@ -176,8 +176,10 @@ def _list(root: Path, prefix: str) -> tuple[Listed, ...]:
                     continue
                 try:
                     about = place.stat()
-                except FileNotFoundError:
-                    continue  # It was removed since.
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):
+                        continue  # It was removed since, or is a link to itself.
+                    raise
                 changed_at = datetime.fromtimestamp(about.st_mtime, UTC)
                 found.append(Listed(place.relative_to(root).as_posix(), about.st_size, changed_at))
         return tuple(sorted(found, key=lambda listed: listed.path))

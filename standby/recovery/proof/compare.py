@@ -16,13 +16,13 @@ from typing import Any
 from standby.concurrency import all_of, despite_cancellation, to_its_end
 from standby.config.globs import matches
 from standby.config.plan import SampleSettings
-from standby.errors import GuardRefused, StandbyError, sentence
+from standby.errors import StandbyError, sentence
 from standby.recovery.context import PlainStages, RecoveryContext, Stage, Stages
 from standby.recovery.proof import records
 from standby.recovery.proof.agreement import Failure, Tried, failure_of, judge
-from standby.recovery.proof.reading import Expected, Spent, analyze, methods_of
+from standby.recovery.proof.reading import Expected, Kept, Spent, analyze, methods_of
 from standby.recovery.proof.records import Baseline, CompareReport, CompareRequest, Forecast, Proof, Reading, Verdict
-from standby.recovery.proof.samples import Sample, Samples, list_samples, read_sample
+from standby.recovery.proof.samples import NoSamples, Sample, Samples, list_samples, read_sample
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, inventory_of, look_at
 from standby.replication.items import PlanItem, Progress, Selection, Status, selected_pairs
@@ -37,19 +37,6 @@ TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorde
 _LATE: set[asyncio.Task[None]] = set()  # What goes on beside its caller
 DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
 UNMADE = Failure("The run, its time or its budget ended before it was analysed", "Compare again")
-
-
-class NoSamples(StandbyError):
-    def __init__(self, plan: str) -> None:
-        cause = f"Plan {plan} has no samples for any analyzer that was asked for, so there is nothing to compare"
-        where = "add samples: {path: ./samples} to the plan, and put documents into ./samples/ANALYZER/"
-        super().__init__(cause, f"To compare, {where}")
-
-
-class OverBudget(GuardRefused):
-    def __init__(self, plan: str, wanted: int, left: int, limit: str) -> None:
-        cause = f"This takes {wanted} analyses, and plan {plan} may make {left} more by its samples.budget.{limit}"
-        super().__init__(cause, "Take fewer with --samples 1 or --analyzer, or raise that number")
 
 
 @dataclass(frozen=True)
@@ -116,6 +103,7 @@ class _Run:
     ) -> None:
         self.settings, self.spent = settings, Spent()
         self.salts = {it.subject: it.baseline.salt if it.baseline else records.new_salt() for it in copies}
+        self.kept = Kept(context.vault, context.plan.name, context.clock, settings.deadline, self.spent)
         self._context, self._stages, self._on_progress = context, stages, on_progress
         self._found: defaultdict[_Analysis, list[Reading | Failure]] = defaultdict(list)
         self._ended, self._in_flight, self._total = Counter[Status](), 0, 0
@@ -206,12 +194,11 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
             called = {it.analyzer: it.target_analyzer for it in planned if (it.source, it.target) == pair}
             known, there = baselines[copy.subject], inventories[item.target]
             copies.append(_by_baseline(context, copy, known, there, called, item))
-    budget, spent = plan.samples.budget, (await records.Proofs.read(context.vault, plan.name)).spent
-    in_month = max(0, budget.month - spent.get(records.month_of(context.clock.now()), 0))
-    most, limit = min((budget.run, "run"), (in_month, "month"))
+    budget, spent = plan.samples.budget, await records.Proofs.read(context.vault, plan.name)
+    most, limit = min((budget.run, "run"), (spent.left(context.clock.now(), budget.month), "month"))
     prepared = _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories, most)
     if len(prepared.analyses) > most:
-        raise OverBudget(plan.name, len(prepared.analyses), most, limit)
+        raise records.OverBudget(plan.name, len(prepared.analyses), most, limit)
     return prepared
 
 
@@ -307,6 +294,7 @@ async def compare_plan(
     prepared = await _prepare(context, request)
     run, interrupted = _Run(context, prepared.settings, stages, prepared.copies, on_progress), False
     try:
+        await run.kept.delete_left({name: context.connections[name] for name in prepared.inventories})
         await _within_budget(context, run, prepared.analyses)
     except asyncio.CancelledError:
         interrupted = True
@@ -322,7 +310,7 @@ async def compare_plan(
         tokens=run.spent.tokens,
         deleted=run.spent.deleted,
         left=tuple(run.spent.left),
-        problems=(*prepared.samples.skipped, *problems),
+        problems=(*prepared.samples.skipped, *run.kept.said, *problems),
         next_action=DELETE_IT if run.spent.left else again,
         seconds=round(context.clock.monotonic() - begun, 3),
         interrupted=interrupted,
@@ -331,16 +319,22 @@ async def compare_plan(
 
 async def _within_budget(context: RecoveryContext, run: _Run, analyses: Sequence[_Analysis]) -> None:
     """Take analyses from what the month has left, make them, and give back those that were not begun."""
-    wanted, most = len(analyses), run.settings.budget.month
-    reserve = partial(records.reserve, context.vault, context.plan.name, context.clock.now())
-    if await reserve(wanted, most) < wanted:
-        raise OverBudget(context.plan.name, wanted, 0, "month")
+    wanted, most, now = len(analyses), run.settings.budget.month, context.clock.now()
+    about = (context.vault, context.plan.name)
+
+    async def settle() -> None:
+        await run.kept.note(at_the_end=True)
+        with suppress(VaultError):
+            await records.reserve(*about, now, run.spent.begun - wanted, most)
+
+    if await records.reserve(*about, now, wanted, most) < wanted:
+        raise records.OverBudget(
+            context.plan.name, wanted, (await records.Proofs.read(*about)).left(now, most), "month"
+        )
     try:
         await run.make(analyses)
     finally:
-        if run.spent.begun < wanted:
-            with suppress(VaultError):
-                await to_its_end(reserve(run.spent.begun - wanted, most))
+        await to_its_end(settle())
 
 
 async def _kept(
@@ -349,7 +343,9 @@ async def _kept(
     """Judge every copy, and keep the proofs and baselines of those that came to an end."""
     tried = {copy: run.tried(copy) for copy in prepared.copies}
     proofs = {copy: _proof(copy, it, run.settings.margin, now) for copy, it in tried.items()}
-    ended = [copy for copy, it in tried.items() if not any(UNMADE in (*each.source, each.target) for each in it)]
+    # What could not even be begun takes the place of no proof.
+    may_end = [copy for copy in tried if copy.decided is None or copy.decided[0] is Verdict.DIFFERS]
+    ended = [copy for copy in may_end if not any(UNMADE in (*each.source, each.target) for each in tried[copy])]
     problems = list[str]()
     try:
         await records.add_proofs(context.vault, context.plan.name, (proofs[copy] for copy in ended))
@@ -418,12 +414,16 @@ async def prove(
     if (settings := context.plan.samples) is None:
         return ()
     now, copies, runs = context.clock.now(), list[_Copy](), list[_Run]()
+    slow = f"{target} could not be inspected"
 
     async def work() -> None:
+        nonlocal slow
         listing = await context.connections[target].list_readable()
         there = inventory_of(await context.connections.serving(target), listing)
-        for name, documents in (await list_samples(context, called.keys(), samples)).items():
-            baseline = await records.read_baseline(context.vault, context.plan.name, primary, name)
+        slow = "The samples and their baselines could not be read"
+        found = await list_samples(context, called.keys(), samples)
+        kept = await all_of(records.read_baseline(context.vault, context.plan.name, primary, name) for name in found)
+        for (name, documents), baseline in zip(found.items(), kept, strict=True):
             copy = _Copy(primary, target, name, called[name], documents)
             copy = _by_baseline(context, copy, baseline, there, called)
             # What was edited since cannot be known by it, and is nothing against the target.
@@ -446,5 +446,5 @@ async def prove(
     if task.done() and not task.cancelled():
         task.result()
     if not runs:
-        raise OperationHung(f"{target} could not be inspected within {seconds:.0f} s, so nothing was proved there")
+        raise OperationHung(f"{slow} within {seconds:.0f} s, so nothing was proved at {target}")
     return tuple(_proof(copy, runs[0].tried(copy), settings.margin, now) for copy in copies)

@@ -8,17 +8,21 @@ import asyncio
 import hmac
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 
 from standby.clock import Clock
-from standby.concurrency import to_its_end
+from standby.concurrency import do_for_each, to_its_end
 from standby.document import JsonObject, JsonValue, canonical
-from standby.recovery.proof.records import Reading
+from standby.recovery.proof.records import OpenResult, Proofs, Reading, note_open
 from standby.service import errors
 from standby.service.analysis import Analysis, AnalyzedField, Content
 from standby.service.client import ContentUnderstandingClient
+from standby.text import counted, utc
+from standby.vault.errors import VaultError
+from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
 
@@ -169,6 +173,66 @@ class Spent:
     left: list[str] = field(default_factory=list)  # the URL of each other one, or what is known of it
     tokens: Counter[str] = field(default_factory=Counter)  # by model and direction
     tokens_of: Counter[tuple[str, str]] = field(default_factory=Counter)  # by resource and analyzer
+    open: dict[str, str] = field(default_factory=dict)  # the resource of each result that is not deleted, by URL
+    note: Callable[[], Awaitable[None]] | None = None  # keeps `open` where another run finds it
+
+
+RESULTS = "/analyzerResults/"  # In the URL of each: nothing else is deleted, whatever the vault says
+UNREAD = timedelta(minutes=1)  # How long after its deadline an analysis may need to delete its result
+FORGOTTEN = timedelta(days=7)  # After so long it is not tried any more to delete a result that cannot be deleted
+
+
+class Kept:
+    """Keeps in the vault which results the service has: what a run leaves as it is killed, a later one deletes."""
+
+    def __init__(self, storage: Storage, plan: str, clock: Clock, deadline: timedelta, spent: Spent) -> None:
+        self._storage, self._plan, self._clock, self._deadline, self._spent = storage, plan, clock, deadline, spent
+        self._noted: set[str] = set()
+        self._writing = asyncio.Lock()
+        self._at_the_end = False
+        self.said = list[str]()  # what came of those of earlier runs
+        spent.note = self.note
+
+    async def note(self, *, at_the_end: bool = False) -> None:
+        """Write down which results there are, once for all that came meanwhile; no analysis fails by it."""
+        async with self._writing:
+            is_open, until = dict(self._spent.open), self._clock.now() + self._deadline + UNREAD
+            new = [
+                OpenResult(resource=it, url=url, until=until) for url, it in is_open.items() if url not in self._noted
+            ]
+            ended = self._noted - is_open.keys()
+            if (new or ended) and (at_the_end or not self._at_the_end):
+                try:
+                    await note_open(self._storage, self._plan, new, ended)
+                except VaultError as error:
+                    # No other analysis waits for a vault that does not answer.
+                    self._at_the_end = True
+                    log.warning("which results are open could not be kept: %s", error)
+                else:
+                    self._noted = set(is_open)
+
+    async def delete_left(self, clients: Mapping[str, ContentUnderstandingClient]) -> None:
+        """Delete what earlier runs left at these resources."""
+        now, known = self._clock.now(), (await Proofs.read(self._storage, self._plan)).open
+        due = [each for each in known if each.until <= now and each.resource in clients and RESULTS in each.url]
+        failed = set[str]()
+
+        async def delete(it: OpenResult) -> None:
+            try:
+                await clients[it.resource].delete_analysis(it.url)
+            except errors.ServiceError:
+                failed.add(it.url)
+                self._spent.left.append(it.url.partition("?")[0])
+
+        await do_for_each(due, delete, 4)
+        ended = {it.url for it in due if it.url not in failed} | {it.url for it in known if it.until < now - FORGOTTEN}
+        if ended:
+            await note_open(self._storage, self._plan, (), ended)
+        if gone := len(due) - len(failed):
+            self.said.append(f"{counted(gone, 'result')} that an earlier run left at the service: deleted now")
+        if waiting := [each.until for each in known if each.until > now]:
+            cause = f"Another run has {counted(len(waiting), 'result')} at the service, or ended without deleting them"
+            self.said.append(f"{cause}. To delete what is left, compare again after {utc(max(waiting))}")
 
 
 LAST_ANSWER = 10.0  # Seconds for the answer to a document that was sent, once nobody waits for its result any more
@@ -199,7 +263,11 @@ async def analyze(
     # What is on its way as this is cancelled may be taken, and is kept by the service until it is deleted.
     starting = asyncio.ensure_future(client.start_analysis(analyzer, *document))
     try:
-        analysis = await _ended(client, clock, analyzer, await asyncio.shield(starting), deadline)
+        url = await asyncio.shield(starting)
+        spent.open[url] = resource
+        if spent.note is not None:
+            await spent.note()
+        analysis = await _ended(client, clock, analyzer, url, deadline)
         spent.tokens.update(analysis.usage.tokens)
         spent.tokens_of[resource, analyzer] += sum(analysis.usage.tokens.values())
         if not analysis.succeeded:
@@ -239,6 +307,7 @@ async def _take_back(
         return
     except errors.ServiceError:
         return  # It was not taken.
+    spent.open[url] = client.resource.name
     try:
         await client.delete_analysis(url)
     except errors.ServiceError as error:
@@ -246,3 +315,4 @@ async def _take_back(
         log.warning("a result at %s could not be deleted: %s", client.resource.name, error)
     else:
         spent.deleted += 1
+        del spent.open[url]

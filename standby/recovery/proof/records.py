@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from standby.document import Document
+from standby.errors import GuardRefused
 from standby.recovery.context import RunReport
 from standby.replication.fingerprint import same_meaning
 from standby.text import counted, sentence, some_of, totals, utc
@@ -151,13 +152,26 @@ def month_of(now: datetime) -> str:
     return f"{now:%Y-%m}"
 
 
+class OpenResult(Document):
+    """A result at the service that was not deleted yet: it holds the text of a document."""
+
+    resource: str
+    url: str
+    until: datetime  # from then on no run is about to read it
+
+
 class Proofs(Remembered):
-    """The latest proof of each copy of a plan, and how many analyses were spent on proofs."""
+    """The latest proof of each copy of a plan, how many analyses were spent on proofs, and what they left."""
 
     place = "recovery/{plan}/proofs.json"
 
     proofs: tuple[Proof, ...] = ()  # one of each source, target and analyzer
     spent: Mapping[str, int] = {}  # analyses by month, such as 2026-11; the last twelve are kept
+    open: tuple[OpenResult, ...] = ()  # which a run has, or left as it was killed
+
+    def left(self, now: datetime, most: int) -> int:
+        """Say how many analyses a month has left, of as many as it has in all."""
+        return max(0, most - self.spent.get(month_of(now), 0))
 
     def of(self, source: str, target: str, analyzer: str) -> Proof | None:
         """Give the latest proof of a copy, by its id at the source; `None` where there is none."""
@@ -174,6 +188,24 @@ async def add_proofs(storage: Storage, plan: str, proofs: Iterable[Proof]) -> No
         return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted((kept | later).items()))})
 
     await Proofs.change(storage, plan, add)
+
+
+async def note_open(
+    storage: Storage, plan: str, new: Iterable[OpenResult], ended: Collection[str] = ()
+) -> tuple[OpenResult, ...]:
+    """Keep which results the service has, so that another run can delete those of one that is killed; give all."""
+
+    def note(known: Proofs) -> Proofs:
+        every = {each.url: each for each in (*known.open, *new)}
+        return known.model_copy(update={"open": tuple(each for url, each in every.items() if url not in ended)})
+
+    return (await Proofs.change(storage, plan, note)).open
+
+
+class OverBudget(GuardRefused):
+    def __init__(self, plan: str, wanted: int, left: int, limit: str) -> None:
+        cause = f"This takes {wanted} analyses, and plan {plan} may make {left} more by its samples.budget.{limit}"
+        super().__init__(cause, "Raise that number, or compare fewer with --samples 1 or --analyzer")
 
 
 MONTHS = 12  # Of so many it is kept how many analyses were spent
@@ -193,9 +225,8 @@ async def reserve(storage: Storage, plan: str, now: datetime, wanted: int, most:
 
     def take(known: Proofs) -> Proofs:
         nonlocal taken
-        spent = known.spent.get(month, 0)
-        taken = wanted if wanted <= most - spent else 0
-        counts = {**known.spent} | {month: max(0, spent + taken)}
+        taken = wanted if wanted <= known.left(now, most) else 0
+        counts = {**known.spent} | {month: max(0, known.spent.get(month, 0) + taken)}
         return known.model_copy(update={"spent": dict(sorted(counts.items())[-MONTHS:])})
 
     await Proofs.change(storage, plan, take)

@@ -1,17 +1,19 @@
 """The sample documents of a plan: found by analyzer, held to what the service takes, and read one at a time."""
 
+import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from standby.concurrency import do_for_each
 from standby.document import digest_of
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
 from standby.text import clean
-from standby.vault.errors import VaultError
+from standby.vault.errors import OutsideVault, VaultError
 from standby.vault.folder import LocalFolder
 from standby.vault.storage import Listed, Storage
 
@@ -29,6 +31,7 @@ KINDS = {  # Media types of documents by the end of their names
     **TEXTS,
 }
 MOST_BYTES, MOST_TEXT, MOST_PAGES = 200_000_000, 1_000_000, 300  # What the service takes (REFERENCE-analyze)
+AT_ONCE = 4  # Analyzers whose documents are read at the same time
 CHARACTERS = 3000  # Of a text that count as a page
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")  # Not seen where a PDF has its objects compressed
 
@@ -63,6 +66,13 @@ class SamplesUnreadable(StandbyError):
         super().__init__(cause, "Correct samples.path of the plan, or let this process read that folder")
 
 
+class NoSamples(StandbyError):
+    def __init__(self, plan: str) -> None:
+        cause = f"Plan {plan} has no samples for any analyzer that was asked for, so there is nothing to compare"
+        where = "add samples: {path: ./samples} to the plan, and put documents into ./samples/ANALYZER/"
+        super().__init__(cause, f"To compare, {where}")
+
+
 class SampleChanged(StandbyError):
     def __init__(self, where: str) -> None:
         super().__init__(f"{where} is gone, or another document since it was listed", "Run again when it is in place")
@@ -73,28 +83,44 @@ def _storage(context: RecoveryContext) -> tuple[Storage, str]:
     return (context.vault, f"samples/{context.plan.name}/") if path is None else (LocalFolder(path), "")
 
 
-async def _listed(context: RecoveryContext) -> Mapping[str, list[Listed]]:
-    """List documents by the folder that they lie in, by name; no more than what looks like one."""
+async def _listed(context: RecoveryContext) -> tuple[Mapping[str, list[Listed]], Mapping[str, str]]:
+    """List documents by the folder that they lie in, by name; say of each folder that cannot be read why."""
     storage, root = _storage(context)
-    if isinstance(storage, LocalFolder) and not root and not storage.root.is_dir():
-        raise SamplesUnreadable(f"{storage.root}, which should have the samples of the plan, is no folder")
-    found: defaultdict[str, list[Listed]] = defaultdict(list)
-    try:
+    unread: dict[str, str] = {}
+    if root or not isinstance(storage, LocalFolder):
         every = await storage.list(root)
-    except VaultError as error:
-        raise error if root else SamplesUnreadable(error.cause) from None
+    else:
+        every, unread = (), await asyncio.to_thread(_folders, storage.root)
+        for folder in [name for name, reason in unread.items() if not reason]:
+            try:
+                every += await storage.list(f"{folder}/")
+            except VaultError as error:
+                unread[folder] = error.cause
+    found: defaultdict[str, list[Listed]] = defaultdict(list)
     for each in every:
         folder, _, name = each.path.removeprefix(root).partition("/")
         if name and "/" not in name and not name.startswith("."):
             found[folder].append(each)
-    return found
+    return found, unread
+
+
+def _folders(root: Path) -> dict[str, str]:
+    """Name the folders in a folder, each with the reason why it is not read, if there is any."""
+    try:
+        every = [each for each in sorted(root.iterdir()) if each.is_dir()]
+    except OSError as error:
+        reason = "cannot be read" if root.is_dir() else "is no folder"
+        cause = f"{root}, which should have the samples of the plan, {reason}: {error.strerror}"
+        raise SamplesUnreadable(cause) from None
+    return {each.name: f"{each} is a link, and none is followed" if each.is_symlink() else "" for each in every}
 
 
 async def sampled(context: RecoveryContext) -> frozenset[str]:
     """Name the analyzers that have a sample, by listing folders only: `standby status` asks this each time."""
     if context.plan.samples is None:
         return frozenset()
-    return frozenset(folder for folder, of in (await _listed(context)).items() if not all(map(_wrong, of)))
+    listed, _ = await _listed(context)
+    return frozenset(folder for folder, of in listed.items() if not all(map(_wrong, of)))
 
 
 async def list_samples(context: RecoveryContext, analyzers: Collection[str], each: int | None = None) -> Samples:
@@ -106,15 +132,23 @@ async def list_samples(context: RecoveryContext, analyzers: Collection[str], eac
     """
     settings, (storage, _) = context.plan.samples, _storage(context)
     most = (settings.each if settings else 0) if each is None else each
-    listed = await _listed(context) if settings else {}
-    found: dict[str, dict[str, Sample]] = {}
-    skipped: list[str] = []
-    for analyzer in sorted(set(analyzers) & listed.keys()):
-        found[analyzer] = {}
+    listed, unread = await _listed(context) if settings else ({}, {})
+    skipped = [f"{reason}." for analyzer in sorted(analyzers) if (reason := unread.get(analyzer))]
+
+    async def take(analyzer: str) -> tuple[Sample, ...]:
+        found: dict[str, Sample] = {}
+        left_out: defaultdict[str, list[str]] = defaultdict(list)  # names, by what is wrong with them
         for file in listed[analyzer]:
-            if len(found[analyzer]) < most and (wrong := _wrong(file) or await _take(storage, file, found[analyzer])):
-                skipped.append(clean(f"{storage.where(file.path)} is left out: {wrong}."))
-    return Samples({analyzer: of.values() for analyzer, of in found.items()}, skipped)
+            if len(found) < most and (wrong := _wrong(file) or await _take(storage, file, found)):
+                left_out[wrong].append(file.path)
+        for wrong, paths in left_out.items():
+            more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
+            skipped.append(f"{storage.where(paths[0])}{more} left out: {wrong}.")
+        return tuple(found.values())
+
+    names = sorted(set(analyzers) & listed.keys())
+    taken = await do_for_each(names, take, AT_ONCE)
+    return Samples(dict(zip(names, taken, strict=True)), [clean(each) for each in skipped])
 
 
 def _wrong(file: Listed) -> str:
@@ -132,6 +166,8 @@ async def _take(storage: Storage, file: Listed, taken: dict[str, Sample]) -> str
     """Add a document to those of its analyzer; say why not where it cannot be one."""
     try:
         content = await storage.read(file.path)
+    except OutsideVault:
+        return "its name has one of : \\ # ? in it, or it is a link that leads away"
     except VaultError as error:
         return error.cause
     if not content:

@@ -74,6 +74,7 @@ def test_few_documents_tell_nothing_and_that_is_said(site: Workspace) -> None:
 def test_nothing_is_analysed_where_nobody_can_be_asked(site: Workspace, cloud: Cloud) -> None:
     ran = site.run("compare", "invoices")
     assert ran.status == 4
+    assert "48 analyses, 48 pages" in ran.err.partition("error:")[0]
     assert "Add --yes" in ran.err
     assert analyses(cloud) == 0
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +15,24 @@ import pytest
 
 from standby.errors import StandbyError
 from standby.recovery.context import PlainStages, RecoveryContext, Stage, open_recovery
-from standby.recovery.proof.compare import OverBudget, compare_plan, forecast, prove
-from standby.recovery.proof.records import CompareReport, CompareRequest, Proofs, Verdict, read_baseline
+from standby.recovery.proof.compare import compare_plan, forecast, prove
+from standby.recovery.proof.records import (
+    CompareReport,
+    CompareRequest,
+    OpenResult,
+    OverBudget,
+    Proofs,
+    Verdict,
+    note_open,
+    read_baseline,
+)
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.steps import DirectSteps
+from standby.vault.errors import VaultClosed
+from standby.vault.folder import LocalFolder
 from tests.conftest import Scene, SceneMaker, analyzer
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 FIELDS = {f"Field{number}": {"type": "string", "method": "extract"} for number in range(8)}
@@ -186,3 +199,73 @@ async def test_a_target_that_does_not_answer_in_time_is_an_error(make_scene: Sce
         with pytest.raises(StandbyError, match="could not be inspected within 1 s"):
             await prove(context, "east", "west", {"invoice": "invoice"}, seconds=1.0)
         assert time.monotonic() - begun < 1.5
+
+
+async def test_what_a_killed_run_left_is_named_and_then_deleted_and_nothing_else_is(
+    make_scene: SceneMaker, tmp_path: Path
+) -> None:
+    async with copied(make_scene, tmp_path) as (scene, context):
+        client, now = context.connections["west"], context.clock.now()
+        document = (tmp_path / "samples" / "invoice" / "0.pdf").read_bytes()
+        url = await client.start_analysis("invoice", document, "application/pdf")
+        analyzer_url = f"{url.partition('/analyzerResults/')[0]}/analyzers/invoice?{url.partition('?')[2]}"
+        left = [OpenResult(resource="west", url=it, until=now + timedelta(minutes=5)) for it in (url, analyzer_url)]
+        await note_open(context.vault, "p", left)
+        (said,) = (await compared(context)).problems
+        assert said.startswith("Another run has 2 results at the service, or ended without deleting them. To delete")
+        assert await results(scene) == 1
+
+        await note_open(context.vault, "p", [it.model_copy(update={"until": now}) for it in left])
+        report = await compared(context)
+        assert report.problems == ("1 result that an earlier run left at the service: deleted now",)
+        assert (report.deleted, report.left) == (report.analyses, ())
+        assert await results(scene) == 0
+        assert (await client.get_analyzer("invoice")).status == "ready"
+
+
+async def test_a_result_is_kept_in_mind_while_the_service_has_it(make_scene: SceneMaker, tmp_path: Path) -> None:
+    async with copied(make_scene, tmp_path, at_once=1) as (scene, context):
+        fault = {"resource": "west", "call": "analyze", "times": None, "fault": {"kind": "analysis_hangs"}}
+        await scene.control("/faults", fault)
+        run = asyncio.create_task(compare_plan(context, CompareRequest(), PlainStages()))
+        async with asyncio.timeout(PATIENCE):
+            while not any(each.resource == "west" for each in (await Proofs.read(context.vault, "p")).open):
+                await asyncio.sleep(0.01)
+        run.cancel()
+        await run
+        assert (await Proofs.read(context.vault, "p")).open == ()
+        assert await results(scene) == 0
+
+
+async def test_a_vault_that_takes_no_more_writes_costs_the_records_only(
+    make_scene: SceneMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with copied(make_scene, tmp_path) as (scene, context):
+        swap, writes = LocalFolder.swap, 0
+
+        async def once(folder: LocalFolder, path: str, content: bytes, tag: str | None) -> str:
+            nonlocal writes
+            writes += 1
+            if writes > 1:
+                raise VaultClosed(folder.where(path), "written", "Read-only file system")
+            return await swap(folder, path, content, tag)
+
+        monkeypatch.setattr(LocalFolder, "swap", once)
+        report = await compared(context)
+        assert [it.verdict for it in report.items] == [Verdict.AGREES]
+        assert (report.deleted, report.left) == (12, ())
+        (problem,) = report.problems
+        assert "could not be kept" in problem
+        # To reserve them, to note what is open, which is tried once, and to keep the proofs.
+        assert writes == 3
+        assert await results(scene) == 0
+
+
+async def test_a_target_that_is_dark_takes_the_place_of_no_proof(make_scene: SceneMaker, tmp_path: Path) -> None:
+    async with copied(make_scene, tmp_path) as (scene, context):
+        await compared(context)
+        known = (await Proofs.read(context.vault, "p")).proofs
+        await scene.control("/outages", {"resource": "west", "kind": "refuse"})
+        report = await compared(context)
+        assert [it.verdict for it in report.items] == [Verdict.NO_VERDICT]
+        assert (await Proofs.read(context.vault, "p")).proofs == known

@@ -20,6 +20,9 @@ from standby.recovery.proof.samples import (
     sampled,
     tally,
 )
+from standby.vault.errors import VaultClosed
+from standby.vault.folder import LocalFolder
+from standby.vault.storage import Listed
 from tests.conftest import SceneMaker
 
 Opener = Callable[..., Awaitable[RecoveryContext]]
@@ -127,7 +130,43 @@ async def test_no_link_leads_out_of_the_folder(opened: Opener, tmp_path: Path) -
 
     assert [sample.name for sample in found["invoice"]] == ["good.pdf"]
     assert "receipt" not in found
-    assert len(found.skipped) == 2
+    assert [each.partition(" is ")[2] for each in sorted(found.skipped)] == [
+        "left out: its name has one of : \\ # ? in it, or it is a link that leads away.",
+        "left out: it is empty.",
+        "a link, and none is followed.",
+    ]
+
+
+async def test_a_folder_or_a_file_that_cannot_be_read_costs_itself_only(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "invoice/a.pdf", "receipt/b.pdf", "receipt#old/c.pdf", "contract/d\n\x1b[31m.pdf")
+    (tmp_path / "invoice/loop.pdf").symlink_to("loop.pdf")
+    read = LocalFolder.list
+
+    async def refused(folder: LocalFolder, prefix: str = "") -> tuple[Listed, ...]:
+        if prefix == "receipt/":
+            raise VaultClosed(folder.where(prefix), "listed", "Permission denied")
+        return await read(folder, prefix)
+
+    monkeypatch.setattr(LocalFolder, "list", refused)
+    context = await opened(path=str(tmp_path))
+
+    found = await list_samples(context, ["invoice", "receipt", "contract"])
+
+    assert [sample.name for of in found.values() for sample in of] == ["d  [31m.pdf", "a.pdf"]
+    assert await read_sample(context, found["contract"][0])
+    assert found.skipped == (f"{tmp_path}/receipt could not be listed: Permission denied.",)
+    assert await sampled(context) == {"invoice", "contract"}
+
+
+async def test_many_files_that_are_no_documents_are_named_in_one_sentence(opened: Opener, tmp_path: Path) -> None:
+    put(tmp_path, "invoice/a.pdf", *(f"invoice/a.pdf.{number}.labels.json" for number in range(50)))
+    context = await opened(path=str(tmp_path))
+
+    (said,) = (await list_samples(context, ["invoice"])).skipped
+
+    assert said.startswith(f"{tmp_path}/invoice/a.pdf.0.labels.json and 49 more are left out: of all files only pdf, ")
 
 
 async def test_a_folder_that_is_not_there_is_an_error_and_not_empty(opened: Opener, tmp_path: Path) -> None:
