@@ -42,10 +42,8 @@ async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configura
     """Read one recovery plan and the resources it uses from the Prefect server.
 
     A resource whose block is missing or unusable is listed nevertheless, and each call of it gives the reason. Without
-    any that is usable, or without the scratch resource, that is an error.
-
-    Args:
-        scratch: name of another resource's block; with it every other plan is read as well, to see what they use.
+    any that is usable, or without the scratch resource, that is an error. With a scratch resource, which is another
+    one, every other plan is read as well, to see what they use.
     """
     found = await read_blocks(plan_name, scratch)
     if not found.resources or scratch in found.problems:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from standby.document import JsonObject, JsonValue, canonical
-from standby.emulator import answers
+from standby.emulator import answers, faults, world
 from standby.emulator.answers import Answer, Refusal, encode, json_answer
 from standby.emulator.definitions import (
     FACTS,
@@ -27,10 +27,8 @@ from standby.emulator.definitions import (
     models_of,
     whole_seconds,
 )
-from standby.emulator.faults import AnalysisFails, AnalysisHangs, AnswersDifferently
 from standby.emulator.handlers import Call
 from standby.emulator.tokens import TIME
-from standby.emulator.world import ResourceState, World
 
 UNNAMED = "application/octet-stream"
 SHOWN = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")  # Text that an uncompressed PDF shows
@@ -131,7 +129,7 @@ def fields_of(schema: JsonObject, file: File, read: Read) -> JsonObject:
 class Reading:
     """One analysis: who reads, and what it used; `overrides` are deployments by the name of a model."""
 
-    state: ResourceState
+    state: world.ResourceState
     call: Call
     overrides: Mapping[str, JsonValue]
     tokens: JsonObject
@@ -141,7 +139,7 @@ class Reading:
         analyzer, twist = self._analyzer(name), self.call.twist
         config = as_object(analyzer.body.get("config"))
         fields, segments = self._fields(name, analyzer, file), list(segments_of(config, file))
-        other = "\nRead otherwise.\n" if isinstance(twist, AnswersDifferently) and twist.markdown else ""
+        other = "\nRead otherwise.\n" if isinstance(twist, faults.AnswersDifferently) and twist.markdown else ""
         page: JsonObject = {"angle": 0, "width": 8.5, "height": 11}
         pages: JsonObject = {"unit": "inch", "pages": [{"pageNumber": at + 1, **page} for at in range(file.pages)]}
         if not (segments and config.get("omitContent")):
@@ -205,7 +203,7 @@ class Reading:
         odd = dict.fromkeys(
             _some(paths, settings.rebuilt_differs if analyzer.training else 0.0, file), analyzer.training
         )
-        if isinstance(twist, AnswersDifferently):
+        if isinstance(twist, faults.AnswersDifferently):
             odd |= dict.fromkeys(_told(paths, twist.fields, file), self.state.place.name)
         completion = models.get("completion", ("gpt-4.1", ""))
         for side, count in (("input", 1200 + 2400 * file.pages), ("output", 5 + 60 * len(paths))):
@@ -256,7 +254,7 @@ def _told(paths: list[str], fields: float | Collection[str], file: File) -> list
     return [path for path in paths if path in fields or re.split(r"[.\[]", path)[0] in fields]
 
 
-def analyze(_: World, state: ResourceState, call: Call) -> Answer:
+def analyze(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `:analyze` (recordings: analyze url, custom, delete result)."""
     inputs = call.body.get("inputs")
     if not isinstance(inputs, list) or not inputs:
@@ -266,7 +264,7 @@ def analyze(_: World, state: ResourceState, call: Call) -> Answer:
     )
 
 
-def analyze_binary(_: World, state: ResourceState, call: Call) -> Answer:
+def analyze_binary(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `:analyzeBinary`, which came with the released version (recording: classifier segments)."""
     if call.api_version == PREVIEW_2025:
         raise answers.no_such_path()
@@ -286,7 +284,7 @@ def _file(given: JsonObject) -> File:
         raise answers.invalid_request("InvalidParameter", "'data' is not Base64.") from None
 
 
-def _begin(state: ResourceState, call: Call, files: list[File], overrides: JsonObject) -> Answer:
+def _begin(state: world.ResourceState, call: Call, files: list[File], overrides: JsonObject) -> Answer:
     state.get(call.api_version, call.analyzer)
     reading, contents = Reading(state, call, overrides, {}), list[JsonValue]()
     failure = _failure(call, files)
@@ -308,14 +306,14 @@ def _begin(state: ResourceState, call: Call, files: list[File], overrides: JsonO
         spent: JsonObject = {"contextualizationTokens": 1000 * pages, "tokens": reading.tokens}
         usage: JsonObject = {f"documentPages{kind}": pages, **(spent if reading.tokens else {})}
         ended = {"id": call.id, "status": "Succeeded", "result": about, "usage": usage}
-    due = math.inf if isinstance(call.twist, AnalysisHangs) else TIME.monotonic() + state.settings.service_time
+    due = math.inf if isinstance(call.twist, faults.AnalysisHangs) else TIME.monotonic() + state.settings.service_time
     state.keep_result(call.id, call.analyzer, Result(call.api_version, due, encode(running), encode(ended)))
     place = f"{call.origin}/contentunderstanding/analyzerResults/{call.id}?api-version={call.api_version}"
     return json_answer(running, 202, (("Operation-Location", place),))
 
 
 def _failure(call: Call, files: list[File]) -> Refusal | None:
-    if isinstance(fault := call.twist, AnalysisFails):
+    if isinstance(fault := call.twist, faults.AnalysisFails):
         inner = (fault.inner_code, fault.message) if fault.inner_code else None
         return Refusal(200, fault.code, fault.message, inner)
     if not all(file.media_type for file in files):
@@ -324,12 +322,12 @@ def _failure(call: Call, files: list[File]) -> Refusal | None:
     return None
 
 
-def get_result(_: World, state: ResourceState, call: Call) -> Answer:
+def get_result(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `GET /analyzerResults/{operation}`. Inferred: one that was deleted is not found."""
     return Answer(200, state.result(call.api_version, call.operation).encoded(TIME.monotonic()))
 
 
-def delete_result(_: World, state: ResourceState, call: Call) -> Answer:
+def delete_result(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer DELETE of a result, since the released version (recording). Inferred: one that is gone is not found."""
     if call.api_version == PREVIEW_2025:
         raise answers.no_such_path()
@@ -338,7 +336,7 @@ def delete_result(_: World, state: ResourceState, call: Call) -> Answer:
     return Answer(204)
 
 
-def get_file(_: World, state: ResourceState, call: Call) -> Answer:
+def get_file(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer for a file of a result, of which there is none here (recording: delete result)."""
     if call.file.partition("/")[0] not in FACTS["result_files"]:
         text = f"Invalid path provided. '{call.file}' is not a supported file type. Supported types are: "

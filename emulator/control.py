@@ -11,11 +11,8 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from standby.document import JsonObject
-from standby.emulator.config import Edit, Outage, SettingsChange, problems
-from standby.emulator.definitions import Stored, merged, whole_seconds
-from standby.emulator.faults import FaultRule
+from standby.emulator import config, definitions, faults, tokens
 from standby.emulator.management import Management
-from standby.emulator.tokens import TIME
 from standby.emulator.world import World
 
 T = TypeVar("T")
@@ -70,41 +67,41 @@ class Control:
         await self._impose()
 
     async def settings(self, request: Request) -> None:
-        change = _read(SettingsChange, await request.body())
+        change = _read(config.SettingsChange, await request.body())
         self._known(change.resource)
         self._world.change(change)
 
     async def outages(self, request: Request) -> None:
-        outage = _read(Outage, await request.body())
+        outage = _read(config.Outage, await request.body())
         self._known(outage.resource)
         self._world.outages[outage.resource] = outage.kind
         await self._impose()
 
     async def add_faults(self, request: Request) -> None:
         body = await request.body()
-        rules = _read(list[FaultRule], body if body.lstrip().startswith(b"[") else b"[%b]" % body)
+        rules = _read(list[faults.FaultRule], body if body.lstrip().startswith(b"[") else b"[%b]" % body)
         for rule in rules:
             self._known(rule.resource)
         self._world.faults.add(rules)
 
     async def remove_faults(self, _: Request) -> None:
-        self._world.faults.clear()
+        self._world.faults = faults.FaultBook()
 
     async def edit(self, request: Request) -> None:
-        order = _read(Edit, await request.body())
+        order = _read(config.Edit, await request.body())
         self._known(order.resource)
         state = self._world.resources[order.resource]
         state.settle()
         versions = [order.api_version] if order.api_version else list(state.api_versions)
         found = [(version, state.own(version, order.analyzer)) for version in versions]
-        now = {"lastModifiedAt": whole_seconds(TIME.now())}
+        now = {"lastModifiedAt": definitions.whole_seconds(tokens.TIME.now())}
         if not any(analyzer for _, analyzer in found):
             raise Refused(f"{order.resource} has no analyzer {order.analyzer}")
         for version, analyzer in found:
             if analyzer is not None:
-                body = merged({**analyzer.body, **now}, order.changes)
+                body = definitions.merged({**analyzer.body, **now}, order.changes)
                 training = str(uuid4()) if order.retrained else analyzer.training
-                state.keep(version, order.analyzer, Stored(body, analyzer.operation_id, training))
+                state.keep(version, order.analyzer, definitions.Stored(body, analyzer.operation_id, training))
 
     def _known(self, resource: str | None) -> None:
         if resource is not None and resource not in self._world.resources:
@@ -116,4 +113,4 @@ def _read(kind: type[T], body: bytes) -> T:
     try:
         return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
-        raise Refused(problems(error)) from None
+        raise Refused(config.problems(error)) from None

@@ -11,14 +11,12 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from standby.document import JsonObject
-from standby.emulator import analysis, answers, gate, handlers, tokens
+from standby.emulator import analysis, answers, faults, gate, handlers, tokens
 from standby.emulator.definitions import PREVIEW_2025, REGION_NAMES
-from standby.emulator.faults import CallKind
-from standby.emulator.handlers import Call
 from standby.emulator.world import ResourceState, World
 
 BASE = "/contentunderstanding"
-Handler = Callable[[World, ResourceState, Call], answers.Answer]
+Handler = Callable[[World, ResourceState, handlers.Call], answers.Answer]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class DataPlane(gate.Gate):
         check_permission(arrival, state.place.key, self.world.issuer)
         check_quota(state)
         query = arrival.request.query_params
-        call = Call(
+        call = handlers.Call(
             now=tokens.TIME.now(),
             endpoint=state.place.endpoint,
             api_version=checked_api_version(state, query.get("api-version")),
@@ -64,7 +62,7 @@ class DataPlane(gate.Gate):
 
 
 def data_plane(world: World, resource: str) -> ASGIApp:
-    def route(method: str, path: str, kind: CallKind, handler: Handler) -> Route:
+    def route(method: str, path: str, kind: faults.CallKind, handler: Handler) -> Route:
         plane = DataPlane(world, resource, kind, handler, takes_document=handler is analysis.analyze_binary)
         return Route(f"{BASE}{path}", plane, methods=[method])
 

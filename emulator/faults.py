@@ -1,6 +1,5 @@
 """Faults on demand: which there are, and which calls they may happen to."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -245,25 +244,11 @@ class FaultRule(_Fault):
         )
 
 
-@dataclass(frozen=True)
-class Happening:
-    """What happens to one call: seconds of delay, what is answered instead, what goes wrong inside."""
-
-    delay: float = 0.0
-    instead: Replacement | None = None
-    twist: Twist | None = None
-
-
+@dataclass
 class _Armed:
-    def __init__(self, rule: FaultRule) -> None:
-        self.rule = rule
-        self._to_pass = rule.after
-        self.left = math.inf if rule.times is None else rule.times
-
-    def count(self) -> bool:
-        """Count a matching call, and say whether the fault may happen to it."""
-        self._to_pass -= 1
-        return self._to_pass < 0
+    rule: FaultRule
+    matched: int = 0  # calls that it could have happened to
+    happened: int = 0
 
 
 class FaultBook:
@@ -279,18 +264,20 @@ class FaultBook:
     def add(self, rules: Iterable[FaultRule]) -> None:
         self._armed.extend(_Armed(rule) for rule in rules)
 
-    def clear(self) -> None:
-        self._armed.clear()
-
-    def next(self, resource: str, kind: CallKind, analyzer: str | None) -> Happening:
-        """Say what happens to a call, and use up the rules that say so."""
+    def next(
+        self, resource: str, kind: CallKind, analyzer: str | None
+    ) -> tuple[float, Replacement | None, Twist | None]:
+        """Say how late a call is, what is answered instead and what goes wrong inside; those rules are used up."""
         delay = 0.0
         instead: Replacement | None = None
         twist: Twist | None = None
-        waiting = [armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer) and armed.count()]
+        waiting = [armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer)]
         # Those instead of the answer come first: a call that is not carried out spends no twist.
         for armed in sorted(waiting, key=lambda armed: isinstance(armed.rule.fault, Twist)):
+            armed.matched += 1
             fault = armed.rule.fault
+            if armed.matched <= armed.rule.after:
+                continue
             if isinstance(fault, Delay):
                 delay += fault.seconds
             elif isinstance(fault, Replacement) and instead is None:
@@ -299,6 +286,6 @@ class FaultBook:
                 twist = fault
             else:
                 continue
-            armed.left -= 1
-        self._armed = [armed for armed in self._armed if armed.left]
-        return Happening(delay, instead, twist)
+            armed.happened += 1
+        self._armed = [armed for armed in self._armed if armed.happened != armed.rule.times]
+        return delay, instead, twist

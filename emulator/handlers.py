@@ -113,10 +113,7 @@ def delete_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
 
 def get_operation(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer a poll (recording: grant copy)."""
-    operation = state.operation(call.api_version, call.analyzer, call.operation)
-    if operation is None:
-        raise answers.operation_not_found()
-    return Answer(200, operation.encoded)
+    return Answer(200, state.operation(call.api_version, call.analyzer, call.operation).encoded)
 
 
 def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:

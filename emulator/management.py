@@ -7,19 +7,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from standby.document import JsonObject
-from standby.emulator.answers import Answer, Refusal, SpelledResponse, json_answer
-from standby.emulator.config import Deployment
+from standby.emulator import answers, config, faults, gate, tokens
 from standby.emulator.definitions import whole_seconds
-from standby.emulator.faults import CallKind
-from standby.emulator.gate import Arrival, Gate
-from standby.emulator.tokens import MANAGEMENT, bearer_of
 from standby.emulator.world import Place, ResourceState, World
 
 DEPLOYMENTS = "/deployments"
 MODELS = "/models"
 TYPE = "Microsoft.CognitiveServices/accounts"
 SUBSCRIPTIONS = "/subscriptions"
-_KINDS: dict[str, CallKind] = {
+_KINDS: dict[str, faults.CallKind] = {
     DEPLOYMENTS: "arm_deployments",
     MODELS: "arm_models",
     f"/providers/{TYPE.lower()}": "arm_accounts",
@@ -27,35 +23,38 @@ _KINDS: dict[str, CallKind] = {
 
 
 @dataclass(frozen=True)
-class ManagementPlane(Gate):
+class ManagementPlane(gate.Gate):
     """Answers about a resource to callers with a token of the right audience; a key is not enough (REFERENCE)."""
 
     is_data = False
 
-    def answer(self, state: ResourceState, arrival: Arrival) -> Answer:
+    def answer(self, state: ResourceState, arrival: gate.Arrival) -> answers.Answer:
         """Give the resource, its deployments or its models, or list resources. Inferred: the words of refusals."""
-        token, resources = bearer_of(arrival.request.headers.get("authorization", "")), self.world.resources.values()
-        if token is None or self.world.issuer.audience(token) != MANAGEMENT:
-            raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
+        token, resources = (
+            tokens.bearer_of(arrival.request.headers.get("authorization", "")),
+            self.world.resources.values(),
+        )
+        if token is None or self.world.issuer.audience(token) != tokens.MANAGEMENT:
+            raise answers.Refusal(401, "AuthenticationFailed", "Authentication failed.")
         if not arrival.request.query_params.get("api-version"):
-            raise Refusal(
+            raise answers.Refusal(
                 400, "MissingApiVersionParameter", "The api-version query parameter is required for all requests."
             )
         if arrival.kind == "arm_resource":
-            return json_answer(account(state.place))
+            return answers.json_answer(account(state.place))
         if arrival.kind == "arm_subscriptions":
             known = dict.fromkeys(subscription_of(each.place) for each in resources)
-            return json_answer({"value": [{"subscriptionId": each, "state": "Enabled"} for each in known]})
+            return answers.json_answer({"value": [{"subscriptionId": each, "state": "Enabled"} for each in known]})
         if arrival.kind == "arm_accounts":
             places, here = [each.place for each in resources], subscription_of(state.place)
             beside = [account(place) for place in places if subscription_of(place) == here]
             return _paged(arrival, beside, state.settings.page_size)
         deployments = state.settings.deployed.values()
         if arrival.kind == "arm_models":
-            return json_answer({"value": [_model(found) for found in deployments]})
-        return json_answer({"value": [_deployment(state.place, found) for found in deployments]})
+            return answers.json_answer({"value": [_model(found) for found in deployments]})
+        return answers.json_answer({"value": [_deployment(state.place, found) for found in deployments]})
 
-    def respond(self, _: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+    def respond(self, _: ResourceState, arrival: gate.Arrival, answer: answers.Answer) -> Response:
         return management_response(answer, arrival.id)
 
 
@@ -70,7 +69,7 @@ class Management:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope["path"]).rstrip("/").lower()
-        kind: CallKind = next((kind for end, kind in _KINDS.items() if path.endswith(end)), "arm_resource")
+        kind: faults.CallKind = next((kind for end, kind in _KINDS.items() if path.endswith(end)), "arm_resource")
         kind = "arm_subscriptions" if path == SUBSCRIPTIONS else kind
         about = path.removesuffix(DEPLOYMENTS).removesuffix(MODELS)
         for name, state in self.world.resources.items():
@@ -78,13 +77,13 @@ class Management:
             if about in {SUBSCRIPTIONS, listed, state.place.resource_id.lower()}:
                 await ManagementPlane(self.world, name, kind)(scope, receive, send)
                 return
-        refusal = Refusal(404, "ResourceNotFound", "The resource was not found.")
+        refusal = answers.Refusal(404, "ResourceNotFound", "The resource was not found.")
         await management_response(refusal.answer(), "")(scope, receive, send)
 
 
-def management_response(answer: Answer, call_id: str) -> Response:
+def management_response(answer: answers.Answer, call_id: str) -> Response:
     headers = (("x-ms-request-id", call_id), ("Content-Length", str(len(answer.body))))
-    return SpelledResponse(
+    return answers.SpelledResponse(
         answer.status, answer.body, (*headers, ("Content-Type", "application/json; charset=utf-8"), *answer.headers)
     )
 
@@ -93,14 +92,14 @@ def subscription_of(place: Place) -> str:
     return place.resource_id.split("/")[2]
 
 
-def _paged(arrival: Arrival, entries: list[JsonObject], size: int | None) -> Answer:
+def _paged(arrival: gate.Arrival, entries: list[JsonObject], size: int | None) -> answers.Answer:
     """Give one page of a list, with the link to the next. Inferred: the name of what goes on there."""
     first = int(arrival.request.query_params.get("$skiptoken", "0"))
     end = len(entries) if size is None else first + size
     page: JsonObject = {"value": [*entries[first:end]]}
     if end < len(entries):
         page["nextLink"] = str(arrival.request.url.include_query_params(**{"$skiptoken": end}))
-    return json_answer(page)
+    return answers.json_answer(page)
 
 
 def account(place: Place) -> JsonObject:
@@ -123,7 +122,7 @@ def account(place: Place) -> JsonObject:
     }
 
 
-def _model(deployment: Deployment) -> JsonObject:
+def _model(deployment: config.Deployment) -> JsonObject:
     # Of the real list, which has hundreds, only what is deployed here.
     ends = deployment.retires_at
     return {
@@ -135,7 +134,7 @@ def _model(deployment: Deployment) -> JsonObject:
     }
 
 
-def _deployment(place: Place, deployment: Deployment) -> JsonObject:
+def _deployment(place: Place, deployment: config.Deployment) -> JsonObject:
     return {
         "id": f"{place.resource_id}{DEPLOYMENTS}/{deployment.name}",
         "type": f"{TYPE}{DEPLOYMENTS}",

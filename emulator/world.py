@@ -189,11 +189,13 @@ class ResourceState:
             stats.max_copies_in_flight = max(stats.max_copies_in_flight, stats.copies_in_flight)
         return operation
 
-    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> definitions.Operation | None:
-        found = self._operations.get(operation_id)
+    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> definitions.Operation:
+        found, asked = self._operations.get(operation_id), (api_version, analyzer_id)
         if found is None or isinstance(found.twist, faults.OperationVanishes):
-            return None
-        return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
+            raise answers.operation_not_found()
+        if (found.api_version, found.analyzer_id) != asked:
+            raise answers.operation_not_found()
+        return found
 
     def keep_result(self, operation_id: str, analyzer_id: str, result: definitions.Result) -> None:
         self.results[operation_id] = result

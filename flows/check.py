@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -175,39 +175,26 @@ def old_snapshot(plan: RecoveryPlan, age: timedelta | None) -> Look:
     return Look(kinds, (grouped(Kind.SNAPSHOT_AGE, "", "warning", [(text, action)]),))
 
 
+COLUMNS: dict[str, Callable[[Readiness], str]] = {
+    "primary": lambda each: each.primary,
+    "target": lambda each: each.target,
+    "state": lambda each: f"**{wording.STATES[each.state]}**",
+    "serves now": wording.serving_words,
+    "recovery points": wording.points_words,
+    "RTO forecast": lambda each: wording.span_words(each.rto),
+    "last drill": wording.drill_words,
+    "proof by document": wording.proof_words,
+}
+
+
 def readiness_page(
     plan: str, found: Sequence[Readiness], sinks: Sequence[SinkView] = (), fence: Fence | None = None
 ) -> str:
     """Write which targets of a plan could take over, why others could not, and what applications see."""
     seen = bullets(sentence(words) for words in (*under_way_words(sinks, fence), *(view.words for view in sinks)))
-    overview = table(
-        (
-            "primary",
-            "target",
-            "state",
-            "serves now",
-            "recovery points",
-            "RTO forecast",
-            "last drill",
-            "proof by document",
-        ),
-        (
-            (
-                each.primary,
-                each.target,
-                f"**{wording.STATES[each.state]}**",
-                wording.serving_words(each),
-                wording.points_words(each),
-                wording.span_words(each.rto),
-                wording.drill_words(each),
-                wording.proof_words(each),
-            )
-            for each in found
-        ),
-    )
     return page(
         f"# Readiness of {plan}",
-        overview,
+        table([*COLUMNS], ([words(each) for words in COLUMNS.values()] for each in found)),
         "## What applications see" if seen else "",
         seen,
         *(_reasons(each) for each in found),

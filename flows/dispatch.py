@@ -11,10 +11,9 @@ from uuid import UUID
 import httpx
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas import filters, sorting
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.objects import Artifact as Kept
-from prefect.client.schemas.sorting import ArtifactSort
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
@@ -31,15 +30,6 @@ from standby.replication.report import ReportItem, end_of
 
 WARN_AFTER = 60.0  # Seconds in which no worker took a chunk, after which the run warns
 UNSEEN_AFTER = 900.0  # Seconds without an answer from the Prefect server after which a chunk's end is unknown
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a flow run looked at one moment; `beat` is another value each time it has given a sign of life."""
-
-    state: ChunkState
-    beat: object
-
 
 STATES = {
     **dict.fromkeys(TERMINAL_STATES, ChunkState.ENDED),
@@ -65,21 +55,9 @@ def chunk_artifact(report: ChunkReport) -> Artifact:
     return Artifact(type="json", key=KEY, description="For the run that sent this chunk.", data=data)
 
 
-async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport | None:
-    """Read the report of a chunk's run; `None` where there is none, or it is of another version."""
-    found = await _newest(client, flow_run_id, KEY)
-    if found is None:
-        return None
-    try:
-        return ChunkReport.model_validate_json(str(found.data))
-    except ValidationError as error:
-        log.warning("the report of flow run %s is not of this version: %s", flow_run_id, summary(error))
-        return None
-
-
 async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | None:
-    wanted = ArtifactFilter.model_validate({"flow_run_id": {"any_": [flow_run_id]}, "key": {"any_": [key]}})
-    kept = await client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+    wanted = filters.ArtifactFilter.model_validate({"flow_run_id": {"any_": [flow_run_id]}, "key": {"any_": [key]}})
+    kept = await client.read_artifacts(artifact_filter=wanted, sort=sorting.ArtifactSort.CREATED_DESC, limit=1)
     return kept[0] if kept else None
 
 
@@ -215,12 +193,12 @@ class SentChunk:
         return step
 
     async def _until_its_end(self, flow_run_id: UUID) -> NextStep:
-        last: Look | None = None
+        last: tuple[ChunkState, object] | None = None
         since = seen = time.monotonic()
         wait = FIRST_WAIT
         while True:
             try:
-                look = await self._look(flow_run_id)
+                state, beat = await self._look(flow_run_id)
             except httpx.HTTPError:
                 # While the server is away no heartbeat can arrive either.
                 since = time.monotonic()
@@ -228,31 +206,37 @@ class SentChunk:
                     return NextStep.GIVE_UP
             else:
                 seen = time.monotonic()
-                if look != last:
-                    last, since = look, seen
-                    if look.state is not ChunkState.QUEUED:
+                if (state, beat) != last:
+                    last, since = (state, beat), seen
+                    if state is not ChunkState.QUEUED:
                         self._dispatch.note_move()
                         wait = FIRST_WAIT
-                if look.state is ChunkState.QUEUED:
+                if state is ChunkState.QUEUED:
                     self._dispatch.warn_if_untaken()
-                step = next_step(look.state, quiet=seen - since, idle=self._dispatch.idle)
+                step = next_step(state, quiet=seen - since, idle=self._dispatch.idle)
                 if step is not NextStep.WAIT:
                     return step
             await asyncio.sleep(wait)
             wait = min(wait * GROWTH, LONGEST_WAIT)
 
-    async def _look(self, flow_run_id: UUID) -> Look:
+    async def _look(self, flow_run_id: UUID) -> tuple[ChunkState, object]:
+        """Say how a flow run looks now, with another value each time it has given a sign of life."""
         client = self._dispatch.client
         try:
             state = (await client.read_flow_run(flow_run_id)).state
         except ObjectNotFound:
-            return Look(ChunkState.ENDED, None)  # Somebody deleted it.
+            return ChunkState.ENDED, None  # Somebody deleted it.
         progress = await _newest(client, flow_run_id, PROGRESS)
-        return Look(chunk_state(state.type if state else StateType.PENDING), progress and progress.updated)
+        return chunk_state(state.type if state else StateType.PENDING), progress and progress.updated
 
     async def _read(self, sent: FlowRun) -> None:
         """Read the report of a flow run, and record its copies in the ledger."""
-        report = await read_report(self._dispatch.client, sent.id)
+        found = await _newest(self._dispatch.client, sent.id, KEY)
+        try:
+            report = ChunkReport.model_validate_json(str(found.data)) if found else None
+        except ValidationError as error:
+            log.warning("the report of flow run %s is not of this version: %s", sent.id, summary(error))
+            report = None
         if report is not None:
             self._report = report
             self.ledger.took.update(report.took)

@@ -8,11 +8,9 @@ from prefect.client.schemas.objects import State
 
 from standby.document import JsonObject
 from standby.fencing import read_fence
-from standby.flows.events import DRILLED, PlanEvent
-from standby.flows.limits import SHORT_WAIT, hold_targets
+from standby.flows import events, limits, run
 from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
 from standby.flows.recovery import recovering
-from standby.flows.run import to_its_report
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.findings import facts, message
@@ -42,9 +40,9 @@ async def drill(
         context = await settle(opened, force, reason)
         fence = await read_fence(context.vault, context.plan)
         primary, target = choose_assignment(context.plan, fence, to=to, named=home)
-        async with hold_targets([scratch or target], SHORT_WAIT):
+        async with limits.hold_targets([scratch or target], limits.SHORT_WAIT):
             work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
-            report = await to_its_report(work)
+            report = await run.to_its_report(work)
     summary = message(report)
     text = page(
         f"# {escaped(f'{report.title}: {report.ending}')}",
@@ -62,5 +60,5 @@ async def drill(
         good=report.passed,
         interrupted=report.interrupted,
         artifact=MarkdownArtifact(key="drill-report", markdown=text, description=summary),
-        event=PlanEvent(DRILLED, plan, payload, "info" if report.passed else "warning"),
+        event=events.PlanEvent(events.DRILLED, plan, payload, "info" if report.passed else "warning"),
     ).finish()

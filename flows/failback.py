@@ -7,11 +7,9 @@ from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
 from standby.fencing import read_fence
-from standby.flows.events import FAILED_BACK, PlanEvent
-from standby.flows.limits import SHORT_WAIT, hold_targets
+from standby.flows import events, limits, run
 from standby.flows.outcome import FlowOutcome, flow
 from standby.flows.recovery import recovering
-from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.assignments import choose_primary
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
@@ -47,7 +45,7 @@ async def failback(
             has the standby serve the same analyzers. "fence" continues although the fence or the audit log was lost.
         reason: Why, where "fence" is forced.
     """
-    async with recovering(plan) as opened, ProgressArtifact(f"Failing plan {plan} back") as bar:
+    async with recovering(plan) as opened, run.ProgressArtifact(f"Failing plan {plan} back") as bar:
         choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
         context = await settle(opened, force, reason)
         replaced = except_fence(force)
@@ -55,11 +53,11 @@ async def failback(
         primary = choose_primary(context.plan, fence, named=home)
         serving = fence.assignments[primary]
         # It copies to the primary, and to what serves for it or did before.
-        async with hold_targets(filter(None, (primary, serving.active, serving.previous)), SHORT_WAIT):
+        async with limits.hold_targets(filter(None, (primary, serving.active, serving.previous)), limits.SHORT_WAIT):
             work = fail_back(
                 context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
             )
-            report = await to_its_report(work)
+            report = await run.to_its_report(work)
     return await FlowOutcome(
         NAMES[report.state],
         report.message,
@@ -67,7 +65,7 @@ async def failback(
         good=report.state in {"failed_back", "at_home"},
         interrupted=report.state == "interrupted",
         artifact=divergence_table(report.divergence) if report.divergence is not None else None,
-        event=PlanEvent(FAILED_BACK, plan, {"home": report.primary, "epoch": report.epoch})
+        event=events.PlanEvent(events.FAILED_BACK, plan, {"home": report.primary, "epoch": report.epoch})
         if report.state == "failed_back"
         else None,
     ).finish()

@@ -210,11 +210,7 @@ server, however long it is away; and a chunk's life is followed by the run that 
 
 
 def end_of_the_dead(within: timedelta = timedelta(seconds=MISSED * BEAT)) -> AutomationCore:
-    """Give the automation that Prefect leaves to those who run its server: what stopped beating crashed.
-
-    Args:
-        within: how long there may be no heartbeat of a run that waits to start, runs or is being cancelled.
-    """
+    """Give the automation that Prefect leaves to those who run its server: what stopped beating so long crashed."""
     alive = ("heartbeat", "Pending", "Running", "Cancelling")
     flow = {"prefect.resource.role": "flow", "prefect.resource.name": BEATING}
     tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}

@@ -11,13 +11,10 @@ from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect import get_client
-from prefect.artifacts import MarkdownArtifact
+from prefect import artifacts, get_client, runtime, states
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.input import RunInput, keyset_from_paused_state
-from prefect.runtime import flow_run
-from prefect.states import Paused
 from pydantic import Field
 
 from standby.config.configuration import Configuration
@@ -75,7 +72,7 @@ def outcome_of(report: FailoverReport) -> FlowOutcome:
         report,
         good=report.complete,
         interrupted=report.interrupted,
-        artifact=MarkdownArtifact(
+        artifact=artifacts.MarkdownArtifact(
             key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
         ),
         event=events.PlanEvent(
@@ -99,7 +96,7 @@ async def leave_decision(record: DecisionRecord) -> None:
             own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments)
         )
     text = f"Plan **{given.plan}**: {conclusion(record.decision, given)}."
-    decided = MarkdownArtifact(key="failover-decision", markdown=decision_page(record), description=text)
+    decided = artifacts.MarkdownArtifact(key="failover-decision", markdown=decision_page(record), description=text)
     await tried("the page of the decision", shown(decided).acreate, DECISION_SECONDS)
 
 
@@ -189,8 +186,8 @@ async def ask(text: str, patience: timedelta, question: int = 1) -> Approval | N
     # The page shows the first sixty characters, and the rest when asked.
     waiting = f"Waits for an approval {until}. {HOW_TO_ANSWER} {text}"
     form = Approval.with_initial_data(description=escaped(f"{text} An answer counts {until}."))
-    seconds, run_id = patience.total_seconds(), UUID(str(flow_run.id))
-    state: State[Any] = Paused(
+    seconds, run_id = patience.total_seconds(), UUID(str(runtime.flow_run.id))
+    state: State[Any] = states.Paused(
         name="WaitingForApproval",
         message=clean(waiting),
         timeout_seconds=int(seconds) + SPARE,

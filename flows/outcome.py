@@ -9,12 +9,8 @@ from inspect import signature
 from typing import Any, ParamSpec, Protocol, cast
 
 import prefect
-from prefect import Flow, get_client
-from prefect.artifacts import Artifact, MarkdownArtifact, TableArtifact
+from prefect import Flow, artifacts, context, get_client, runtime, states
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel
 
 from standby import telemetry
@@ -44,16 +40,16 @@ class FlowOutcome:
     # Whether it did what it is there for; otherwise the run counts as failed, and somebody has to check it.
     good: bool = True
     interrupted: bool = False  # whether it was cancelled; then the run counts as cancelled
-    artifact: Artifact | None = None  # what people see of it in the Prefect UI
+    artifact: artifacts.Artifact | None = None  # what people see of it in the Prefect UI
     event: PlanEvent | None = None  # what automations and notifications react to
 
     @property
     def state(self) -> State[Any]:
         message = clean(in_prefect(self.message))
         if self.interrupted:
-            return Cancelled(message=message)
+            return states.Cancelled(message=message)
         data = self.report.model_dump(mode="json") if isinstance(self.report, BaseModel) else self.report
-        return (Completed if self.good else Failed)(name=self.name, message=message, data=data)
+        return (states.Completed if self.good else states.Failed)(name=self.name, message=message, data=data)
 
     async def finish(self) -> State[Any]:
         if isinstance(self.report, BaseModel):
@@ -99,7 +95,7 @@ OF_PLAN = "plan:"  # What the tag begins with that names the plan of a run
 
 async def _tag(plan: str) -> None:
     """Tag this run by its plan, where its deployment could not: it is of none until somebody starts it."""
-    found = FlowRunContext.get()
+    found = context.FlowRunContext.get()
     run = found.flow_run if found else None
     tag = f"{OF_PLAN}{plan}"
     if run is not None and plan and tag not in run.tags:
@@ -115,7 +111,7 @@ def _result(state: State[Any]) -> str:
 
 def refused(error: GuardRefused) -> State[Any]:
     """Give the final state of a run that a guard refused: nothing was done, and the error is its result."""
-    return Failed(name="Refused", message=clean(in_prefect(str(error))), data=error)
+    return states.Failed(name="Refused", message=clean(in_prefect(str(error))), data=error)
 
 
 BY_HAND = {"drill", "check", "snapshot", "watch"}  # Flows whose scheduled deployment is the only one
@@ -129,7 +125,7 @@ def in_prefect(text: str) -> str:
 
 def where_options_are(texts: Iterable[str]) -> str:
     """Say on which form the options are that some texts name without their command; nothing where there are none."""
-    flow = flow_run.flow_name
+    flow = runtime.flow_run.flow_name
     parts = (part for text in texts for part in text.split(". "))
     if flow is None or not any(" --" in part and "standby " not in part for part in parts):
         return ""
@@ -169,7 +165,7 @@ async def finish_plan(plan: ReplicationPlan) -> State[Any]:
 
 
 async def finish_replication(
-    ended: Ended, artifact: Artifact | None = None, event: PlanEvent | None = None
+    ended: Ended, artifact: artifacts.Artifact | None = None, event: PlanEvent | None = None
 ) -> State[Any]:
     report = ended.report
     unseen = map(sentence, unseen_words(report.unseen))
@@ -186,7 +182,7 @@ async def finish_replication(
     ).finish()
 
 
-def report_table(report: Report) -> TableArtifact:
+def report_table(report: Report) -> artifacts.TableArtifact:
     """Make the table of a replication; what needs somebody's attention comes first."""
     description = f"Plan **{report.plan}**: {totals(report.totals)} in {lasting(report.seconds)}."
     columns = ("analyzer", "from", "to", "status", "reason", "verdict", "action", "as", "seconds", "warnings")
@@ -206,7 +202,7 @@ NAMES = {"from": "source", "to": "target", "as": "target_analyzer"}
 
 def item_table(
     key: str, description: str, items: Iterable[object], columns: Sequence[str], empty: str = "none selected"
-) -> TableArtifact:
+) -> artifacts.TableArtifact:
     """Make a table of some items, whose attributes are its columns; what is the same of several is said once."""
     found = [{column: getattr(item, NAMES.get(column, column)) for column in columns} for item in items]
     flat = [{name: " ".join(it) if isinstance(it, tuple) else it for name, it in row.items()} for row in found]
@@ -216,7 +212,7 @@ def item_table(
     said = [f"{row['analyzer']}: {row['reason']}" for row in wrong if row.get("reason")]
     more = [f"and {len(said) - MOST_REASONS} other reasons, in the table"] if len(said) > MOST_REASONS else []
     lines = "\n".join(f"- {clean(line)}" for line in (*said[:MOST_REASONS], *more))
-    return TableArtifact(
+    return artifacts.TableArtifact(
         key=key, table=rows or [{"analyzer": empty}], description=page(description, lines, where_options_are(said))
     )
 
@@ -252,16 +248,16 @@ def escaped(text: str) -> str:
     return re.sub(r"\](?=[\[(:])", r"]\\", clean(text).translate(MARKS))
 
 
-def shown(artifact: Artifact) -> Artifact:
+def shown(artifact: artifacts.Artifact) -> artifacts.Artifact:
     """Give an artifact as it may be shown: Prefect renders description and cells as Markdown, and HTML in them.
 
     What is in a page is escaped where it is written, and what is in a line of a description has no line end.
     """
     lines = map(escaped, (artifact.description or "").split("\n"))
     changes: dict[str, Any] = {"description": "\n".join(lines)}
-    if isinstance(artifact, TableArtifact):
+    if isinstance(artifact, artifacts.TableArtifact):
         changes["table"] = every_text(artifact.table, escaped)
-    if isinstance(artifact, MarkdownArtifact):
+    if isinstance(artifact, artifacts.MarkdownArtifact):
         changes["markdown"] = "\n".join(map(clean, artifact.markdown.split("\n")))
     return artifact.model_copy(update=changes)
 

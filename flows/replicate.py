@@ -13,9 +13,7 @@ from prefect.runtime import flow_run
 
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting, RecoveryPlan
-from standby.flows.chunks import on_workers
-from standby.flows.events import tell_concerns, told_if_failing
-from standby.flows.limits import hold_targets
+from standby.flows import chunks, events, limits
 from standby.flows.outcome import finish_plan, finish_replication, flow, replicated, report_table
 from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
@@ -68,7 +66,7 @@ async def replicate(
         context = (await settle(opened, force, reason)).run
         if dry_run:
             return await finish_plan(await survey(context, selection))
-        async with told_if_failing(opened, Kind.REPLICATION, "replicate"):
+        async with events.told_if_failing(opened, Kind.REPLICATION, "replicate"):
             return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
 
 
@@ -78,19 +76,19 @@ async def _copy(
     targets = {target for _, target in selected_pairs(context.recovery_plan, selection)}
     async with (
         # The concurrency limit: one run at a time per target. Within a run, the target's max_concurrent_copies.
-        hold_targets(targets),
+        limits.hold_targets(targets),
         ProgressArtifact(f"Replicating plan {context.recovery_plan.name}") as bar,
         # The steps of each copy are tasks with the plan's retries: tasks/copy.py.
         begin(context, selection, TaskSteps(context), approved=approved, on_progress=bar.show) as replication,
     ):
         run: Run = replication
         if in_chunks:
-            run = on_workers(context, configuration, selection, replication, approved is not None, bar.show)
+            run = chunks.on_workers(context, configuration, selection, replication, approved is not None, bar.show)
         # The fan-out: analyzers and targets side by side, an analyzer as soon as what it depends on is usable.
         ended = await to_its_report(run_to_report(run, run_id=str(flow_run.id), via="prefect"))
         await remember_run(context.vault, ended.report, selection, replication.plan.made_at)
     look = left_behind(ended, selection, context.recovery_plan)
-    await tell_concerns(nullcontext(context.vault), context.recovery_plan.name, look)
+    await events.tell_concerns(nullcontext(context.vault), context.recovery_plan.name, look)
     return await finish_replication(ended, report_table(ended.report), replicated(ended.report))
 
 

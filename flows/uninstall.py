@@ -80,13 +80,7 @@ async def _find(client: PrefectClient, configuration: Configuration) -> Removabl
             found[f"concurrency limit {name}"] = partial(client.delete_global_concurrency_limit_by_name, name)
     for name in variables:
         variable = await client.read_variable_by_name(name)
-        if variable is not None and _is_active_map(variable.value):
-            found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
+        with suppress(ValidationError):  # It is no active map, and not ours.
+            if variable is not None and ActiveMaps.model_validate(variable.value).plans:
+                found[f"variable {name}"] = partial(client.delete_variable_by_name, name)
     return found
-
-
-def _is_active_map(value: object) -> bool:
-    try:
-        return bool(ActiveMaps.model_validate(value).plans)
-    except ValidationError:
-        return False

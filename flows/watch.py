@@ -4,12 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prefect import get_client
-from prefect.artifacts import TableArtifact
+from prefect import artifacts, get_client, runtime, states
 from prefect.client.schemas.filters import ArtifactCollectionFilter, FlowRunFilter
 from prefect.client.schemas.objects import State, StateType
-from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled
 
 from standby.blocks.store import load_what_is_usable
 from standby.clock import SystemClock
@@ -32,13 +29,10 @@ FENCE_KEPT = 10.0  # Seconds for which it is not read again
 
 
 class Events:
-    """Emits what the watch of a plan finds, with what serves as far as that can be read.
-
-    Attributes:
-        problems: why it could not be read which resource serves, a sentence each without its full stop.
-    """
+    """Emits what the watch of a plan finds, with what serves as far as that can be read."""
 
     def __init__(self, configuration: Configuration, plan: str) -> None:
+        # Why it could not be read which resource serves, a sentence each without its full stop.
         self.problems: dict[str, None] = {}
         self._configuration = configuration
         self._plan = plan
@@ -81,7 +75,7 @@ async def publish_watch(report: WatchReport) -> bool:
         last = await client.read_latest_artifacts(artifact_filter=wanted, limit=1)
     if last and last[0].description == description:
         return True
-    table = TableArtifact(
+    table = artifacts.TableArtifact(
         key=key,
         table=[
             {
@@ -104,14 +98,14 @@ async def cancel_missed(period: timedelta) -> None:
 
     After a pause of the worker or the server there are as many of them as probe periods, and all would start at once.
     """
-    now, due = datetime.now(UTC), flow_run.scheduled_start_time
-    if not deployment.id or due is None or now - due < period:
+    now, due = datetime.now(UTC), runtime.flow_run.scheduled_start_time
+    if not runtime.deployment.id or due is None or now - due < period:
         return
-    wanted = {"deployment_id": {"any_": [deployment.id]}, "state": {"type": {"any_": [StateType.SCHEDULED]}}}
+    wanted = {"deployment_id": {"any_": [runtime.deployment.id]}, "state": {"type": {"any_": [StateType.SCHEDULED]}}}
     wanted["next_scheduled_start_time"] = {"before_": now - period}
     async with get_client() as client:
         for missed in await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted)):
-            await client.set_flow_run_state(missed.id, Cancelled(message="A later run looked."))
+            await client.set_flow_run_state(missed.id, states.Cancelled(message="A later run looked."))
 
 
 async def tell_of(
@@ -119,10 +113,8 @@ async def tell_of(
 ) -> list[str]:
     """Tell people what is wrong with resources and schedules, and with sinks if that is known soon.
 
-    The answer to an outage may take long, and what else is wrong does not wait for it.
-
-    Returns:
-        What is critical of the resources.
+    The answer to an outage may take long, and what else is wrong does not wait for it. What is critical of the
+    resources is returned.
     """
     # Loaded late: the first look must not wait for it.
     from standby.flows.health import look_at_runs  # noqa: PLC0415

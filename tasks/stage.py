@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import PrefectSignal
-from prefect.runtime import flow_run
-from prefect.tasks import TaskRunNameCallbackWithParameters
+from prefect import cache_policies, exceptions, runtime, task, tasks
 from prefect.utilities.annotations import opaque
 
 from standby.recovery.context import Stage
@@ -80,7 +76,7 @@ async def as_task(run: Callable[[], Awaitable[T]], plainly: Callable[[], Awaitab
     token = _OUTCOME.set(outcome)
     try:
         return await run()
-    except (Exception, PrefectSignal) as error:
+    except (Exception, exceptions.PrefectSignal) as error:
         if outcome.error is not None:
             raise outcome.error from outcome.error.__cause__
         log.warning("Prefect failed (%s); this continues without: a task run", type(error).__name__)
@@ -95,14 +91,14 @@ async def tried(what: str, call: Callable[[], Awaitable[T]], seconds: float = SH
     try:
         async with asyncio.timeout(seconds):
             return await call()
-    except (Exception, PrefectSignal) as error:
+    except (Exception, exceptions.PrefectSignal) as error:
         log.warning("Prefect failed (%s); this continues without: %s", type(error).__name__, what)
         log.debug("where that happened:", exc_info=error)
         return None
 
 
 @dataclass(frozen=True)
-class RunName(TaskRunNameCallbackWithParameters):
+class RunName(tasks.TaskRunNameCallbackWithParameters):
     """Names a task run after its parameters; ids in them come from elsewhere."""
 
     template: str
@@ -116,7 +112,7 @@ class RunName(TaskRunNameCallbackWithParameters):
     name="stage",
     task_run_name=RunName("{plan}: {name}"),
     persist_result=False,
-    cache_policy=NO_CACHE,
+    cache_policy=cache_policies.NO_CACHE,
     cache_result_in_memory=False,
 )
 @remembered
@@ -137,6 +133,6 @@ class TaskStages:
         given = cast(Callable[[], Awaitable[T]], opaque(work))
 
         async def run() -> T:
-            return cast(T, await STAGES[stage](str(flow_run.parameters.get("plan", "")), name, given))
+            return cast(T, await STAGES[stage](str(runtime.flow_run.parameters.get("plan", "")), name, given))
 
         return await as_task(run, work)
