@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.explain import GUARD_MARKS
+from standby.cli.decision import GUARD_MARKS
 from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes, resource_option
 from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages

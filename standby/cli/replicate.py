@@ -1,6 +1,6 @@
-"""`standby replicate`: do what the plan says, with Prefect or without."""
+"""`standby plan`, `standby check` and `standby replicate`: what would be done, where copies differ, and to do it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -9,28 +9,177 @@ from uuid import uuid4
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Reason, Targets, Via, selection
-from standby.cli.output import Line, Output, failure_lines, named, problem_lines, warning_lines
-from standby.cli.plan import MARKS
+from standby.cli.output import (
+    Line,
+    Output,
+    failure_lines,
+    grouped_lines,
+    loss_lines,
+    must_be_writable,
+    named,
+    problem_lines,
+    warning_lines,
+)
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
-from standby.recovery.runs import remember_run
-from standby.recovery.witnesses import FENCE, except_fence, settle
-from standby.replication.items import GOOD, Progress, Selection, Status, count
-from standby.replication.replicate import begin
-from standby.replication.report import Ended, Report, ReportItem, run_to_report, unseen_words
-from standby.replication.saved_plan import load_plan
+from standby.recovery.runs import Durations, Kind, remember_run
+from standby.recovery.witnesses import FENCE, except_fence, look, settle
+from standby.replication import report
+from standby.replication.items import GOOD, PlanItem, Progress, ReplicationPlan, Selection, Status, count
+from standby.replication.pacing import Forecast, forecast
+from standby.replication.replicate import begin, survey
+from standby.replication.saved_plan import load_plan, save_plan
 from standby.replication.steps import DirectSteps
-from standby.replication.verdict import Action
+from standby.replication.verdict import Action, Verdict
 from standby.text import lasting, totals
 from standby.vault.signing import signer_for
 
+MARKS = {
+    Action.COPY: ("+", "green"),
+    Action.REPLACE: ("~", "yellow"),
+    Action.COPY_AS_VERSION: ("»", "green"),
+    Action.ADOPT: ("…", "cyan"),
+    Action.SKIP: ("=", ""),
+    Action.REFUSE: ("!", "red"),
+}
+"""Symbol and colour of each action."""
 
-def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
+_MEANINGS = {
+    Action.COPY: "copy",
+    Action.REPLACE: "replace",
+    Action.COPY_AS_VERSION: "copy as a new version",
+    Action.ADOPT: "wait for a copy under way",
+    Action.SKIP: "in sync",
+    Action.REFUSE: "leave alone",
+}
+
+
+def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: bool) -> Iterator[Line]:
+    """Show what a run would do: a legend, a line per object, a summary."""
+    used = {item.action for item in plan.items if verbose or item.action is not Action.SKIP}
+    if plan.added_defaults:
+        used.add(Action.COPY)
+    if used:
+        yield Line("   ".join(f"{MARKS[action][0]} {_MEANINGS[action]}" for action in Action if action in used))
+        yield Line("")
+    yield from _by_pair(plan, lambda target, items: _pair_lines(plan, target, items, verbose=verbose))
+    summary = f"Plan {plan.recovery_plan.name}: {report.plan_totals(plan)}."
+    yield Line(f"{summary} {expected.summary}" if expected else summary)
+
+
+def _by_pair(plan: ReplicationPlan, shown: Callable[[str, Sequence[PlanItem]], Iterable[Line]]) -> Iterator[Line]:
+    """Put what is shown of a target's items under source and target, and what could not be read below all."""
+    for (source, target), items in groupby(plan.items, key=lambda item: (item.source, item.target)):
+        if lines := [*shown(target, [*items])]:
+            wrong = any(line.wrong for line in lines)
+            yield Line(f"{source} → {target}", wrong=wrong)
+            yield from lines
+            yield Line("", wrong=wrong)
+    yield from problem_lines(report.unseen_words(plan.unseen))
+
+
+def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
+    for name, deployment in plan.added_defaults.get(target, {}).items():
+        yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, *MARKS[Action.COPY])
+    yield from grouped_lines(
+        (
+            (*MARKS[item.action], item.action is Action.REFUSE, item.differences if verbose else ()),
+            named(item),
+            item.reason,
+        )
+        for item in items
+        if verbose or item.action is not Action.SKIP
+    )
+    yield from warning_lines((item.analyzer, item.warnings) for item in items)
+
+
+async def show(
+    context: typer.Context,
+    plan: PlanName,
+    analyzer: Analyzers = None,
+    target: Targets = None,
+    on_existing: Existing = None,
+    force: Forced = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save the plan, to apply it later.")] = None,
+) -> Exit:
+    """Show what a replication would do.
+
+    Exit status: 0 nothing to do, 2 something to do, or it is unknown what serves.
+    """
+    asked = selection(analyzer, target, on_existing, force)
+
+    output: Output = context.obj
+    configuration = output.load()
+    if out is not None:
+        configuration.plan(plan)
+        must_be_writable(out)
+    async with open_recovery(configuration, plan) as recovery:
+        finding = await look(recovery)
+        proposal = await survey(recovery.run, asked)
+        durations = await Durations.read(recovery.vault, plan)
+    expected = forecast(proposal, configuration.resources, durations.of(Kind.COPY))
+    if out is not None:
+        save_plan(out, proposal, asked, signer_for(configuration.vault.signing))
+    output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
+    if out is not None:
+        output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
+    if output.json:
+        document = {**report.plan_document(proposal), "forecast": expected.to_json() if expected else None}
+        output.document(document | {"fence": finding.to_json()})
+    idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
+    return Exit.DONE if idle and not finding.problem and not proposal.unseen else Exit.DIFFERENCES
+
+
+MOST_PATHS = 5  # Differences of one analyzer that are shown unless all are asked for
+
+
+def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
+    yield from _by_pair(plan, lambda _, items: _drift_of_pair(items, verbose=verbose))
+    wrong = not report.is_in_sync(plan)
+    yield Line(f"Plan {plan.recovery_plan.name}: {report.drift_totals(plan)}.", wrong=wrong)
+    if rpo := plan.recovery_plan.objectives.rpo:
+        points = report.recovery_points(plan)
+        yield Line(report.rpo_words(points, rpo), wrong=not all(point.met for point in points))
+
+
+def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
+    def below(item: PlanItem) -> tuple[str, ...]:
+        shown = item.differences if verbose else item.differences[:MOST_PATHS]
+        left = len(item.differences) - len(shown)
+        return (*shown, f"and {left} more (-v shows all)") if left else shown
+
+    def words(item: PlanItem) -> str:
+        return "serving elsewhere" if item.verdict is Verdict.IN_SYNC else item.verdict.words
+
+    yield from grouped_lines(
+        (("≠", "yellow", True, below(item)), named(item), f"{words(item)}. {item.reason}")
+        for item in items
+        if not item.is_in_sync
+    )
+    yield from warning_lines((item.analyzer, item.warnings) for item in items)
+
+
+async def check(context: typer.Context, plan: PlanName) -> Exit:
+    """Show where the targets differ from their sources, without changing anything.
+
+    Exit status: 0 in sync, 2 drift, or it is unknown what serves.
+    """
+    output: Output = context.obj
+    async with open_recovery(output.load(), plan) as recovery:
+        finding = await look(recovery)
+        proposal = await survey(recovery.run, Selection())
+    output.results([*loss_lines(finding), *drift_lines(proposal, verbose=output.verbose)])
+    if output.json:
+        output.document(report.drift_document(proposal) | {"fence": finding.to_json()})
+    return Exit.DONE if report.is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES
+
+
+def report_lines(done: report.Report, *, verbose: bool = False) -> Iterator[Line]:
     """Show what a run did: whatever did not succeed by name, the rest as a count."""
-    for pair, group in groupby(report.items, key=lambda item: (item.source, item.target)):
+    for pair, group in groupby(done.items, key=lambda item: (item.source, item.target)):
         items = list(group)
         bad = any(item.status not in GOOD for item in items)
         yield Line(f"{pair[0]} → {pair[1]}: {totals(count(items))}", wrong=bad)
@@ -38,11 +187,11 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
             yield from (_done_line(item) for item in items if item.status in GOOD)
         yield from failure_lines(items, verbose=verbose)
         yield from warning_lines((item.analyzer, item.warnings) for item in items)
-    yield from problem_lines(unseen_words(report.unseen))
-    yield Line(report.summary, wrong=not report.complete)
+    yield from problem_lines(report.unseen_words(done.unseen))
+    yield Line(done.summary, wrong=not done.complete)
 
 
-def _done_line(item: ReportItem) -> Line:
+def _done_line(item: report.ReportItem) -> Line:
     if item.status is Status.SKIPPED:
         return Line(f"{named(item)}: was in sync.", 2, *MARKS[Action.SKIP])
     done = {Action.REPLACE: "replaced", Action.ADOPT: "its copy was under way"}.get(item.action, "copied")
@@ -97,7 +246,7 @@ async def replicate_directly(
     apply: Path | None,
     on_progress: Callable[[Progress], None],
     past_loss: str | None = None,
-) -> Ended:
+) -> report.Ended:
     """Replicate without Prefect; an interruption ends it early, with a true report."""
     approved = load_plan(apply, plan, signer_for(configuration.vault.signing)) if apply else None
     chosen = approved.selection if approved else asked
@@ -105,6 +254,6 @@ async def replicate_directly(
         context = (await settle(opened, [] if past_loss is None else [FENCE], past_loss or "")).run
         steps = DirectSteps(context)
         async with begin(context, chosen, steps, approved=approved, on_progress=on_progress) as replication:
-            ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
+            ended = await report.run_to_report(replication, run_id=str(uuid4()), via="direct")
             await remember_run(context.vault, ended.report, chosen, replication.plan.made_at)
             return ended

@@ -14,7 +14,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 
 from standby.document import JsonValue, oddity
 from standby.service import errors
-from standby.service.failures import CHECK_DOCUMENT, OF_THE_RESOURCE, chain_of, kind_of_analysis
+from standby.service.failures import CHECK_DOCUMENT, OF_THE_RESOURCE, kind_of_analysis
 from standby.service.models import ErrorDetail, operation_status
 from standby.service.redaction import code_of, one_line
 
@@ -149,12 +149,11 @@ class Analysis(_Read):
 
         Of the service's message, which may quote the document, it says only what is about the resource.
         """
-        levels = list(chain_of(self.error))
-        kind = kind_of_analysis(self.error) or errors.OperationFailed
-        codes = [code_of(level.code) for level in levels]
-        said = one_line(levels[-1].message or "") if levels and kind in OF_THE_RESOURCE else ""
+        error = self.error or ErrorDetail()
+        kind = kind_of_analysis(error) or errors.OperationFailed
+        said = one_line(error.innermost.message or "") if kind in OF_THE_RESOURCE else ""
         cause = f"The analysis by {analyzer} at {resource} ended as {one_line(self.status)}{said and f': {said}'}"
         action = CHECK_DOCUMENT if kind is errors.InvalidRequest else None
         made = kind(cause, action, request_id=code_of(self.id), resource=resource, analyzer=analyzer)
-        made.code, made.inner_code = (codes or [None])[0], [None, *codes[1:]][-1]
+        made.code, made.inner_code = error.codes
         return made

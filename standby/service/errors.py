@@ -40,7 +40,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from standby.errors import StandbyError
-from standby.service.models import Operation
+from standby.service.models import ErrorDetail, Operation
 from standby.service.redaction import code_of, one_line
 
 
@@ -226,14 +226,10 @@ def taken_or_not(unknown: type[ServiceError], resource: str, analyzer: str) -> I
 
 def operation_failed(operation: Operation, *, resource: str, analyzer: str | None = None) -> OperationFailed:
     """Make the error of an operation that failed; its id is the request id of the call that began it (recordings)."""
-    detail = operation.error
-    message = one_line((detail.innermost.message or detail.message or "") if detail else "")
+    detail = operation.error or ErrorDetail()
+    message = one_line(detail.words)
     about = f"The operation on {analyzer}" if analyzer else "The operation"
-    return OperationFailed(
-        f"{about} at {resource} ended as {one_line(operation.status)}{': ' + message if message else ''}",
-        code=code_of(detail.code) if detail else None,
-        inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
-        request_id=code_of(operation.id),
-        resource=resource,
-        analyzer=analyzer,
-    )
+    cause = f"{about} at {resource} ended as {one_line(operation.status)}{': ' + message if message else ''}"
+    failed = OperationFailed(cause, request_id=code_of(operation.id), resource=resource, analyzer=analyzer)
+    failed.code, failed.inner_code = detail.codes
+    return failed

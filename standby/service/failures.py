@@ -79,11 +79,10 @@ def error_of_answer(
     response: httpx.Response, analyzer: str | None, resource: str, now: datetime
 ) -> errors.ServiceError:
     detail = _detail(response)
-    message = (detail.innermost.message or detail.message or "") if detail else ""
     of_document = any(part in response.request.url.path for part in _OF_DOCUMENTS)
     of_analysis = kind_of_analysis(detail) if of_document and response.status_code == 400 else None
     kind = of_analysis or _kind(response.status_code, detail, analyzer)
-    text = "" if of_document and kind not in OF_THE_RESOURCE else one_line(message)
+    text = "" if of_document and kind not in OF_THE_RESOURCE else one_line(detail.words)
     about = f"{analyzer} at {resource}" if analyzer else resource
     if response.status_code in {401, 403} and (skew := clock_skew(response.headers.get("date"), now)):
         about = f"{about} (the clock of this machine is {skew} its own)"
@@ -99,8 +98,8 @@ def error_of_answer(
         f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
         next_action,
         status=response.status_code,
-        code=code_of(detail.code) if detail else code_of(response.headers.get("x-ms-error-code")),
-        inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
+        code=detail.codes[0] or code_of(response.headers.get("x-ms-error-code")),
+        inner_code=detail.codes[1],
         request_id=code_of(response.headers.get("apim-request-id")),
         resource=resource,
         analyzer=analyzer,
@@ -181,22 +180,20 @@ def _advice(causes: Sequence[BaseException]) -> str:
     return f"Check {what}; if the region is down, fail over"
 
 
-def kind_of_analysis(detail: ErrorDetail | None) -> type[errors.ServiceError] | None:
+def kind_of_analysis(detail: ErrorDetail) -> type[errors.ServiceError] | None:
     """Say what an analysis without a result means, by its innermost code; `None` where that is not known."""
-    levels = list(chain_of(detail))
-    if any(_UNRESOLVED.search(level.message or "") for level in levels):
+    if any(_UNRESOLVED.search(level.message or "") for level in detail.chain):
         return errors.DefaultsNotSet
-    known = (_OF_ANALYSES[level.code] for level in reversed(levels) if level.code in _OF_ANALYSES)
+    known = (_OF_ANALYSES[level.code] for level in reversed(detail.chain) if level.code in _OF_ANALYSES)
     return next(known, None)
 
 
-def _kind(status: int, detail: ErrorDetail | None, analyzer: str | None) -> type[errors.ServiceError]:
-    levels = list(chain_of(detail))
-    for level in levels:
+def _kind(status: int, detail: ErrorDetail, analyzer: str | None) -> type[errors.ServiceError]:
+    for level in detail.chain:
         if level.code in BY_CODE:
             return BY_CODE[level.code]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
-    if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
+    if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in detail.chain):
         return errors.GrantVoid
     if status == 404:
         return errors.AnalyzerNotFound if analyzer else errors.ResourceNotFound
@@ -214,20 +211,13 @@ def _other_version(version: str, resource: str) -> str:
     return f"Set api_version: {others} for {resource} and for each resource that it copies from or to, then copy again"
 
 
-def _detail(response: httpx.Response) -> ErrorDetail | None:
+def _detail(response: httpx.Response) -> ErrorDetail:
     try:
         body = json.loads(response.content)
         return ErrorDetail.model_validate(body["error"])
     except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
         # A gateway in between answers in its own words; the status has to be enough.
-        return None
-
-
-def chain_of(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
-    """Give an error and what is inside of it, the innermost last."""
-    while detail is not None:
-        yield detail
-        detail = detail.innererror
+        return ErrorDetail()
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

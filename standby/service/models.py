@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from standby.document import Document, JsonObject, as_text, oddity
-from standby.service.redaction import hidden, one_line
+from standby.service.redaction import code_of, hidden, one_line
 from standby.text import clean, sentence
 
 MOST_WARNING_CHARACTERS = 300  # A warning of the service is cut there before it is carried into reports
@@ -98,23 +98,9 @@ Timestamp = Annotated[datetime | None, BeforeValidator(_timestamp_or_none)]
 
 
 class _Wire(BaseModel):
-    """A JSON object of the service: some of it read, all of it kept."""
+    """A JSON object of the service, of which some is read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
-
-    _sent: JsonObject | None = PrivateAttr(None)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _keep_what_was_sent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        made = handler(data)
-        if isinstance(data, dict):
-            made._sent = data
-        return made
-
-    def to_json(self) -> JsonObject:
-        """Give exactly what the service sent, as a copy of its own."""
-        return deepcopy(self._sent or {})
 
 
 class ErrorDetail(_Wire):
@@ -125,9 +111,22 @@ class ErrorDetail(_Wire):
     innererror: ErrorDetail | None = None
 
     @property
+    def chain(self) -> tuple[ErrorDetail, ...]:
+        """Give it and what is inside of it: the innermost, which has the cause, is the last."""
+        return (self, *(self.innererror.chain if self.innererror else ()))
+
+    @property
     def innermost(self) -> ErrorDetail:
-        """The deepest inner error, which has the cause; the error itself where there is none."""
-        return self.innererror.innermost if self.innererror else self
+        return self.chain[-1]
+
+    @property
+    def words(self) -> str:
+        return self.innermost.message or self.message or ""
+
+    @property
+    def codes(self) -> tuple[str | None, str | None]:
+        """Give its own code and the innermost one, where they can be shown."""
+        return code_of(self.code), code_of(self.innermost.code) if self.innererror else None
 
 
 UNREADABLE = "unreadable"  # The status of an analyzer of which something cannot be read; also stands for what cannot
@@ -159,6 +158,7 @@ class _Told:
     written: Written | None = None
     wrong: str = ""
     odd: frozenset[str] = frozenset()
+    sent: JsonObject | None = None  # where it cannot be kept as text
 
 
 _NOTHING = _Told()
@@ -187,8 +187,7 @@ class Analyzer(_Wire):
         """Let what of it cannot be read cost itself only."""
         if not has_id(data):
             made = handler(data)
-            if isinstance(data, dict):
-                made._sent = data
+            made._told = _Told(sent=data if isinstance(data, dict) else None)
             return made
         name = str(data["analyzerId"])
         only_read = written = b""
@@ -212,7 +211,7 @@ class Analyzer(_Wire):
         if written:
             made._told = _Told(only_read, _WRITTEN.setdefault(written, Written(written)), words)
         else:
-            made._sent, made._told = data, _Told(wrong=words, odd=frozenset(odd))
+            made._told = _Told(wrong=words, odd=frozenset(odd), sent=data)
         made.model_fields_set.clear()  # Nobody asks, and it is as large as all else together.
         return made
 
@@ -226,7 +225,8 @@ class Analyzer(_Wire):
     def to_json(self) -> JsonObject:
         """Give exactly what the service sent, as a copy of its own."""
         told = self._told
-        return super().to_json() if told.written is None else from_json(told.only_read) | from_json(told.written.text)
+        kept: JsonObject = from_json(told.only_read) | (from_json(told.written.text) if told.written else {})
+        return deepcopy(told.sent) if told.sent is not None else kept
 
     @property
     def written(self) -> Written | None:

@@ -20,10 +20,9 @@ from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
 from standby.cli.output import Output
-from standby.cli.plan import drift_lines
 from standby.cli.progress import show_progress
 from standby.cli.records import verify_lines
-from standby.cli.replicate import report_lines
+from standby.cli.replicate import drift_lines, report_lines
 from standby.cli.run import Exit
 from standby.cli.snapshots import taken_lines
 from standby.clock import SystemClock
