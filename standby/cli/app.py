@@ -76,8 +76,8 @@ COMMANDS = {
     "commit": Entry("standby.cli.failover", "Commit a failover: it can no longer be rolled back.", "end"),
     "failback": Entry("standby.cli.failback", "Fail back: the primary serves again, with every edit made meanwhile."),
     "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
-    "automation": Entry("standby.cli.decision", "Show or set whether an outage may start a failover.", "automation"),
-    "explain": Entry("standby.cli.decision", "Replay a recorded decision about a failover.", "replay"),
+    "automation": Entry("standby.cli.records", "Show or set whether an outage may start a failover.", "automation"),
+    "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
     "audit": Entry("standby.cli.records", "Check or show the log of who did what, and why.", "audit"),
     "vault": Entry("standby.cli.records", "Copy the vault to another place.", "move"),
     "report": Entry("standby.cli.status", "Write an HTML page about a plan: regions, readiness, timeline.", "report"),
@@ -106,8 +106,7 @@ class Commands(TyperGroup):
     def get_command(self, _context: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        from standby.cli.options import present_name
-        from standby.cli.run import runnable
+        from standby.cli.run import present_name, runnable
         from standby.errors import of_extra
 
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -233,8 +232,8 @@ def _globals(
         return
     if vault and context.invoked_subcommand in WITHOUT_SECOND:
         raise typer.BadParameter(f"standby {context.invoked_subcommand} does not take it", param_hint="--vault")
-    from standby.cli.options import with_home
     from standby.cli.output import Output
+    from standby.cli.run import with_home
     from standby.errors import READ_ONLY
 
     if read_only or context.invoked_subcommand in OF_THEIR_OWN:

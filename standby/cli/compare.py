@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import Analyzers, PlanName, Via, Yes, resource_option
 from standby.cli.output import Line, Output, can_ask, confirm, must_be_confirmed, problem_lines
 from standby.cli.progress import show_progress
-from standby.cli.run import Exit
+from standby.cli.run import Analyzers, Exit, PlanName, Via, Yes, resource_option
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import PlainStages, open_recovery
@@ -23,7 +22,6 @@ MARKS = {
     Verdict.NO_VERDICT: ("?", "yellow"),
     Verdict.TOO_FEW: ("?", "yellow"),
 }
-"""Symbol and colour of each verdict."""
 
 
 def forecast_lines(expected: Forecast) -> Iterator[Line]:

@@ -13,9 +13,8 @@ import httpx
 import typer
 from pydantic import SecretStr
 
-from standby.cli.options import PLANS, Yes
 from standby.cli.output import Line, Output, cause_of, confirm, must_be_confirmed
-from standby.cli.run import Exit
+from standby.cli.run import PLANS, Exit, Yes
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
@@ -56,11 +55,7 @@ class Check:
 async def diagnose(
     client: ContentUnderstandingClient, clock: Clock, *, gets_defaults: bool = False
 ) -> AsyncIterator[Check]:
-    """Check one resource; where it cannot be reached or refuses us, only what may be the cause.
-
-    Args:
-        gets_defaults: whether a replication sets the defaults that it lacks.
-    """
+    """Check one resource, whose defaults a run may set; where it does not answer or refuses us, only why."""
     name = client.resource.name
     if client.resource.api_version == PREVIEW_2025:
         detail = f"api_version {PREVIEW_2025} was due to be retired on {PREVIEW_2025_RETIRES}"

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, resource_option, with_home
 from standby.cli.output import Line, Output, problem_lines
 from standby.cli.progress import ShownStages
-from standby.cli.run import Exit, exit_of
+from standby.cli.run import Exit, PastLoss, PlanName, Primary, Reason, Via, exit_of, resource_option, with_home
 from standby.config.configuration import Configuration
 from standby.document import JsonObject
 from standby.errors import sentence

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from standby.cli.failover import ask, saying_what_was_told, settled
-from standby.cli.options import PlanName, Primary, Reason, Via, Yes
 from standby.cli.output import Line, Output, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.replicate import report_lines
-from standby.cli.run import Exit, exit_of
+from standby.cli.run import Exit, PlanName, Primary, Reason, Via, Yes, exit_of
 from standby.document import JsonObject
 from standby.errors import sentence
 from standby.fencing import read_fence

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.decision import GUARD_MARKS
-from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes, resource_option
+from standby.cli.explain import GUARD_MARKS
 from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
-from standby.cli.run import Exit, exit_of
+from standby.cli.run import Exit, PastLoss, PlanName, Primary, Reason, Via, Yes, exit_of, resource_option
 from standby.concurrency import despite_cancellation
 from standby.document import JsonObject
 from standby.errors import StandbyError, sentence

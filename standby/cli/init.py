@@ -18,10 +18,9 @@ import typer
 from pydantic import ValidationError
 
 from standby.cli.doctor import LONGEST, PATIENCE
-from standby.cli.options import DEFAULT_FILE, Yes
 from standby.cli.output import Line, Output, ask, can_ask, cause_of, must_be_writable, write_files
 from standby.cli.proposal import Found, Proposal, configuration_text, propose
-from standby.cli.run import Exit
+from standby.cli.run import DEFAULT_FILE, Exit, Yes
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
 from standby.config.configuration import configuration_schema, load_configuration

@@ -176,19 +176,17 @@ class Output:
         return not self.second and self._configuration is not None and self._configuration.vault.second is not None
 
     def result(self, text: str | Line) -> None:
-        """Print a line of the result; with `--json` there is only the document, with `-q` what is wrong."""
-        line = Line(text) if isinstance(text, str) else text
-        if not self.json and (line.wrong or not self.quiet):
-            show(self.stdout, line)
+        self.results([Line(text) if isinstance(text, str) else text])
 
     def results(self, lines: Iterable[Line]) -> None:
+        """Print lines of the result; with `--json` there is only the document, with `-q` what is wrong."""
+        shown = () if self.json else (line for line in lines if line.wrong or not self.quiet)
         if self.stdout.is_terminal:
-            for line in lines:
-                self.result(line)
-        elif not self.json:
+            for line in shown:
+                show(self.stdout, line)
+        elif shown:
             # There may be hundreds of thousands.
-            shown = (replace(line, text=clean(line.text)).whole() for line in lines if line.wrong or not self.quiet)
-            self.stdout.write("".join(f"{text}\n" for text in shown))
+            self.stdout.write("".join(f"{replace(line, text=clean(line.text)).whole()}\n" for line in shown))
 
     def report(self, lines: Iterable[Line], document: BaseModel) -> None:
         self.results(lines)
@@ -317,11 +315,7 @@ class FileIsThere(GuardRefused):
 
 
 def write_files(files: Mapping[Path, str], other: str, *, overwrite: bool) -> None:
-    """Write files, each whole; what somebody else wrote is overwritten only if that was asked for.
-
-    Args:
-        other: what else can be named, and by which option, as `FileIsThere` says it.
-    """
+    """Write files, each whole; where others are there only if asked to, else `FileIsThere` says what to name."""
     there = [path for path, text in files.items() if path.exists() and path.read_bytes() != text.encode()]
     if there and not overwrite:
         raise FileIsThere(there, other)

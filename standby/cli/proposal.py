@@ -192,11 +192,7 @@ def _choose_analyzers(plan: Proposal, others: Sequence[Proposal]) -> None:
 
 
 def covering(wanted: Collection[str], others: Collection[str], ends: str = r"[-_.]") -> list[str]:
-    """Give globs that match all of some names and none of others: a beginning that several have, else the name.
-
-    Args:
-        ends: matches what such a beginning may end with.
-    """
+    """Give globs of all of some names and none of others: a beginning up to `ends` that several have, else the name."""
 
     def beginnings(names: Iterable[str]) -> Iterator[str]:
         return (name[: found.end()] for name in names for found in re.finditer(ends, name))

@@ -1,4 +1,4 @@
-"""`standby audit` and `standby vault move`: whether the log of who did what is whole, and the vault elsewhere."""
+"""`standby audit`, `standby vault move` and `standby automation`: the log, the vault elsewhere, and the off switch."""
 
 import os
 import time
@@ -10,15 +10,17 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from standby.cli.options import PLANS, with_home
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit
+from standby.cli.run import PLANS, Exit, Reason, Via, with_home
 from standby.clock import SystemClock
-from standby.config.errors import summary
+from standby.config.configuration import Configuration
+from standby.config.errors import ConfigurationError, summary
 from standby.config.vault import Place, VaultSettings
 from standby.errors import sentence
+from standby.orchestrator import run_flow
 from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line, words_of_line
 from standby.recovery.context import open_recovery
+from standby.recovery.decision import automation as switch
 from standby.recovery.witnesses import verify_by_witnesses
 from standby.text import counted, this_user
 from standby.vault.errors import NoSecond
@@ -224,3 +226,63 @@ async def move(
     output.result(Line(f"{next_action}.", 2, "→"))
     output.document({**moved.model_dump(mode="json"), "next_action": next_action})
     return Exit.DONE
+
+
+class NoPlans(ConfigurationError):
+    def __init__(self) -> None:
+        super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
+
+
+async def automation(
+    context: typer.Context,
+    position: Annotated[
+        Literal["on", "off"] | None,
+        typer.Argument(
+            metavar="[on|off]", help="Allow (on) or forbid (off); without it, the current setting is shown."
+        ),
+    ] = None,
+    reason: Reason = "",
+    via: Via = "direct",
+) -> Exit:
+    """Show or set whether outages may start a failover, in all plans of this vault.
+
+    It does not stop what an operator starts.
+
+    Exit status: 0.
+    """
+    if reason and position is None:
+        raise typer.BadParameter("say on or off with it", param_hint="--reason")
+    output: Output = context.obj
+    configuration = output.load()
+    on = None if position is None else position == "on"
+    names = list(configuration.plans)
+    if not names and (via == "prefect" or on is not None):
+        raise NoPlans
+    if via == "prefect":
+        # It is set once per plan, so that it is in the audit log of each.
+        for name in names[: 1 if on is None else None]:
+            asked = {"on": on, "reason": reason}
+            now = await run_flow(switch.Automation, configuration, name, "automation", asked)
+    elif on is not None:
+        async with AsyncExitStack() as stack:
+            plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in names]
+            now = await switch.set_automation(plans, on=on, reason=reason)
+    async with open_vault(configuration.vault) as vault:
+        if on is None and via == "direct":
+            now = await switch.read_automation(vault)
+        where = vault.where(switch.AUTOMATION_PATH)
+    output.results(_switch_lines(now, configuration))
+    shown = {name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())}
+    output.document({**now.model_dump(mode="json"), "where": where, "plans": shown})
+    return Exit.DONE
+
+
+def _switch_lines(now: switch.Automation, configuration: Configuration) -> Iterator[Line]:
+    yield Line(sentence(switch.position_words(now)), wrong=not now.on)
+    for name, plan in sorted(configuration.plans.items()):
+        consequence = "an outage proposes a failover, which waits for approval (failover.automatic is false)."
+        if not now.on:
+            consequence = "an outage is reported, and no failover is started."
+        elif plan.failover.automatic:
+            consequence = "an outage starts a failover."
+        yield Line(f"{name}: {consequence}", 2)

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import typer
 
-from standby.cli.options import Analyzers, Existing, Forced, PlanName, Reason, Targets, Via, selection
 from standby.cli.output import (
     Line,
     Output,
@@ -21,7 +20,7 @@ from standby.cli.output import (
     warning_lines,
 )
 from standby.cli.progress import show_progress
-from standby.cli.run import Exit, exit_of
+from standby.cli.run import Analyzers, Existing, Exit, Forced, PlanName, Reason, Targets, Via, exit_of, selection
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
@@ -45,7 +44,6 @@ MARKS = {
     Action.SKIP: ("=", ""),
     Action.REFUSE: ("!", "red"),
 }
-"""Symbol and colour of each action."""
 
 _MEANINGS = {
     Action.COPY: "copy",

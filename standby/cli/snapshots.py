@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from standby.cli.options import Analyzers, PastLoss, PlanName, Reason, Via, resource_option
 from standby.cli.output import (
     Line,
     Output,
@@ -21,7 +20,7 @@ from standby.cli.output import (
     warning_lines,
 )
 from standby.cli.progress import show_progress
-from standby.cli.run import Exit, exit_of
+from standby.cli.run import Analyzers, Exit, PastLoss, PlanName, Reason, Via, exit_of, resource_option
 from standby.config.durations import moment_of
 from standby.document import JsonObject
 from standby.orchestrator import run_flow

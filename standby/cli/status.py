@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName, Wait
 from standby.cli.output import Line, Output, loss_lines, must_be_writable
-from standby.cli.run import Exit
+from standby.cli.run import Exit, PlanName, Wait
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
 from standby.document import write_whole

@@ -157,12 +157,9 @@ MOST_PROBLEMS = 50  # So many are explained: who has more looks at the wrong fil
 
 
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read a configuration file; relative paths are taken from its folder, and `${NAME}` from `environ`.
+    """Read a configuration file, with its references (`config/secrets.py`); relative paths are taken from its folder.
 
-    `${file:PATH}` and `${keyvault:VAULT/NAME}` are read as well (`config/secrets.py`).
-
-    Raises:
-        ConfigurationError: it cannot be used. All its problems are named, one line each, without a secret.
+    `ConfigurationError` names all problems, one line each, without a secret.
     """
     file = read_yaml(_read(path))
     if file.problems:

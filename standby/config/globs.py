@@ -120,12 +120,7 @@ def matches(name: str, globs: Iterable[str]) -> bool:
 
 
 def scope_of(plan: RecoveryPlan, names: Mapping[str, Mapping[str, str]], *, complete: bool = True) -> Scope:
-    """Give the analyzers of a primary that a plan is about.
-
-    Args:
-        names: id of an analyzer at a resource by its id at the primary; by resource.
-        complete: they are all that the plan's filters choose now.
-    """
+    """Give the analyzers of a primary that a plan is about; `complete` names are all that its filters choose now."""
     by_id_alone = not plan.tags and plan.base == ("*",) and plan.modified_since is None
     known, is_open = {resource: dict(ids) for resource, ids in names.items()}, by_id_alone or not complete
     return Scope(names=known, include=plan.include, exclude=plan.exclude, target_id=plan.target_id, open=is_open)
@@ -138,12 +133,10 @@ def common_name(
     characters: Collection[str] = ID_CHARACTERS,  # those that a name may have
     longest: int = LONGEST_ID,  # characters of the longest name that counts
 ) -> str | None:
-    """Find a shortest name that one glob of each list matches, and none of the unwanted.
+    """Find a shortest name that one glob of each list matches, and none of the unwanted; `None` where there is none.
 
     All globs are followed at once, a character at a time, and each combination of what is left of them only once.
-
-    Returns:
-        Such a name, `None` where there is none. Where deciding takes too long, a glob in place of the name.
+    Where deciding takes too long, a glob stands in place of the name.
     """
     written = [[tuple(_parts(glob)) for glob in globs] for globs in (*wanted, *unwanted)]
     parts = {part for globs in written for glob in globs for part in glob}

@@ -279,11 +279,7 @@ class ContentUnderstandingClient:
         return models.PollAnswer(operation, answer.retry_after)
 
     async def start_analysis(self, analyzer: str, document: bytes, media_type: str) -> str:
-        """Have an analyzer read a document, and give the URL of the result, which has to be deleted.
-
-        Raises:
-            AnalysisOutcomeUnknown: no answer says whether it was taken; it is not sent a second time.
-        """
+        """Have it read a document, and give the URL of the result, to be deleted; else `AnalysisOutcomeUnknown`."""
         if self.resource.api_version == PREVIEW_2025:
             # Inferred: `:analyzeBinary` came with the released version, and `inputs` is understood here, too.
             data = b64encode(document).decode()

@@ -1,21 +1,14 @@
-"""`standby explain` and `standby automation`: a recorded decision, replayed, and the off switch of such decisions."""
+"""`standby explain`: a recorded decision about a failover, replayed."""
 
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from standby.cli.options import Reason, Via
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
-from standby.config.configuration import Configuration
 from standby.config.durations import format_duration
-from standby.config.errors import ConfigurationError
 from standby.errors import sentence
-from standby.orchestrator import run_flow
-from standby.recovery.context import open_recovery
-from standby.recovery.decision import automation as switch
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput, GuardOutcome
 from standby.recovery.decision.record import Explanation, conclusion, explain, requester
 from standby.text import utc
@@ -100,7 +93,7 @@ def _guards(decision: Decision) -> Iterator[Line]:
         yield Line(f"{result.guard:<{width}}  {sentence(result.text)}", 4, *GUARD_MARKS[result.outcome])
 
 
-async def replay(
+async def command(
     context: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")],
 ) -> Exit:
@@ -117,63 +110,3 @@ async def replay(
     if found.problems:
         return Exit.ERROR
     return Exit.DONE if found.same else Exit.DIFFERENCES
-
-
-class NoPlans(ConfigurationError):
-    def __init__(self) -> None:
-        super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
-
-
-async def automation(
-    context: typer.Context,
-    position: Annotated[
-        Literal["on", "off"] | None,
-        typer.Argument(
-            metavar="[on|off]", help="Allow (on) or forbid (off); without it, the current setting is shown."
-        ),
-    ] = None,
-    reason: Reason = "",
-    via: Via = "direct",
-) -> Exit:
-    """Show or set whether outages may start a failover, in all plans of this vault.
-
-    It does not stop what an operator starts.
-
-    Exit status: 0.
-    """
-    if reason and position is None:
-        raise typer.BadParameter("say on or off with it", param_hint="--reason")
-    output: Output = context.obj
-    configuration = output.load()
-    on = None if position is None else position == "on"
-    names = list(configuration.plans)
-    if not names and (via == "prefect" or on is not None):
-        raise NoPlans
-    if via == "prefect":
-        # It is set once per plan, so that it is in the audit log of each.
-        for name in names[: 1 if on is None else None]:
-            asked = {"on": on, "reason": reason}
-            now = await run_flow(switch.Automation, configuration, name, "automation", asked)
-    elif on is not None:
-        async with AsyncExitStack() as stack:
-            plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in names]
-            now = await switch.set_automation(plans, on=on, reason=reason)
-    async with open_vault(configuration.vault) as vault:
-        if on is None and via == "direct":
-            now = await switch.read_automation(vault)
-        where = vault.where(switch.AUTOMATION_PATH)
-    output.results(_switch_lines(now, configuration))
-    shown = {name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())}
-    output.document({**now.model_dump(mode="json"), "where": where, "plans": shown})
-    return Exit.DONE
-
-
-def _switch_lines(now: switch.Automation, configuration: Configuration) -> Iterator[Line]:
-    yield Line(sentence(switch.position_words(now)), wrong=not now.on)
-    for name, plan in sorted(configuration.plans.items()):
-        consequence = "an outage proposes a failover, which waits for approval (failover.automatic is false)."
-        if not now.on:
-            consequence = "an outage is reported, and no failover is started."
-        elif plan.failover.automatic:
-            consequence = "an outage starts a failover."
-        yield Line(f"{name}: {consequence}", 2)
