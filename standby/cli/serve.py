@@ -22,7 +22,7 @@ from standby.config.resource import is_loopback
 from standby.errors import of_extra
 from standby.gateway.app import make_app
 from standby.gateway.errors import AddressUnusable
-from standby.gateway.poster import open_poster, prefect_api
+from standby.gateway.notice import open_poster, prefect_api
 from standby.service.calls import trusted_certificates
 from standby.vault.vault import open_vault
 

@@ -4,9 +4,8 @@ What cannot be read costs itself only: it is left out, and `standby.vault.readab
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import datetime
-from functools import partial
 from itertools import chain, groupby, product
 from typing import get_args
 
@@ -38,7 +37,6 @@ SECONDS = 8.0  # For reading everything: a scrape of Prometheus waits for 10 s b
 AT_ONCE = 8  # Parts that are read at the same time
 
 Sample = tuple[Metric, float, tuple[str, ...]]
-Part = Callable[[], Awaitable[Iterable[Sample]]]
 
 
 class Scrapes:
@@ -61,17 +59,16 @@ class Scrapes:
 
     async def _read(self) -> list[Sample]:
         begun = self._clock.monotonic()
-        parts: list[tuple[str, str, Part]] = [("", "replica", self._replica)]
+        parts = [("", "replica", self._replica())]
         for plan in self._plans:
-            for name, read in _PARTS.items():
-                parts.append((plan.name, name, partial(read, self._vault, plan, self._clock.now())))
+            parts += [(plan.name, name, read(self._vault, plan, self._clock.now())) for name, read in _PARTS.items()]
         end = asyncio.get_running_loop().time() + SECONDS
 
-        async def read_part(part: tuple[str, str, Part]) -> list[Sample]:
-            plan, name, work = part
+        async def read_part(part: tuple[str, str, AsyncIterator[Sample]]) -> list[Sample]:
+            plan, name, samples = part
             try:
                 async with asyncio.timeout_at(end):
-                    found = list(await work())
+                    found = [each async for each in samples]
             except (StandbyError, OSError, TimeoutError):
                 return [(telemetry.READABLE, 0, (plan, name))]
             return [*found, (telemetry.READABLE, 1, (plan, name))]
@@ -79,103 +76,100 @@ class Scrapes:
         found = list(chain.from_iterable(await do_for_each(parts, read_part, AT_ONCE)))
         return [*found, (telemetry.READ_DURATION, self._clock.monotonic() - begun, ())]
 
-    async def _replica(self) -> list[Sample]:
-        state = await replica_state(self._vault, SECONDS)
-        if state is None:
-            return []
+    async def _replica(self) -> AsyncIterator[Sample]:
+        if (state := await replica_state(self._vault, SECONDS)) is None:
+            return
         if state.behind is None:
             raise PartUnreadable(state.where, state.problem or "how far it is behind is unknown")
         since = state.since or self._clock.now()
         lag = max(0.0, (self._clock.now() - since).total_seconds()) if state.behind else 0.0
-        return [(telemetry.REPLICA_BEHIND, state.behind, ()), (telemetry.REPLICA_LAG, lag, ())]
+        yield telemetry.REPLICA_BEHIND, state.behind, ()
+        yield telemetry.REPLICA_LAG, lag, ()
 
 
-async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> list[Sample]:
+async def _readiness(vault: Storage, plan: RecoveryPlan, now: datetime) -> AsyncIterator[Sample]:
     known = await LastStates.read(vault, plan.name, PartUnreadable)
-    found: list[Sample] = []
     if plan.objectives.rpo is not None:
-        found.append((telemetry.RPO_OBJECTIVE, plan.objectives.rpo.total_seconds(), (plan.name,)))
+        yield telemetry.RPO_OBJECTIVE, plan.objectives.rpo.total_seconds(), (plan.name,)
     for pair, state in known.states.items():
         about = (plan.name, *pair.split("/", 1))
-        found += [(telemetry.READINESS, float(each is state), (*about, each.value)) for each in State]
+        for each in State:
+            yield telemetry.READINESS, float(each is state), (*about, each.value)
     for pair, samples in known.history.items():
         about = (plan.name, *pair.split("/", 1))
         if samples and samples[-1].oldest_point is not None:
-            found.append((telemetry.RPO_AGE, max(0.0, (now - samples[-1].oldest_point).total_seconds()), about))
+            yield telemetry.RPO_AGE, max(0.0, (now - samples[-1].oldest_point).total_seconds()), about
     if checks := [samples[-1].at for samples in known.history.values() if samples]:
-        found.append((telemetry.LAST_SUCCESS, min(checks).timestamp(), ("check", plan.name)))
-    return found
+        yield telemetry.LAST_SUCCESS, min(checks).timestamp(), ("check", plan.name)
 
 
-async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _concerns(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     found = await read_document(vault, Concerns.place.format(plan=plan.name), Concerns, PartUnreadable)
     if found is None:
-        return []
+        return
     there = [(each.concern.kind, each.concern.severity) for each in found.open]
-    every = product(Kind, get_args(Severity))
-    return [(telemetry.CONCERNS, there.count(of), (plan.name, of[0].value, of[1])) for of in every]
+    for of in product(Kind, get_args(Severity)):
+        yield telemetry.CONCERNS, there.count(of), (plan.name, of[0].value, of[1])
 
 
-async def _fence(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _fence(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     fence = await read_fence(vault, plan)
-    serving = [
-        (telemetry.SERVING, 1.0, (plan.name, primary, each.active, each.phase.value))
-        for primary, each in fence.assignments.items()
-    ]
-    return [(telemetry.EPOCH, fence.epoch, (plan.name,)), *serving]
+    yield telemetry.EPOCH, fence.epoch, (plan.name,)
+    for primary, each in fence.assignments.items():
+        yield telemetry.SERVING, 1.0, (plan.name, primary, each.active, each.phase.value)
 
 
-async def _replications(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _replications(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     found = await LastRuns.read(vault, plan.name, PartUnreadable)
     pairs = [found.of(pair.source, target).listed_at for pair in plan.pairs for target in pair.targets]
     seen = [at.timestamp() for at in pairs if at is not None]
-    return [(telemetry.LAST_SUCCESS, min(seen), ("replicate", plan.name))] if seen and len(seen) == len(pairs) else []
+    if seen and len(seen) == len(pairs):
+        yield telemetry.LAST_SUCCESS, min(seen), ("replicate", plan.name)
 
 
-async def _drills(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _drills(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     found = await LatestDrills.read(vault, plan.name, PartUnreadable)
-    passed = [each.ended_at.timestamp() for each in found.drills.values() if each.passed]
-    return [(telemetry.LAST_SUCCESS, max(passed), ("drill", plan.name))] if passed else []
+    if passed := [each.ended_at.timestamp() for each in found.drills.values() if each.passed]:
+        yield telemetry.LAST_SUCCESS, max(passed), ("drill", plan.name)
 
 
-async def _proofs(vault: Storage, plan: RecoveryPlan, now: datetime) -> list[Sample]:
+async def _proofs(vault: Storage, plan: RecoveryPlan, now: datetime) -> AsyncIterator[Sample]:
     if plan.samples is None:
-        return []
+        return
     known = await Proofs.read(vault, plan.name, PartUnreadable)
-    found: list[Sample] = [(telemetry.PROOF_ANALYSES, known.spent.get(month_of(now), 0), (plan.name,))]
+    yield telemetry.PROOF_ANALYSES, known.spent.get(month_of(now), 0), (plan.name,)
     if plan.objectives.proof is not None:
-        found.append((telemetry.PROOF_OBJECTIVE, plan.objectives.proof.total_seconds(), (plan.name,)))
+        yield telemetry.PROOF_OBJECTIVE, plan.objectives.proof.total_seconds(), (plan.name,)
     for (source, target), grouping in groupby(known.proofs, key=lambda each: (each.source, each.target)):
         proofs, about = list(grouping), (plan.name, source, target)
         verdicts = [each.verdict for each in proofs]
-        found += [(telemetry.PROVED, verdicts.count(each), (*about, each.value)) for each in Verdict]
+        for verdict in Verdict:
+            yield telemetry.PROVED, verdicts.count(verdict), (*about, verdict.value)
         if agreements := [each.agreement for each in proofs if each.agreement is not None]:
-            found.append((telemetry.PROOF_AGREEMENT, min(agreements), about))
+            yield telemetry.PROOF_AGREEMENT, min(agreements), about
         oldest = min(each.compared_at for each in proofs)
-        found.append((telemetry.PROOF_AGE, max(0.0, (now - oldest).total_seconds()), about))
-    return found
+        yield telemetry.PROOF_AGE, max(0.0, (now - oldest).total_seconds()), about
 
 
-async def _snapshots(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _snapshots(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     path = index_path(plan.name)
     found = parse_index(vault.where(path), await vault.read(path))
     if found.damaged:
         raise PartUnreadable(vault.where(path), "lines of it are damaged")
-    taken = [each.taken_at.timestamp() for each in found.entries]
-    return [(telemetry.LAST_SUCCESS, max(taken), ("snapshot", plan.name))] if taken else []
+    if taken := [each.taken_at.timestamp() for each in found.entries]:
+        yield telemetry.LAST_SUCCESS, max(taken), ("snapshot", plan.name)
 
 
-async def _durations(vault: Storage, plan: RecoveryPlan, _now: datetime) -> list[Sample]:
+async def _durations(vault: Storage, plan: RecoveryPlan, _now: datetime) -> AsyncIterator[Sample]:
     found = await Durations.read(vault, plan.name, PartUnreadable)
-    spreads = {kind.value: Spread.of(seconds) for kind, seconds in found.seconds.items() if seconds}
-    return [
-        (telemetry.MEASURED, value, (plan.name, kind, statistic))
-        for kind, spread in spreads.items()
-        for statistic, value in (("median", spread.median), ("slowest_tenth", spread.high))
-    ]
+    for kind, seconds in found.seconds.items():
+        if seconds:
+            spread = Spread.of(seconds)
+            yield telemetry.MEASURED, spread.median, (plan.name, kind.value, "median")
+            yield telemetry.MEASURED, spread.high, (plan.name, kind.value, "slowest_tenth")
 
 
-_PARTS: dict[str, Callable[[Storage, RecoveryPlan, datetime], Awaitable[Iterable[Sample]]]] = {
+_PARTS: dict[str, Callable[[Storage, RecoveryPlan, datetime], AsyncIterator[Sample]]] = {
     "readiness": _readiness,
     "concerns": _concerns,
     "fence": _fence,

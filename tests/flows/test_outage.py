@@ -30,7 +30,7 @@ from standby.flows.events import ACTIVATED, UNHEALTHY
 from standby.flows.limits import limit_name
 from standby.flows.orchestrator import Prefect
 from standby.gateway.app import make_app
-from standby.gateway.poster import open_poster, prefect_api
+from standby.gateway.notice import open_poster, prefect_api
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.audit import verify_audit
 from standby.recovery.decision.record import explain

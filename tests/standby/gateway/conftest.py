@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from standby.config.configuration import Configuration
 from standby.gateway.app import make_app
-from standby.gateway.poster import PrefectApi, open_poster
+from standby.gateway.notice import PrefectApi, open_poster
 from standby.service.calls import trusted_certificates
 from standby.vault.folder import LocalFolder
 from tests.standby.gateway.samples import resource_id

@@ -12,7 +12,7 @@ import pytest
 
 from standby.gateway.app import make_app
 from standby.gateway.errors import NoPrefectServer
-from standby.gateway.poster import ATTEMPTS, open_poster, prefect_api
+from standby.gateway.notice import ATTEMPTS, open_poster, prefect_api
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, Prefect, configuration_of
 from tests.standby.gateway.samples import grid_event, metric_alert, resource_id
 
@@ -103,7 +103,7 @@ async def test_what_prefect_never_takes_is_given_back_and_is_no_duplicate_when_i
 async def test_a_server_that_hangs_is_given_up_before_the_sender_gives_us_up(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("standby.gateway.poster.POSTING_SECONDS", 0.05)
+    monkeypatch.setattr("standby.gateway.notice.POSTING_SECONDS", 0.05)
 
     async def hang(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()

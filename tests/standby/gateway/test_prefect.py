@@ -10,7 +10,7 @@ import httpx
 
 from standby.clock import SystemClock
 from standby.gateway.app import make_app
-from standby.gateway.poster import open_poster, prefect_api
+from standby.gateway.notice import open_poster, prefect_api
 from tests.patience import PATIENCE
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, configuration_of
 from tests.standby.gateway.samples import metric_alert, resource_id
