@@ -15,18 +15,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 from standby.document import JsonObject, JsonValue, canonical
-from standby.emulator import answers, faults, world
+from standby.emulator import answers, definitions, faults, world
 from standby.emulator.answers import Answer, Refusal, encode, json_answer
-from standby.emulator.definitions import (
-    FACTS,
-    PREBUILT,
-    PREVIEW_2025,
-    Result,
-    Stored,
-    as_object,
-    models_of,
-    whole_seconds,
-)
+from standby.emulator.definitions import FACTS, Stored, as_object
 from standby.emulator.handlers import Call
 from standby.emulator.tokens import TIME
 
@@ -108,7 +99,10 @@ def fields_of(schema: JsonObject, file: File, read: Read) -> JsonObject:
 
     def made(path: str, given: JsonValue, inherited: str, level: int = 0) -> JsonValue:
         reference = str(as_object(given).get("$ref", "")).rpartition("/")[2]
-        definition = {**as_object(as_object(schema.get("definitions")).get(reference)), **as_object(given)}
+        definition = {
+            **as_object(as_object(schema.get("definitions")).get(reference)),
+            **as_object(given),
+        }
         method, kind = str(definition.get("method") or inherited), str(definition.get("type") or "string")
         if kind == "array" and level < DEEPEST:
             count, items = 1 + draw(file.digest, path) % 3, definition.get("items")
@@ -177,8 +171,10 @@ class Reading:
     def _models(self, name: str, analyzer: Stored) -> dict[str, tuple[str, str]]:
         """Give model and version that really serve, by role; a `Refusal` where none does."""
         settings, found = self.state.settings, {}
-        names_deployments = self.call.api_version == PREVIEW_2025 and not name.startswith(PREBUILT)
-        for role, model in models_of(analyzer.body).items():
+        names_deployments = self.call.api_version == definitions.PREVIEW_2025 and not name.startswith(
+            definitions.PREBUILT
+        )
+        for role, model in definitions.models_of(analyzer.body).items():
             chosen = model if names_deployments else self.overrides.get(model) or (settings.defaults or {}).get(model)
             if chosen is None:
                 text = f"The analyzer needs a '{role}' model deployment of '{model}', but none was resolved."
@@ -260,13 +256,16 @@ def analyze(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     if not isinstance(inputs, list) or not inputs:
         raise answers.invalid_request("InvalidParameter", "'inputs' is required.")
     return _begin(
-        state, call, [_file(as_object(each)) for each in inputs], as_object(call.body.get("modelDeployments"))
+        state,
+        call,
+        [_file(as_object(each)) for each in inputs],
+        as_object(call.body.get("modelDeployments")),
     )
 
 
 def analyze_binary(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `:analyzeBinary`, which came with the released version (recording: classifier segments)."""
-    if call.api_version == PREVIEW_2025:
+    if call.api_version == definitions.PREVIEW_2025:
         raise answers.no_such_path()
     return _begin(state, call, [File(call.content, call.media_type)], {})
 
@@ -296,7 +295,7 @@ def _begin(state: world.ResourceState, call: Call, files: list[File], overrides:
             raise
         failure = refusal
     about: JsonObject = {"analyzerId": call.analyzer, "apiVersion": call.api_version}
-    about |= {"createdAt": whole_seconds(call.now)}
+    about |= {"createdAt": definitions.whole_seconds(call.now)}
     running: JsonObject = {"id": call.id, "status": "Running", "result": {**about, "warnings": [], "contents": []}}
     if failure:
         ended: JsonObject = {**running, "status": "Failed", "error": failure.error}
@@ -307,7 +306,7 @@ def _begin(state: world.ResourceState, call: Call, files: list[File], overrides:
         usage: JsonObject = {f"documentPages{kind}": pages, **(spent if reading.tokens else {})}
         ended = {"id": call.id, "status": "Succeeded", "result": about, "usage": usage}
     due = math.inf if isinstance(call.twist, faults.AnalysisHangs) else TIME.monotonic() + state.settings.service_time
-    state.keep_result(call.id, call.analyzer, Result(call.api_version, due, encode(running), encode(ended)))
+    state.keep_result(call.id, call.analyzer, definitions.Result(call.api_version, due, encode(running), encode(ended)))
     place = f"{call.origin}/contentunderstanding/analyzerResults/{call.id}?api-version={call.api_version}"
     return json_answer(running, 202, (("Operation-Location", place),))
 
@@ -329,7 +328,7 @@ def get_result(_: world.World, state: world.ResourceState, call: Call) -> Answer
 
 def delete_result(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer DELETE of a result, since the released version (recording). Inferred: one that is gone is not found."""
-    if call.api_version == PREVIEW_2025:
+    if call.api_version == definitions.PREVIEW_2025:
         raise answers.no_such_path()
     state.result(call.api_version, call.operation)
     del state.results[call.operation]

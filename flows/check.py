@@ -30,10 +30,7 @@ from standby.recovery.readiness.document import Bucket, LastStates, Readiness, R
 from standby.recovery.readiness.document import State as TargetState
 from standby.recovery.snapshots.catalog import open_catalog
 from standby.recovery.witnesses import looked
-from standby.replication import needs
-from standby.replication.items import Selection
-from standby.replication.replicate import survey
-from standby.replication.report import drift_document, drift_totals
+from standby.replication import items, needs, replicate, report
 from standby.tasks.stage import SHOWN_SECONDS, tried
 from standby.vault.replica import replica_state
 
@@ -59,13 +56,13 @@ async def check(plan: str) -> State[dict[str, Any]]:
             look = protection(found, context.plan) | await snapshot_age(context)
         await tell_concerns(nullcontext(context.vault), plan, look)
         await publish_report(context, found)
-        proposal = await survey(context.run, Selection())
-    document = drift_document(proposal)
+        proposal = await replicate.survey(context.run, items.Selection())
+    document = report.drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
     problem = context.known.problem if context.known else ""
-    message = f"{sentence(problem)} {sentence(HOW_TO_GO_ON)}" if problem else f"{drift_totals(proposal)}."
+    message = f"{sentence(problem)} {sentence(HOW_TO_GO_ON)}" if problem else f"{report.drift_totals(proposal)}."
     name = "RecordsLost" if problem else name
-    text = f"Plan **{plan}**: {drift_totals(proposal)}."
+    text = f"Plan **{plan}**: {report.drift_totals(proposal)}."
     columns = ("analyzer", "from", "to", "verdict", "differences", "reason")
     drifted = [each for each in proposal.items if not each.is_in_sync]
     artifact = item_table("drift", text, drifted, columns, empty="all in sync")

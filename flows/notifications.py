@@ -23,10 +23,7 @@ from prefect.exceptions import ObjectNotFound
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.flows import events
-from standby.flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
-from standby.flows.errors import NotificationBlockUnusable
-from standby.flows.health import SILENCE, STOPPED
+from standby.flows import bootstrap, errors, events, health
 from standby.orchestrator import Health
 from standby.recovery.failover.attendance import TOLD_EVERY
 
@@ -81,14 +78,14 @@ def _described(of: Literal["block", "plan"], blocks: Collection[UUID], **values:
 
 
 def _of_block(name: str, block: UUID) -> Iterator[AutomationCore]:
-    return _described("block", [block], block=name, outage=OUTAGE)
+    return _described("block", [block], block=name, outage=bootstrap.OUTAGE)
 
 
 def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[AutomationCore]:
     """Notice that the watch of a plan no longer reports; each plan has a period of its own."""
-    seconds = SILENCE * probe_period(plan)
+    seconds = health.SILENCE * bootstrap.probe_period(plan)
     again, rounded = max(seconds, TOLD_EVERY.total_seconds()), f"{seconds:.0f}"
-    of = {"plan": plan.name, "pool": RECOVERY_POOL, "seconds": rounded, "silence": seconds, "again": again}
+    of = {"plan": plan.name, "pool": bootstrap.RECOVERY_POOL, "seconds": rounded, "silence": seconds, "again": again}
     return _described("plan", blocks, **of)
 
 
@@ -123,7 +120,7 @@ async def _send_test(client: PrefectClient, reference: str, saved: Collection[st
 def _result(reference: str, sent: Health | BaseException) -> Health:
     if isinstance(sent, Health):
         return sent
-    if isinstance(sent, NotificationBlockUnusable):
+    if isinstance(sent, errors.NotificationBlockUnusable):
         return Health(False, sent.cause, sent.next_action)
     # Not in its own words: they may hold the URL, which is often a secret.
     status = getattr(getattr(sent, "response", None), "status_code", None)
@@ -136,16 +133,16 @@ async def _block(client: PrefectClient, reference: str) -> UUID:
     try:
         document = await client.read_block_document_by_name(name, slug, include_secrets=False)
     except ObjectNotFound:
-        raise NotificationBlockUnusable(reference, "is not on the Prefect server") from None
+        raise errors.NotificationBlockUnusable(reference, "is not on the Prefect server") from None
     schema = document.block_schema
     if schema is None or "notify" not in schema.capabilities:
-        raise NotificationBlockUnusable(reference, "is not a notification block")
+        raise errors.NotificationBlockUnusable(reference, "is not a notification block")
     return document.id
 
 
 async def read_automations(client: PrefectClient, beginning: str | None = None) -> AsyncIterator[Automation]:
     """Read the automations whose name begins with these words; else those that notify people, and that end runs."""
-    wanted = (f"{beginning or PREFIX} ", *([] if beginning else [STOPPED]))
+    wanted = (f"{beginning or PREFIX} ", *([] if beginning else [health.STOPPED]))
     offset = 0
     while page := await client.read_automations(limit=PAGE, offset=offset):
         for automation in page:

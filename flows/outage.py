@@ -25,26 +25,18 @@ from standby.flows import events
 from standby.flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
 from standby.flows.recovery import open_in_flow
 from standby.flows.run import to_its_report
+from standby.recovery import audit, concerns, watch, witnesses
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.concerns import Concern, Kind, Look, Severity
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, approve, withdraw_approvals
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, not_approved, proposal, request_of, requester
 from standby.recovery.failover import outage
+from standby.recovery.failover import report as reports
 from standby.recovery.failover.attendance import TOLD_EVERY, all_is_settled
 from standby.recovery.failover.failover import complete, fail_over, publish_behind
-from standby.recovery.failover.report import (
-    FailoverReport,
-    detection_words,
-    ending,
-    outage_words,
-    summary,
-)
+from standby.recovery.failover.report import FailoverReport
 from standby.recovery.sync import synchronise
-from standby.recovery.watch import Watched
-from standby.recovery.witnesses import looked
 from standby.tasks.copy import TaskSteps
 from standby.tasks.stage import TaskStages, tried
 from standby.text import clean, utc
@@ -68,12 +60,12 @@ def outcome_of(report: FailoverReport) -> FlowOutcome:
     name = STATE_NAMES[report.state]
     return FlowOutcome(
         f"Partially{name}" if report.serves_as_asked and not report.complete else name,
-        summary(report),
+        reports.summary(report),
         report,
         good=report.complete,
         interrupted=report.interrupted,
         artifact=artifacts.MarkdownArtifact(
-            key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
+            key="failover-report", markdown=failover_page(report), description=sentence(reports.ending(report))
         ),
         event=events.PlanEvent(
             EVENTS.get(report.state, events.REFUSED) if report.serves_as_asked else events.REFUSED,
@@ -125,10 +117,10 @@ def failover_page(report: FailoverReport) -> str:
         ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
         ("why", report.reason or "no reason was given"),
         ("decision", report.decision_id or "none"),
-        ("detected after", detection_words(report)),
+        ("detected after", reports.detection_words(report)),
         ("approved after", "" if report.approval_seconds is None else seconds(report.approval_seconds)),
         ("failed over in", seconds(report.recovery_seconds)),
-        ("serving again", outage_words(report)),
+        ("serving again", reports.outage_words(report)),
         ("RTO objective", "none" if objective is None else f"{seconds(objective)}, {met}"),
         ("forced", ", ".join(report.forced) or "nothing"),
     )
@@ -136,7 +128,7 @@ def failover_page(report: FailoverReport) -> str:
     sinks = [(name, sink.status, sink.published, sink.reason) for name, sink in zip(names, report.sinks, strict=True)]
     it = report.restored
     return page(
-        f"# {escaped(ending(report))}",
+        f"# {escaped(reports.ending(report))}",
         bullets([report.next_action]) if report.next_action else "",
         # What was not measured is left out, such as the detection of an order.
         table(("", ""), (row for row in rows if row[1])),
@@ -224,7 +216,7 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
         return await _rejected(context, asked, answer)
     to = answer.to or str(asked.decision.to)
     facts = {**outage.facts_of(asked), "to": to, "comment": answer.comment, **({"by": by} if by else {})}
-    await record_action(context, AuditAction.APPROVED, facts, epoch=asked.given.epoch)
+    await audit.record_action(context, audit.AuditAction.APPROVED, facts, epoch=asked.given.epoch)
     # Decided once more, since the answer may have taken long.
     approved = replace(means, approved=outage.Approved(asked, context.clock.now()))
     return await finish_answers(await outage.answer_outage(context, outage_of, to, approved))
@@ -259,7 +251,7 @@ def means_in(context: RecoveryContext, *, may_ask: bool = True) -> outage.Means:
         )
         facts = outage.facts_of(answer.record) if answer.record else {"home": answer.primary, "what": answer.what}
         proved = answer.record is None or answer.record.decision.detected_at is not None
-        severity: Severity = "critical" if proved or answer.report else "warning"
+        severity: concerns.Severity = "critical" if proved or answer.report else "warning"
         events.PlanEvent(name, context.plan.name, facts, severity).emit(answer.text)
 
     async def lately(what: str) -> bool:
@@ -298,7 +290,7 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
     facts = {**outage.facts_of(found), "answered": answer is not None, "comment": comment}
     if answer is not None and context.plan.failover.approvals > 1:
         await withdraw_approvals(context)
-    await record_action(context, AuditAction.REJECTED, facts, epoch=found.given.epoch)
+    await audit.record_action(context, audit.AuditAction.REJECTED, facts, epoch=found.given.epoch)
     message = sentence(not_approved(found, answered=answer is not None, comment=comment))
     event = events.PlanEvent(events.REFUSED, context.plan.name, facts, "critical")
     name = "NotAnswered" if answer is None else "Rejected"
@@ -311,7 +303,7 @@ class Attended:
 
     answers: list[outage.Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
     problems: list[str] = field(default_factory=list)  # sentences without their full stops
-    look: Look = field(default_factory=Look)  # at the sinks, where they could be asked
+    look: concerns.Look = field(default_factory=concerns.Look)  # at the sinks, where they could be asked
 
     async def apart(self, work: Awaitable[T]) -> T | None:
         """Give the result of some work; a failure is listed as a problem, and affects nothing else."""
@@ -324,13 +316,13 @@ class Attended:
             return None
 
 
-async def attend(configuration: Configuration, plan: str, found: Watched) -> Attended:
+async def attend(configuration: Configuration, plan: str, found: watch.Watched) -> Attended:
     """Attend to what is not settled, where no other run does."""
     attended = Attended()
 
     async def opened() -> bool:
         async with open_in_flow(configuration, plan) as context:
-            return await _attend(await looked(context) if found.down else context, found, attended)
+            return await _attend(await witnesses.looked(context) if found.down else context, found, attended)
 
     if not await attended.apart(opened()) and found.down:
         await tell_unattended(plan, found.down, attended.problems)
@@ -341,13 +333,13 @@ async def tell_unattended(plan: str, down: Iterable[str], problems: Iterable[str
     """Tell people of an outage whose answer failed, also where the vault cannot keep track of that; give the words."""
     what = "no run can handle that"
     reasons = " ".join(map(sentence, problems))
-    summary = f"{', '.join(sorted(down))} was reported to be down, and {what}: {reasons} See standby status {plan}."
+    said = f"{', '.join(sorted(down))} was reported to be down, and {what}: {reasons} See standby status {plan}."
     if not await events.told_lately(plan, what, TOLD_EVERY):
-        events.PlanEvent(events.WAITING, plan, {"what": what}, "critical").emit(summary)
-    return summary
+        events.PlanEvent(events.WAITING, plan, {"what": what}, "critical").emit(said)
+    return said
 
 
-async def _attend(context: RecoveryContext, found: Watched, attended: Attended) -> bool:
+async def _attend(context: RecoveryContext, found: watch.Watched, attended: Attended) -> bool:
     """Attend to each thing by itself; say whether each outage has an answer, whatever that is."""
     # The run that an event started has a form for an approval; this one has not.
     means = means_in(context, may_ask=False)
@@ -375,12 +367,12 @@ async def _complete(context: RecoveryContext) -> None:
             await complete(context)
 
 
-def lagging(left: Sequence[SinkResult], plan: RecoveryPlan) -> Look:
+def lagging(left: Sequence[SinkResult], plan: RecoveryPlan) -> concerns.Look:
     wrong = "does not hold the active map, so its applications may call a resource that no longer serves"
     action = f"Correct that: the watch publishes to it again; standby status {plan.name} shows what each sink holds"
     found = tuple(
-        Concern(
-            kind=Kind.SINK,
+        concerns.Concern(
+            kind=concerns.Kind.SINK,
             about=each.name,
             severity="critical" if each.required else "warning",
             summary=f"{each.name} {wrong}: {each.reason}",
@@ -389,4 +381,4 @@ def lagging(left: Sequence[SinkResult], plan: RecoveryPlan) -> Look:
         )
         for each in left
     )
-    return Look(frozenset({Kind.SINK}), found)
+    return concerns.Look(frozenset({concerns.Kind.SINK}), found)

@@ -8,11 +8,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 import httpx
+from prefect import exceptions, runtime, types, variables
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
-from prefect.runtime import deployment, flow_run
-from prefect.types import MAX_VARIABLE_VALUE_LENGTH
-from prefect.variables import Variable
 
 from standby.blocks.store import load_what_is_usable
 from standby.config.configuration import Configuration
@@ -41,8 +38,8 @@ def open_in_flow(configuration: Configuration, plan: str, by: str = "") -> Abstr
         via="prefect",
         sinks=partial(open_sinks, variable=VariableActivation),
         # Where no deployment started it, somebody at this machine did.
-        actor=_who_started(by) if deployment.id else "",
-        run_id=str(flow_run.id),
+        actor=_who_started(by) if runtime.deployment.id else "",
+        run_id=str(runtime.flow_run.id),
     )
 
 
@@ -51,7 +48,7 @@ NOBODY = {"AUTOMATION", "SCHEDULE", "DEPLOYMENT"}  # What starts runs and is no 
 
 def _who_started(claimed: str) -> str:
     """Name the person who started this run, where Prefect knows one (its Cloud does) or one is claimed, and the run."""
-    run = f"flow run {flow_run.name}"
+    run = f"flow run {runtime.flow_run.name}"
     found = FlowRunContext.get()
     by = found.flow_run.created_by if found and found.flow_run else None
     known = "" if by is None or (by.type or "").upper() in NOBODY else by.display_value or ""
@@ -62,7 +59,7 @@ def _who_started(claimed: str) -> str:
 PATIENCE = 5.0  # Seconds to wait for another run that writes the same variable: it takes it a moment
 ANSWER = 20.0  # Seconds that the Prefect server may take in all
 
-NO_ANSWER = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueError)
+NO_ANSWER = (httpx.HTTPError, exceptions.PrefectException, OSError, RuntimeError, ValueError)
 """How calls to Prefect fail: no connection or time, a refusal, a closed client, an answer of another version."""
 
 log = logging.getLogger("standby.flows")
@@ -127,7 +124,7 @@ class VariableActivation:
         return whole if whole is not None and whole.says_the_same(found) else found
 
     async def _maps(self, plan: str) -> sinks.ActiveMaps:
-        content = await Variable.aget(self._variable)
+        content = await variables.Variable.aget(self._variable)
         if content is None:
             return sinks.ActiveMaps()
         advice = "Name another variable under activation, or delete this variable"
@@ -135,11 +132,11 @@ class VariableActivation:
 
     async def _write(self, maps: sinks.ActiveMaps) -> None:
         length = len(maps.model_dump_json().encode())
-        if length > MAX_VARIABLE_VALUE_LENGTH:
-            reason = f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}"
+        if length > types.MAX_VARIABLE_VALUE_LENGTH:
+            reason = f"the map has {length} characters, and a Prefect variable holds {types.MAX_VARIABLE_VALUE_LENGTH}"
             action = "Use a file or a webhook instead, or a variable of its own for each plan"
             raise sinks.SinkFailed(self.name, reason, action)
-        await Variable.aset(self._variable, maps.model_dump(mode="json"), overwrite=True)
+        await variables.Variable.aset(self._variable, maps.model_dump(mode="json"), overwrite=True)
 
     def _no_answer(self, error: Exception) -> sinks.SinkFailed:
         reason = f"the Prefect server did not accept it ({type(error).__name__})"
