@@ -265,8 +265,6 @@ def analyze(_: world.World, state: world.ResourceState, call: Call) -> Answer:
 
 def analyze_binary(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `:analyzeBinary`, which came with the released version (recording: classifier segments)."""
-    if call.api_version == definitions.PREVIEW_2025:
-        raise answers.no_such_path()
     return _begin(state, call, [File(call.content, call.media_type)], {})
 
 
@@ -328,8 +326,6 @@ def get_result(_: world.World, state: world.ResourceState, call: Call) -> Answer
 
 def delete_result(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer DELETE of a result, since the released version (recording). Inferred: one that is gone is not found."""
-    if call.api_version == definitions.PREVIEW_2025:
-        raise answers.no_such_path()
     state.result(call.api_version, call.operation)
     del state.results[call.operation]
     return Answer(204)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import format_datetime
 
@@ -127,8 +128,7 @@ class Hangup(Response):
     """No answer: closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
-        transport = scope["state"]["transport"]
-        transport.abort()
+        scope["state"]["transport"].abort()
         await until_gone(receive)
 
 
@@ -147,13 +147,10 @@ def data_plane_response(answer: Answer, headers: Iterable[Header]) -> Response:
 
 async def pause(seconds: float, receive: Receive) -> None:
     """Wait, but no longer than the caller does; call it only after the body was read."""
-    if seconds <= 0:
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            await until_gone(receive)
-    except TimeoutError:
-        return
+    if seconds > 0:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await until_gone(receive)
 
 
 async def until_gone(receive: Receive) -> None:

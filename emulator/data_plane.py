@@ -17,6 +17,10 @@ from standby.emulator.world import ResourceState, World
 
 BASE = "/contentunderstanding"
 Handler = Callable[[World, ResourceState, handlers.Call], answers.Answer]
+# Inferred: `2025-05-01-preview` answers 404; `api-supported-versions` on /defaults names only 2025-11-01 (recording).
+SINCE_RELEASED: set[Handler] = {handlers.grant_copy, handlers.get_defaults, handlers.patch_defaults}
+SINCE_RELEASED |= {analysis.analyze_binary, analysis.delete_result}
+UNTIL_RELEASED: set[Handler] = {handlers.permit_copy}  # A live resource answers 404 since (REFERENCE: user)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class DataPlane(gate.Gate):
             twist=arrival.twist,
             id=arrival.id,
         )
+        if self.handler in (SINCE_RELEASED if call.api_version == PREVIEW_2025 else UNTIL_RELEASED):
+            raise answers.no_such_path()
         return self.handler(self.world, state, call)
 
     def respond(self, state: ResourceState, arrival: gate.Arrival, answer: answers.Answer) -> Response:

@@ -123,13 +123,11 @@ def same_region(one: str, other: str) -> bool:
     return one.replace(" ", "").lower() == other.replace(" ", "").lower()
 
 
-def _prebuilt(analyzer_id: str) -> Stored:
-    named = {"analyzerId": analyzer_id, "description": f"Prebuilt analyzer {analyzer_id}."}
-    return Stored({**named, **FACTS["prebuilt_analyzer"]})
-
-
 _IDS = sorted(f"{begins}{name}" for begins, names in FACTS["prebuilt"].items() for name in str(names).split())
-PREBUILT_ANALYZERS: Mapping[str, Stored] = {analyzer_id: _prebuilt(analyzer_id) for analyzer_id in _IDS}
+PREBUILT_ANALYZERS: Mapping[str, Stored] = {
+    name: Stored({"analyzerId": name, "description": f"Prebuilt analyzer {name}.", **FACTS["prebuilt_analyzer"]})
+    for name in _IDS
+}
 """In alphabetical order; the same objects serve every resource."""
 
 ANALYZER_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")

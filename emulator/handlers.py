@@ -116,9 +116,8 @@ def get_operation(_: World, state: ResourceState, call: Call) -> Answer:
     return Answer(200, state.operation(call.api_version, call.analyzer, call.operation).encoded)
 
 
-def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:
+def get_defaults(_: World, state: ResourceState, __: Call) -> Answer:
     """Answer `GET /defaults` (recording: update defaults)."""
-    _refuse_defaults_of_the_preview(call)
     if state.settings.defaults is None:
         raise answers.defaults_not_set()
     return json_answer({"modelDeployments": dict(state.settings.defaults)})
@@ -126,7 +125,6 @@ def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:
 
 def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `PATCH /defaults`, a merge patch (recording: update defaults)."""
-    _refuse_defaults_of_the_preview(call)
     sent = call.body.get("modelDeployments") or {}
     if not isinstance(sent, dict):
         raise answers.invalid_request("InvalidParameter", "'modelDeployments' must be an object.")
@@ -138,20 +136,11 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     return json_answer({"modelDeployments": after})
 
 
-def _refuse_defaults_of_the_preview(call: Call) -> None:
-    # Inferred: 404, as for other paths a version lacks; `api-supported-versions` on /defaults names only
-    # 2025-11-01 (recording: update defaults).
-    if call.api_version == definitions.PREVIEW_2025:
-        raise answers.no_such_path()
-
-
 PERMITTED_SECONDS = 24 * 60 * 60.0  # How long a grant or a token lasts, unless a fault says otherwise
 
 
 def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
-    if call.api_version == definitions.PREVIEW_2025:
-        raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
     target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
@@ -159,7 +148,7 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     # Inferred: a grant for a region where the target is not is of no use.
     in_region = region is None or target is None or definitions.same_region(str(region), target.place.region)
     if not isinstance(call.twist, faults.VoidGrant) and in_region:
-        state.grant((call.api_version, call.analyzer, target_id), expires_at)
+        state.grants[call.api_version, call.analyzer, target_id] = expires_at
     named: JsonObject = {"targetAzureResourceId": target_id}
     if "targetRegion" in call.body:
         named["targetRegion"] = call.body["targetRegion"]
@@ -215,9 +204,6 @@ OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}  # Role o
 
 def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:getCopyAuthorization` with a token."""
-    if call.api_version != definitions.PREVIEW_2025:
-        # A live resource answers 404 under the released version (REFERENCE: user).
-        raise answers.no_such_path()
     state.get(call.api_version, call.analyzer)
     permitted = TokenGrant(
         resource=state.place.name,

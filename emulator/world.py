@@ -100,7 +100,7 @@ class ResourceState:
         self.results: dict[str, definitions.Result] = {}  # of analyses, until they are deleted
         self.analysed: Counter[tuple[object, ...]] = Counter()  # by seed, place, analyzer and document
         self._due: list[tuple[float, str]] = []
-        self._grants: dict[GrantKey, datetime] = {}
+        self.grants: dict[GrantKey, datetime] = {}
         # What is still shown of analyzers whose latest work is shown late, and until when.
         self._before: dict[tuple[str, str], tuple[float, definitions.Stored | None]] = {}
 
@@ -149,8 +149,8 @@ class ResourceState:
     def remove(self, api_version: str, analyzer_id: str) -> None:
         """Forget an analyzer, and with it the grants to copy it. Inferred: that the grants go."""
         self._registrations[api_version].pop(analyzer_id, None)
-        for key in [key for key in self._grants if key[:2] == (api_version, analyzer_id)]:
-            del self._grants[key]
+        for key in [key for key in self.grants if key[:2] == (api_version, analyzer_id)]:
+            del self.grants[key]
 
     def begin(
         self,
@@ -214,11 +214,8 @@ class ResourceState:
             raise answers.operation_not_found()
         return found
 
-    def grant(self, key: GrantKey, expires_at: datetime) -> None:
-        self._grants[key] = expires_at
-
     def has_granted(self, key: GrantKey) -> bool:
-        return key in self._grants and TIME.now() < self._grants[key]
+        return key in self.grants and TIME.now() < self.grants[key]
 
     def _end(self, operation: definitions.Operation, moment: datetime) -> None:
         # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it, and one that
