@@ -196,9 +196,9 @@ class Reading:
         about_it = (settings.analysis_seed, self.state.place.name, name, file.digest)
         of_call = (*about_it, self.state.analysed[about_it])
         self.state.analysed[about_it] += 1
-        odd = dict.fromkeys(
-            _some(paths, settings.rebuilt_differs if analyzer.training else 0.0, file), analyzer.training
-        )
+        # Inferred: labelled documents are found by their embeddings, so another model finds others.
+        training = analyzer.training and f"{analyzer.training} {models.get('embedding')}"
+        odd = dict.fromkeys(_some(paths, settings.rebuilt_differs if training else 0.0, file), training)
         if isinstance(twist, faults.AnswersDifferently):
             odd |= dict.fromkeys(_told(paths, twist.fields, file), self.state.place.name)
         completion = models.get("completion", ("gpt-4.1", ""))

@@ -72,13 +72,17 @@ class ServiceError(StandbyError):
         self.analyzer = analyzer
         self.retry_after = retry_after
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The cause with what the service's support asks for."""
         codes = "/".join(dict.fromkeys(code for code in (self.code, self.inner_code) if code))
         marks = [f"HTTP {self.status}" if self.status else "", codes]
         marks.append(f"request {self.request_id}" if self.request_id else "")
         codes = ", ".join(mark for mark in marks if mark)
-        cause = f"{self.cause} ({codes})" if codes else self.cause
-        return f"{cause}. {self.next_action}." if self.next_action else f"{cause}."
+        return f"{self.cause} ({codes})" if codes else self.cause
+
+    def __str__(self) -> str:
+        return f"{self.told}. {self.next_action}." if self.next_action else f"{self.told}."
 
 
 class AnalyzerNotFound(ServiceError):
@@ -153,11 +157,13 @@ class ApiVersionRetired(ServiceError):
 
 
 class DefaultsNotSet(ServiceError):
-    advice = "PATCH its /contentunderstanding/defaults with modelDeployments, or set missing_defaults: sync"
+    advice = "PATCH its /contentunderstanding/defaults with modelDeployments: standby plan says with which"
 
 
 class DeploymentMissing(ServiceError):
-    advice = "Create the deployment at the target, or name another under deployments in the plan"
+    advice = (
+        "Create it there, or name another in the defaults there (with 2025-05-01-preview: in the plan's deployments)"
+    )
 
 
 class EmbeddingMismatch(ServiceError):

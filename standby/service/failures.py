@@ -53,9 +53,7 @@ _OF_ANALYSES: dict[str, type[errors.ServiceError]] = {
     "NotFound": errors.AnalyzerNotFound,
     "ModelNotFound": errors.AnalyzerNotFound,
     "AnalyzerNotFound": errors.AnalyzerNotFound,
-    "429": errors.Throttled,
-    "TooManyRequests": errors.Throttled,
-    "RateLimitExceeded": errors.Throttled,
+    **dict.fromkeys(("429", "TooManyRequests", "RateLimitExceeded", "RateLimitReached"), errors.Throttled),
 }
 """What the codes of an analysis mean that failed, or was refused: which of the two is not established."""
 

@@ -31,6 +31,7 @@ class Failure:
         return some_sentences([each for each in (self.cause, self.next_action) if each])
 
 
+UNMADE = Failure("The run, its time or its budget ended before it was analysed", "Compare again")
 LASTING = (
     errors.AnalyzerNotFound,
     errors.DefaultsNotSet,
@@ -44,7 +45,10 @@ LASTING = (
 def failure_of(error: StandbyError) -> Failure:
     """Say of the error of an analysis whether it would come again."""
     is_unknown = type(error) is errors.OperationFailed
-    return Failure(error.cause, error.next_action, None if is_unknown else isinstance(error, LASTING))
+    # Each was there a moment ago: what is not found is a child, or was taken away since.
+    advice = AGAIN if isinstance(error, errors.AnalyzerNotFound) else error.next_action
+    cause = error.told if isinstance(error, errors.ServiceError) else error.cause
+    return Failure(cause, advice, None if is_unknown else isinstance(error, LASTING))
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class _Shares:
 
     agreement: float
     self_agreement: float
-    half: float  # half the width of the interval in which the difference of the two lies
+    around: float  # half the width of the interval in which the agreement lies
+    half: float  # and of that in which its difference from the self-agreement lies
 
     @property
     def gap(self) -> float:
@@ -100,18 +105,32 @@ def _shares(documents: Iterable[Sequence[Row]]) -> _Shares | None:
         return None
     pairs = [(fmean(map(_with_target, rows)), fmean(map(_with_itself, rows))) for rows in kept]
     agreement, itself = fmean(one for one, _ in pairs), fmean(other for _, other in pairs)
-    # Few documents that happen to be alike say little of how documents vary. What their fields would vary by if they
-    # had nothing to do with each other is known, too: three quarters of that of one comparison of two runs.
-    fields = sum(map(len, kept))
-    apart = ((1 - itself) * fields + 1) / (fields + 2)
-    by_chance = TOGETHER * 0.75 * apart * (1 - apart) * len(kept) / fields
-    seen = sum((one - other - agreement + itself) ** 2 for one, other in pairs)
-    degrees = BEFOREHAND + len(kept) - 1
-    variance = (BEFOREHAND * by_chance + seen) / degrees / len(kept)
+    fields = sum(map(len, kept)) / len(kept)
+    # A difference varies by three quarters of what one comparison of two runs does.
+    around = _half([one for one, _ in pairs], agreement, fields, 1.0)
+    return _Shares(agreement, itself, around, _half([one - other for one, other in pairs], itself, fields, 0.75))
+
+
+def _half(values: Sequence[float], share: float, fields: float, part: float) -> float:
+    """Give half the width of the interval around the mean of documents.
+
+    Few documents that happen to be alike say little of how documents vary. What their fields would vary by if they had
+    nothing to do with each other is known, too.
+
+    Args:
+        share: on which two runs agree.
+        fields: of a document.
+        part: by how much of one comparison the values vary by chance.
+    """
+    count = len(values)
+    apart = ((1 - share) * fields * count + 1) / (fields * count + 2)
+    by_chance = TOGETHER * part * apart * (1 - apart) / fields
+    seen = sum((each - fmean(values)) ** 2 for each in values)
+    degrees = BEFOREHAND + count - 1
     # The quantile of Student's t, by the first terms of its expansion.
     z = NormalDist().inv_cdf(CONFIDENCE)
     t = z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-    return _Shares(agreement, itself, t * sqrt(variance))
+    return t * sqrt((BEFOREHAND * by_chance + seen) / degrees / count)
 
 
 @dataclass
@@ -155,6 +174,7 @@ class _Figures:
     shares: Mapping[str, _Shares]  # by method, "" for all fields
     doubts: Mapping[str, float]  # chance of a false alarm by name of each field that agrees less than its source
     layout: Layout
+    has_values: bool  # whether any field had one anywhere
 
 
 def _told(proof: Proof, method: str, shares: _Shares) -> str:
@@ -165,7 +185,8 @@ def _told(proof: Proof, method: str, shares: _Shares) -> str:
 
 
 def _interval(shares: _Shares) -> tuple[float, float]:
-    return (round(max(0.0, shares.agreement - shares.half), 4), round(min(1.0, shares.agreement + shares.half), 4))
+    low, high = shares.agreement - shares.around, shares.agreement + shares.around
+    return (round(max(0.0, low), 4), round(min(1.0, high), 4))
 
 
 def _figures(pairs: Sequence[Pair], expected: Expected, margin: float) -> _Figures:
@@ -199,7 +220,7 @@ def _figures(pairs: Sequence[Pair], expected: Expected, margin: float) -> _Figur
         name: len(counts) * it.chance(usual[method], least) for (method, name), it in counts.items() if it.gap < -margin
     }
     shares = {method: made for method, documents in groups.items() if (made := _shares(documents))}
-    return _Figures(shares, dict(sorted(doubts.items(), key=lambda each: each[1])), _layout(pairs))
+    return _Figures(shares, dict(sorted(doubts.items(), key=lambda each: each[1])), _layout(pairs), bool(counts))
 
 
 def _layout(pairs: Sequence[Pair]) -> Layout:
@@ -211,7 +232,13 @@ def _layout(pairs: Sequence[Pair]) -> Layout:
 
 
 def judge(
-    proof: Proof, tried: Sequence[Tried], expected: Expected, *, margin: float, differences: Sequence[str] = ()
+    proof: Proof,
+    tried: Sequence[Tried],
+    expected: Expected,
+    *,
+    margin: float,
+    differences: Sequence[str] = (),
+    known: Sequence[str] = (),
 ) -> Proof:
     """Judge a copy.
 
@@ -219,6 +246,7 @@ def judge(
         proof: says of which copy, and whether the readings of its source are those of a baseline.
         margin: share of fields by which it may agree less with its source than that does with itself.
         differences: paths at which the definitions differ.
+        known: what it may come of if it does not agree, and what to do.
     """
     pairs: list[Pair] = []
     failed = []
@@ -238,6 +266,8 @@ def judge(
         verdict, reason = next(_findings(proof, figures, len(pairs), margin), (Verdict.AGREES, ""))
     else:
         verdict, reason = Verdict.NO_VERDICT, "" if tried else "It has no samples. Add documents that it is used for"
+    if verdict in {Verdict.DIFFERS, Verdict.TOO_FEW}:
+        reason = some_sentences([reason, *known])
     if failed and verdict is not Verdict.DIFFERS:
         reason = some_sentences([*filter(None, [reason]), _uncompared(proof, tried, len(failed))])
     shares = figures.shares.get("")
@@ -249,7 +279,8 @@ def judge(
     return proof.model_copy(update={**found, "by_method": by_method, "layout": figures.layout, "failed": tuple(failed)})
 
 
-AGAIN = "Replicate it, then compare again"
+REBUILT = "If it was rebuilt there instead of copied, delete it there, then replicate it"
+AGAIN = "Replicate it, by --force where it was edited there, then compare again"
 
 
 def _broken(target: str, tried: Sequence[Tried], pairs: Sequence[Pair], expected: Expected) -> str:
@@ -275,7 +306,7 @@ def _findings(proof: Proof, figures: _Figures, samples: int, margin: float) -> I
     """Give verdicts by figures with their reasons; the first one counts, and without any the copy agrees."""
     target, source, shares = proof.target, proof.source, figures.shares
     more = "Add samples, or raise samples.each of the plan"
-    differs = (Verdict.DIFFERS, f"Check the models of {target}, and whether it was rebuilt there instead of copied")
+    differs = (Verdict.DIFFERS, f"Check the models of {target} and their versions. {REBUILT}")
     if figures.layout is Layout.DIFFERS and proof.against == "baseline":
         # Whatever else differs may come of that.
         cause = f"The text of the documents is read otherwise than when the baseline of {source} was taken"
@@ -285,8 +316,11 @@ def _findings(proof: Proof, figures: _Figures, samples: int, margin: float) -> I
         yield Verdict.DIFFERS, f"{cause}, or another configuration. Compare again in some days"
     if samples < FEWEST:
         yield Verdict.TOO_FEW, f"{counted(samples, 'sample')} compared, and {FEWEST} are the fewest that tell. {more}"
-    if not shares and figures.layout is Layout.UNKNOWN:
-        yield Verdict.NO_VERDICT, "Neither text nor a field came back, so nothing was compared. Take other samples"
+    if shares and not figures.has_values:
+        yield Verdict.TOO_FEW, "No field has a value in any sample. Take samples that it is used for"
+    if not shares and figures.layout is not Layout.IDENTICAL:
+        cause = "Neither text nor a field came back, so nothing was compared. Take other samples"
+        yield differs if figures.layout is Layout.DIFFERS else (Verdict.NO_VERDICT, cause)
     for method, of in shares.items():
         # The margin is exceeded, and half of it for certain.
         if of.gap < -margin and of.gap + of.half * (SEVERAL if method else 1) < -margin / 2:

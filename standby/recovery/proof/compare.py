@@ -19,14 +19,14 @@ from standby.config.plan import SampleSettings
 from standby.errors import StandbyError, sentence
 from standby.recovery.context import PlainStages, RecoveryContext, Stage, Stages
 from standby.recovery.proof import records
-from standby.recovery.proof.agreement import Failure, Tried, failure_of, judge
+from standby.recovery.proof.agreement import UNMADE, Failure, Tried, failure_of, judge
 from standby.recovery.proof.reading import Expected, Kept, Spent, analyze, methods_of
 from standby.recovery.proof.records import Baseline, CompareReport, CompareRequest, Forecast, Proof, Reading, Verdict
 from standby.recovery.proof.samples import NoSamples, Sample, Samples, list_samples, read_sample
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, inventory_of, look_at
 from standby.replication.items import PlanItem, Progress, Selection, Status, selected_pairs
-from standby.replication.needs import models_of, with_references
+from standby.replication.needs import models_of, resolve, with_references
 from standby.replication.plan import make_plan
 from standby.replication.verdict import Verdict as Copied
 from standby.service.errors import OperationHung
@@ -36,7 +36,6 @@ DELETING = 3.0  # Seconds that `prove` keeps of its time to delete what it was a
 TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorded of one page with four fields
 _LATE: set[asyncio.Task[None]] = set()  # What goes on beside its caller
 DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
-UNMADE = Failure("The run, its time or its budget ended before it was analysed", "Compare again")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class _Copy:
     samples: tuple[Sample, ...]
     baseline: Baseline | None = None  # what the source answered earlier, where it is not asked now
     expected: Expected = field(default_factory=Expected)
-    differences: tuple[str, ...] = ()  # paths at which the definitions differ
+    differences: tuple[str, ...] = ()  # paths at which the definitions, or those of children, differ
+    known: tuple[str, ...] = ()  # what it may come of if it does not agree, and what to do, as replication sees it
     decided: tuple[Verdict, str] | None = None  # the verdict that needs no analysis, and why
 
     @property
@@ -153,15 +153,12 @@ class _Run:
 class _Prepared:
     settings: SampleSettings
     copies: tuple[_Copy, ...]
+    analyses: Sequence[_Analysis]
     samples: Samples
     without_samples: tuple[str, ...]
     baselines: Mapping[tuple[str, str], Baseline | None]
     inventories: Mapping[str, Inventory]
     most: int  # analyses that may be made
-
-    @property
-    def analyses(self) -> list[_Analysis]:
-        return _analyses(self.copies, self.settings.runs)
 
 
 async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepared:
@@ -186,26 +183,27 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
     for item in items:
         copy = _Copy(item.source, item.target, item.analyzer, item.target_analyzer, samples[item.analyzer])
         outside = plan.leaving(*map(context.configuration.resource, pair := (item.source, item.target)))
+        beside = {it.analyzer: it for it in planned if (it.source, it.target) == pair}
         if why := unseen.get(item.target) or outside:  # Documents go nowhere where no copy may go.
             copies.append(replace(copy, decided=(Verdict.NO_VERDICT, why)))
         elif (here := inventories.get(item.source)) is not None:
-            copies.append(_as_seen(context, copy, item, here))
+            copies.append(_as_seen(context, copy, beside, here))
         else:
-            called = {it.analyzer: it.target_analyzer for it in planned if (it.source, it.target) == pair}
+            called = {name: it.target_analyzer for name, it in beside.items()}
             known, there = baselines[copy.subject], inventories[item.target]
             copies.append(_by_baseline(context, copy, known, there, called, item))
     budget, spent = plan.samples.budget, await records.Proofs.read(context.vault, plan.name)
     most, limit = min((budget.run, "run"), (spent.left(context.clock.now(), budget.month), "month"))
-    prepared = _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories, most)
-    if len(prepared.analyses) > most:
-        raise records.OverBudget(plan.name, len(prepared.analyses), most, limit)
-    return prepared
+    analyses = _analyses(copies, plan.samples.runs)
+    if len(analyses) > most:
+        raise records.OverBudget(plan.name, len(analyses), most, limit)
+    return _Prepared(plan.samples, tuple(copies), analyses, samples, without, baselines, inventories, most)
 
 
-def _as_seen(context: RecoveryContext, copy: _Copy, item: PlanItem, source: Inventory) -> _Copy:
-    """Say of a copy whose source answers what needs no analysis."""
-    found, definitions = item.found, source.definitions
-    status = found.status if found else "not there"
+def _as_seen(context: RecoveryContext, copy: _Copy, beside: Mapping[str, PlanItem], source: Inventory) -> _Copy:
+    """Say of a copy whose source answers what needs no analysis; `beside` has how its children stand, too."""
+    item, definitions = beside[copy.analyzer], source.definitions
+    status = item.found.status if item.found else "not there"
     if item.expected.status != "ready" or status == "creating":
         cause = f"It is {item.expected.status} at {item.source}, and {status} at {item.target}"
         return replace(copy, decided=(Verdict.NO_VERDICT, f"{cause}. Compare it when it is ready at both."))
@@ -213,8 +211,11 @@ def _as_seen(context: RecoveryContext, copy: _Copy, item: PlanItem, source: Inve
         advice = f"Copy it with standby replicate {context.plan.name} --analyzer {item.analyzer}"
         return replace(copy, decided=(Verdict.DIFFERS, f"It is {status} at {item.target}. {advice}."))
     # What the service filled in by itself is in sync, and no difference.
-    differences = () if item.verdict is Copied.IN_SYNC else item.differences
-    return replace(copy, differences=differences, expected=methods_of(definitions[item.analyzer], definitions))
+    family = [beside[name] for name in resolve([item.analyzer], definitions).children if name in beside]
+    others = [(f"{it.analyzer}: " * (it is not item), it) for it in family if it.verdict is not Copied.IN_SYNC]
+    known = (*(f"{of}{it.reason}" for of, it in others), *item.warnings)
+    copy = replace(copy, known=known, differences=tuple(f"{of}{path}" for of, it in others for path in it.differences))
+    return replace(copy, expected=methods_of(definitions[item.analyzer], definitions))
 
 
 def _by_baseline(
@@ -328,9 +329,8 @@ async def _within_budget(context: RecoveryContext, run: _Run, analyses: Sequence
             await records.reserve(*about, now, run.spent.begun - wanted, most)
 
     if await records.reserve(*about, now, wanted, most) < wanted:
-        raise records.OverBudget(
-            context.plan.name, wanted, (await records.Proofs.read(*about)).left(now, most), "month"
-        )
+        left = (await records.Proofs.read(*about)).left(now, most)
+        raise records.OverBudget(context.plan.name, wanted, left, "month")
     try:
         await run.make(analyses)
     finally:
@@ -366,8 +366,8 @@ def _proof(copy: _Copy, tried: Sequence[Tried], margin: float, now: datetime) ->
     if copy.baseline is not None:
         said |= {"against": "baseline", "baseline_at": copy.baseline.taken_at}
     said |= {"target_analyzer": copy.called, "compared_at": now, "verdict": verdict, "reason": reason, "samples": 0}
-    proof = Proof(**said)
-    return proof if copy.decided else judge(proof, tried, copy.expected, margin=margin, differences=copy.differences)
+    seen: dict[str, Any] = {"differences": copy.differences, "known": copy.known}
+    return Proof(**said) if copy.decided else judge(Proof(**said), tried, copy.expected, margin=margin, **seen)
 
 
 def _baseline(copy: _Copy, source: Inventory, tried: Sequence[Tried], run: _Run, **said: Any) -> Baseline:

@@ -61,16 +61,16 @@ class Samples(dict[str, tuple[Sample, ...]]):
         self.skipped = tuple(skipped)
 
 
-class SamplesUnreadable(StandbyError):
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause, "Correct samples.path of the plan, or let this process read that folder")
-
-
 class NoSamples(StandbyError):
     def __init__(self, plan: str) -> None:
         cause = f"Plan {plan} has no samples for any analyzer that was asked for, so there is nothing to compare"
         where = "add samples: {path: ./samples} to the plan, and put documents into ./samples/ANALYZER/"
         super().__init__(cause, f"To compare, {where}")
+
+
+class SamplesUnreadable(StandbyError):
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause, "Correct samples.path of the plan, or let this process read that folder")
 
 
 class SampleChanged(StandbyError):

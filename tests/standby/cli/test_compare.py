@@ -169,3 +169,31 @@ def test_ctrl_c_leaves_a_true_report_and_no_result(site: Workspace, cloud: Cloud
     spent = json.loads((site.folder / "vault" / "recovery" / "invoices" / "proofs.json").read_text(encoding="utf-8"))
     assert [*spent["spent"].values()] == [document["analyses"]]
     assert spent["proofs"] == []
+
+
+def edited(cloud: Cloud) -> None:
+    """The description of a field of `invoice` is another one at west."""
+    changes = {"fieldSchema": {"fields": {"Total": {"description": "Another one"}}}}
+    cloud.tell("edit", resource="west", analyzer="invoice", changes=changes)
+
+
+def test_a_definition_that_was_edited_at_the_target_is_overwritten_by_what_the_reason_says(
+    site: Workspace, cloud: Cloud
+) -> None:
+    edited(cloud)
+    (item,) = compare(site, "--json").document["items"]
+    assert item["verdict"] == "differs"
+    assert "$.fieldSchema.fields.Total.description" in item["reason"]
+    assert "overwrite it with --force invoice" in item["reason"]
+    assert site.run("replicate", "invoices", "--analyzer", "invoice", "--force", "invoice").status == 0
+    assert compare(site).status == 0
+
+
+def test_a_router_differs_by_the_definition_of_its_child(site: Workspace, cloud: Cloud) -> None:
+    assert site.run("replicate", "invoices").status in {0, 3}
+    (site.folder / "samples" / "invoice").rename(site.folder / "samples" / "router")
+    edited(cloud)
+    (item,) = compare(site, "--json").document["items"]
+    assert (item["analyzer"], item["verdict"]) == ("router", "differs")
+    assert "invoice: $.fieldSchema.fields.Total.description" in item["reason"]
+    assert analyses(cloud) == 0

@@ -297,6 +297,48 @@ def test_against_a_baseline_another_text_only_takes_the_verdict_from_fields_that
     assert judged(changed, against="baseline").layout is Layout.DIFFERS
 
 
+def test_against_a_baseline_another_text_says_nothing_of_an_analyzer_without_fields() -> None:
+    plain = Reading(layout="text", contents={"input1": {}})
+    found = judged(
+        [Tried(f"{number}.pdf", (plain, plain), other_text(plain)) for number in range(3)], against="baseline"
+    )
+
+    assert (found.verdict, found.layout) == (Verdict.NO_VERDICT, Layout.DIFFERS)
+    assert "Compare again when east answers" in found.reason
+
+
+def test_fields_without_a_value_in_any_sample_tell_too_little() -> None:
+    found = judged(alike(5, extract0="", generate0=""))
+
+    assert (found.verdict, found.agreement) == (Verdict.TOO_FEW, 1.0)
+    assert "No field has a value in any sample" in found.reason
+
+
+def test_the_interval_has_the_true_agreement_where_documents_are_not_alike() -> None:
+    def reading(rng: random.Random, often: float) -> Reading:
+        values = {name: str(rng.random()) if rng.random() < often else "same" for name in EXTRACT}
+        return Reading(layout="text", contents={"input1": values})
+
+    def agreement(rng: random.Random, count: int) -> Proof:
+        noise = [rng.random() / 2 for _ in range(count)]
+        return judged(
+            [Tried(str(at), (reading(rng, it), reading(rng, it)), reading(rng, it)) for at, it in enumerate(noise)]
+        )
+
+    truth = agreement(random.Random(0), 2000).agreement or 0.0
+    found = [agreement(random.Random(seed), 6).interval or (0.0, 0.0) for seed in range(1, 201)]
+
+    assert sum(low <= truth <= high for low, high in found) >= 185
+
+
+def test_an_analyzer_that_is_not_found_any_more_is_to_be_replicated_and_codes_are_said() -> None:
+    failure = failure_of(
+        AnalyzerNotFound("The analyzer 'slip' was not found", code="InvalidRequest", request_id="op-1")
+    )
+
+    assert str(failure).startswith("The analyzer 'slip' was not found (InvalidRequest, request op-1). Replicate it")
+
+
 def test_an_analyzer_without_fields_is_compared_by_its_text_alone() -> None:
     plain = Reading(layout="text", contents={"input1": {}})
     found = judged([Tried(f"{number}.pdf", (plain, plain), plain) for number in range(3)])
@@ -357,4 +399,6 @@ def test_without_the_routers_own_content_a_child_is_missed_by_what_never_came_ba
 def test_what_is_wrong_with_a_copy_lasts_and_what_is_wrong_with_the_moment_does_not(
     error: Any, lasts: bool | None
 ) -> None:
-    assert failure_of(error("It is so", "Do this")) == Failure("It is so", "Do this", lasts)
+    found = failure_of(error("It is so", "Do this"))
+    assert (found.cause, found.lasts) == ("It is so", lasts)
+    assert found.next_action == "Do this" or error is AnalyzerNotFound
