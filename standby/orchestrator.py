@@ -54,20 +54,13 @@ class Orchestrator(Protocol):
         """Run the replicate flow here and now, under the orchestrator's eyes."""
 
     async def recover(
-        self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
+        self,
+        configuration: Configuration,
+        plan: str,
+        flow: str,  # snapshot, restore, watch, failover, commit, failback, drill, compare or automation
+        parameters: Mapping[str, JsonValue],  # the flow's own; the plan need not be among them
     ) -> dict[str, JsonValue]:
-        """Run one of the recovery's flows here and now, under the orchestrator's eyes.
-
-        Args:
-            flow: snapshot, restore, watch, failover, commit, failback, drill, compare or automation.
-            parameters: the flow's own; the plan need not be among them.
-
-        Returns:
-            The report that it made, as JSON; also where it was interrupted after its work had begun.
-
-        Raises:
-            StandbyError: what ended it before there was a report.
-        """
+        """Run one of the recovery's flows here and now; give its report as JSON, also where it was interrupted."""
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs; give a line for each thing that changed."""

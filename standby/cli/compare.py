@@ -61,7 +61,7 @@ def exit_of(report: CompareReport) -> Exit:
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     to: Annotated[list[str] | None, resource_option("--to", "Only this target; can be repeated.")] = None,
     analyzer: Analyzers = None,
@@ -78,7 +78,6 @@ async def command(
     Exit status: 0 all agree, 2 at least one differs, 3 at least one has no verdict, 4 not confirmed or too much
     for the budget.
     """
-    output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
     request = CompareRequest(targets=tuple(to or ()), analyzers=tuple(analyzer or ["*"]), samples=samples)

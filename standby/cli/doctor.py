@@ -158,7 +158,7 @@ _WARNS = ("!!", "yellow")
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: Annotated[
         str | None, typer.Argument(metavar="PLAN", autocompletion=PLANS, help="Only what this plan uses.")
     ] = None,
@@ -170,7 +170,6 @@ async def command(
 
     Exit status: 0 nothing is wrong, 1 something is.
     """
-    output: Output = context.obj
     configuration = output.load()
     names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
     plans = [plan] if plan else [*configuration.plans]
@@ -420,9 +419,8 @@ class BootstrapNeedsServer(StandbyError):
 Remove = Annotated[bool, typer.Option("--remove", help="Remove from the server everything that Standby made there.")]
 
 
-async def bootstrap(context: typer.Context, remove: Remove = False, yes: Yes = False) -> Exit:
+async def bootstrap(output: Output, remove: Remove = False, yes: Yes = False) -> Exit:
     """Save blocks, limits, work pools and deployments on a Prefect server; it is safe to repeat."""
-    output: Output = context.obj
     if remove:
         must_be_confirmed(output, yes=yes, what="removes Standby from a Prefect server")
     configuration = output.load()

@@ -73,7 +73,7 @@ def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     to: Annotated[str, resource_option("--to", "Resource that is to serve.")] = "",
     primary: Primary = "",
@@ -98,7 +98,6 @@ async def command(
     left; with --verify, 1 means that the evidence is not genuine.
     """
     _must_fit(to=to, primary=primary, scratch=scratch, clean=clean, verify=verify, via=via)
-    output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
     if verify:

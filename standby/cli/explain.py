@@ -94,7 +94,7 @@ def _guards(decision: Decision) -> Iterator[Line]:
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     decision: Annotated[str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")],
 ) -> Exit:
     """Replay a decision about a failover from the vault; no call is made to a resource.
@@ -102,7 +102,6 @@ async def command(
     Exit status: 0 it leads to the same decision, 1 the record is not the one that was written, 2 it leads to
     another decision under the rules of this version.
     """
-    output: Output = context.obj
     settings = output.load().vault
     async with open_vault(settings) as vault:
         found = await explain(vault, decision, signer_for(settings.signing))

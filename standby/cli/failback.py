@@ -99,7 +99,7 @@ Forced = Annotated[
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     primary: Primary = "",
     keep: Kept = None,
@@ -122,7 +122,6 @@ async def command(
     """
     choices = _choices(keep or [])
 
-    output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
     if not dry_run:

@@ -106,7 +106,7 @@ Forced = Annotated[
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     to: Annotated[str, resource_option("--to", "The resource that is to serve.")],
     primary: Primary = "",
@@ -135,7 +135,6 @@ async def command(
         text = f"{unknown[0]} is not a guard that can be forced; those are {', '.join(GUARDS)}"
         raise typer.BadParameter(text, param_hint="--force")
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=forced)
-    output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
     must_be_confirmed(output, yes=yes)
@@ -269,7 +268,7 @@ async def settled(
 
 
 async def end(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     primary: Primary = "",
     force: PastLoss = None,
@@ -283,7 +282,6 @@ async def end(
 
     Exit status: 0 done and every sink has the active map, 3 a sink does not, 4 refused by a guard or not confirmed.
     """
-    output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
     must_be_confirmed(output, yes=yes)

@@ -298,7 +298,7 @@ Endpoint = Annotated[
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     subscription: Subscriptions = None,
     resource: Named = None,
     plan: Annotated[str, typer.Option("--plan", metavar="NAME", help="Name of the plan, or its beginning.")] = "",
@@ -316,7 +316,6 @@ async def command(
 
     Exit status: 0 written, 1 nothing was written, 3 written without what could not be found out, 4 a file is there.
     """
-    output: Output = context.obj
     _checked(plan)
     file = out or output.config
     named = list(dict.fromkeys(resource or []))
@@ -352,14 +351,13 @@ def schema_text() -> str:
 
 
 async def schema(
-    context: typer.Context,
+    output: Output,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to this file.")] = None,
 ) -> Exit:
     """Print the JSON schema of standby.yaml, by which editors complete and check it.
 
     Exit status: 0.
     """
-    output: Output = context.obj
     if out is None:
         output.stdout.write(schema_text())
         return Exit.DONE

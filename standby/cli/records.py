@@ -90,7 +90,7 @@ def _whole(check: AuditCheck, key_id: str) -> str:
 
 
 async def audit(
-    context: typer.Context,
+    output: Output,
     asked: Annotated[
         Literal["verify", "show"], typer.Argument(metavar="verify|show", help="Check every line, or show them.")
     ],
@@ -108,7 +108,6 @@ async def audit(
     if asked == "show" and plan is None:
         raise typer.BadParameter("name the plan, as in standby audit show PLAN", param_hint="PLAN")
 
-    output: Output = context.obj
     configuration = output.load()
     signer = signer_for(configuration.vault.signing)
     names = [configuration.plan(plan).name] if plan else list(configuration.plans)
@@ -186,7 +185,7 @@ def _shown(output: Output) -> Callable[[int, int], None]:
 
 
 async def move(
-    context: typer.Context,
+    output: Output,
     _asked: Annotated[Literal["move"], typer.Argument(metavar="move", help="Copy a vault.")],
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="vault, second, a folder, or a URL such as az://container/folder.")
@@ -205,7 +204,6 @@ async def move(
     Exit status: 0 everything is there, 1 it could not be read or written, 4 refused: TO holds other records, or runs
     use FROM.
     """
-    output: Output = context.obj
     settings = output.load().vault
     places = [_place(settings, text, endpoint) for text in (source, target)]
     if _is(places[0], places[1]):
@@ -234,7 +232,7 @@ class NoPlans(ConfigurationError):
 
 
 async def automation(
-    context: typer.Context,
+    output: Output,
     position: Annotated[
         Literal["on", "off"] | None,
         typer.Argument(
@@ -252,7 +250,6 @@ async def automation(
     """
     if reason and position is None:
         raise typer.BadParameter("say on or off with it", param_hint="--reason")
-    output: Output = context.obj
     configuration = output.load()
     on = None if position is None else position == "on"
     names = list(configuration.plans)

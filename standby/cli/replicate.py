@@ -95,7 +95,7 @@ def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *
 
 
 async def show(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     analyzer: Analyzers = None,
     target: Targets = None,
@@ -109,7 +109,6 @@ async def show(
     """
     asked = selection(analyzer, target, on_existing, force)
 
-    output: Output = context.obj
     configuration = output.load()
     if out is not None:
         configuration.plan(plan)
@@ -160,12 +159,11 @@ def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line
     yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 
-async def check(context: typer.Context, plan: PlanName) -> Exit:
+async def check(output: Output, plan: PlanName) -> Exit:
     """Show where the targets differ from their sources, without changing anything.
 
     Exit status: 0 in sync, 2 drift, or it is unknown what serves.
     """
-    output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, Selection())
@@ -197,7 +195,7 @@ def _done_line(item: report.ReportItem) -> Line:
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     analyzer: Analyzers = None,
     target: Targets = None,
@@ -220,7 +218,6 @@ async def command(
     asked = selection(analyzer, target, on_existing, force)
     past_loss = reason if FENCE in (force or []) else None
 
-    output: Output = context.obj
     configuration = output.load()
     with show_progress(output.stderr, quiet=output.quiet) as on_progress:
         if via == "prefect":

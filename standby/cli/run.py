@@ -237,7 +237,8 @@ def runnable(command: Command) -> Callable[..., None]:
     """Let typer call a command: it runs in one event loop, and the process ends with its status."""
 
     @wraps(command)
-    def run(context: typer.Context, **options: object) -> None:
+    def run(**options: Any) -> None:
+        context: typer.Context = options.pop("output")
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
             only_looks = context.info_name in LOOKING or options.get("dry_run") or options.get("verify")
@@ -245,10 +246,10 @@ def runnable(command: Command) -> Callable[..., None]:
                 output.error(ReadOnly(f"standby {context.info_name}"))
                 raise typer.Exit(Exit.REFUSED)
             given = {name: with_home(each) for name, each in options.items()}
-            work = _on_second(command, context, given) if output.second else command(context, **given)
-            plan = options.get("plan")
-            if isinstance(plan, str) and plan:
-                work = _measured(work, str(context.info_name), plan)
+            name = str(context.info_name)
+            work = _on_second(command, name, output, given) if output.second else command(output, **given)
+            if plan := options.get("plan"):
+                work = _measured(work, name, plan)
             status = _status(work, output)
         if output.stdout.failure:
             cause = f"The result could not be written to stdout: {output.stdout.failure}"
@@ -258,6 +259,8 @@ def runnable(command: Command) -> Callable[..., None]:
             status = status or Exit.ERROR
         raise typer.Exit(status)
 
+    # What a command takes first is in typer's context, which typer gives where that is named.
+    run.__annotations__ = {**command.__annotations__, "output": typer.Context}
     return run
 
 
@@ -269,16 +272,15 @@ async def _measured(work: Coroutine[None, None, Exit], command: str, plan: str) 
     return status
 
 
-async def _on_second(command: Command, context: typer.Context, options: Mapping[str, object]) -> Exit:
+async def _on_second(command: Command, name: str, output: Output, options: Mapping[str, object]) -> Exit:
     # What --help and most commands do not need they do not wait for.
     from standby.vault.vault import on_second  # noqa: PLC0415
 
     if options.get("via") == "prefect":
         raise typer.BadParameter("a flow takes the vault of its blocks; leave out --via prefect", param_hint="--vault")
-    asked = " ".join(str(part) for part in ("standby", context.info_name, options.get("plan")) if part)
-    output: Output = context.obj
+    asked = " ".join(str(part) for part in ("standby", name, options.get("plan")) if part)
     output.go_on_from(await on_second(output.load().vault, this_user(), str(options.get("reason") or asked)))
-    return await command(context, **options)
+    return await command(output, **options)
 
 
 def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:

@@ -152,7 +152,7 @@ Overwrite = Annotated[bool, typer.Option("--yes", help="Let --example overwrite 
 
 
 async def emulator(
-    context: typer.Context,
+    output: Output,
     example: Example = False,
     folder: Folder = Path(),
     port: FirstPort = None,
@@ -162,7 +162,6 @@ async def emulator(
 
     It prints one line of JSON on stdout: what is served, and where.
     """
-    output: Output = context.obj
     if example:
         _write_example(output, folder, port or 8740, overwrite=yes)
         return Exit.DONE
@@ -193,13 +192,12 @@ Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to se
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 is any free one.")]
 
 
-async def gateway(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730) -> Exit:
+async def gateway(output: Output, host: Host = "127.0.0.1", port: Port = 8730) -> Exit:
     """Receive alerts of Azure Monitor, Service Health and Event Grid, and pass them on as Prefect events.
 
     It serves until it is interrupted, over plain http: put TLS in front of it. It needs gateway.token in the
     configuration, and PREFECT_API_URL. Once it serves, it prints its URL.
     """
-    output: Output = context.obj
     configuration = output.load()
     api = prefect_api(os.environ)
     async with open_poster(api, trusted_certificates()) as poster, open_vault(configuration.vault) as vault:

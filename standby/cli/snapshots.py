@@ -62,13 +62,12 @@ def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) 
     yield Line(f"Plan {plan}: {counted(len(entries), 'snapshot')}.")
 
 
-async def take(context: typer.Context, plan: PlanName, via: Via = "direct") -> Exit:
+async def take(output: Output, plan: PlanName, via: Via = "direct") -> Exit:
     """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
 
     Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
     damaged; 4 it is unknown what serves.
     """
-    output: Output = context.obj
     configuration = output.load()
     if via == "prefect":
         taken = await run_flow(SnapshotTaken, configuration, plan, "snapshot", {})
@@ -80,7 +79,7 @@ async def take(context: typer.Context, plan: PlanName, via: Via = "direct") -> E
 
 
 async def show(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every file in every store and name those that are damaged.")
@@ -90,7 +89,6 @@ async def show(
 
     Exit status: 0, or 3 where a file is damaged, missing or not signed as it should be.
     """
-    output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         finding = await look(recovery)
         entries = await list_snapshots(recovery)
@@ -159,7 +157,7 @@ AsOf = Annotated[
 
 
 async def rebuild(
-    context: typer.Context,
+    output: Output,
     plan: PlanName,
     to: Annotated[str, resource_option("--to", "Resource at which they are rebuilt.")],
     as_of: AsOf = None,
@@ -185,7 +183,6 @@ async def rebuild(
         raise typer.BadParameter(str(error), param_hint="--as-of") from None
     globs = tuple(analyzer or ["*"])
 
-    output: Output = context.obj
     configuration = output.load()
     if via == "prefect":
         asked: JsonObject = {"to": to, "as_of": moment.isoformat() if moment else None, "analyzers": [*globs]}

@@ -92,7 +92,7 @@ def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
     yield Line(sentence(reason.next_action), 4, "→", wrong=wrong)
 
 
-async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> Exit:
+async def command(output: Output, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> Exit:
     """Show whether each target of a plan could take over, with RPO, RTO and the last drill.
 
     Nothing is changed. If the source does not answer, the records in the vault are used instead.
@@ -102,7 +102,6 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
     Exit status: 0 every target is ready, 2 one is not ready or its state is unknown, a required sink does not hold
     the current map, or people were told of an outage or a failover that is not settled.
     """
-    output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         replica = await replica_state(recovery.vault)
         finding = await look(recovery)
@@ -146,7 +145,7 @@ PLANS_AT_ONCE = 4  # Each asks all of its resources side by side
 
 
 async def report(
-    context: typer.Context,
+    output: Output,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
     plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="A plan; without one, all of them.")] = None,
     wait: Wait = ANSWER_SECONDS,
@@ -159,7 +158,6 @@ async def report(
 
     Exit status: 0 the page is written.
     """
-    output: Output = context.obj
     configuration = output.load()
     must_be_writable(html, "--html")
 

@@ -355,11 +355,10 @@ def _must(report: Report, **expected: int) -> None:
 
 
 async def command(
-    context: typer.Context,
+    output: Output,
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, to look around.")] = False,
 ) -> Exit:
     """Show how analyzers are copied to two other regions, lose their region, and are recovered. It needs no Azure."""
-    output: Output = context.obj
     with tempfile.TemporaryDirectory(prefix="standby-demo-", ignore_cleanup_errors=True) as folder:
         output.result("Starting three emulated regions, a Prefect server and a worker; this takes about 30 s.")
         async with set_stage(Path(folder)) as stage:
