@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.output import Line, Output, can_ask, confirm, must_be_confirmed, problem_lines
-from standby.cli.progress import show_progress
+from standby.cli import shown
+from standby.cli.output import Line, Output, can_ask, confirm, must_be_confirmed
 from standby.cli.run import Analyzers, Exit, PlanName, Via, Yes, resource_option
 from standby.errors import sentence
 from standby.orchestrator import run_flow
@@ -35,17 +35,17 @@ def forecast_lines(expected: Forecast) -> Iterator[Line]:
 
 def compare_lines(report: CompareReport) -> Iterator[Line]:
     for (source, target), items in groupby(report.items, key=lambda item: (item.source, item.target)):
-        shown = [*items]
-        yield Line(f"{source} → {target}", wrong=any(item.verdict is not Verdict.AGREES for item in shown))
-        for item in shown:
+        of_pair = [*items]
+        yield Line(f"{source} → {target}", wrong=any(item.verdict is not Verdict.AGREES for item in of_pair))
+        for item in of_pair:
             wrong = item.verdict is not Verdict.AGREES
             yield Line(f"{item.verdict.replace('_', ' ')}: {item.words}.", 2, *MARKS[item.verdict], wrong=wrong)
             if item.reason:
                 yield Line(item.reason, 6, wrong=wrong)
     if report.without_samples:
         yield Line(f"Without samples, and not compared: {some_of(report.without_samples)}.")
-    yield from problem_lines(report.problems)
-    yield from problem_lines(f"A result is left at the service: {each}" for each in report.left)
+    yield from shown.problems(report.problems)
+    yield from shown.problems(f"A result is left at the service: {each}" for each in report.left)
     yield Line(report.summary, wrong=exit_of(report) is not Exit.DONE)
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
@@ -91,7 +91,7 @@ async def command(
                     output.say(line.text)
                 must_be_confirmed(output, yes=yes, what="sends documents to the service, which bills it")
         if via == "direct":
-            with show_progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
+            with shown.progress(output.stderr, quiet=output.quiet, done="analysed") as on_progress:
                 report = await compare_plan(recovery, request, PlainStages(), on_progress)
     if via == "prefect":
         report = await run_flow(CompareReport, configuration, plan, "compare", request.model_dump(mode="json"))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.output import Line, Output, problem_lines
-from standby.cli.progress import ShownStages
+from standby.cli import shown
+from standby.cli.output import Line, Output
 from standby.cli.run import Exit, PastLoss, PlanName, Primary, Reason, Via, exit_of, resource_option, with_home
 from standby.config.configuration import Configuration
 from standby.document import JsonObject
@@ -34,7 +34,7 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
             yield Line(f"{phase.name}: {phase.outcome} ({lasting(phase.seconds)})", 2, wrong=failed)
     for fact in facts(report):
         yield Line(f"{fact.label}: {fact.text}.", 2, wrong=fact.is_wrong)
-    yield from problem_lines(report.reasons)
+    yield from shown.problems(report.reasons)
     mark, style = ("✓", "green") if report.passed else ("✗", "red")
     yield Line(f"{report.title}: {report.ending}.", mark=mark, style=style, wrong=not report.passed)
     if report.next_action:
@@ -104,7 +104,7 @@ async def command(
         return await _check(output, configuration, plan, verify)
     if clean:
         async with open_recovery(configuration, plan) as recovery:
-            left = await clean_up(recovery, ShownStages(output, OF_A_DRILL))
+            left = await clean_up(recovery, shown.Stages(output, OF_A_DRILL))
         output.report(clean_up_lines(left), left)
         return exit_of(complete=left.complete)
     if via == "prefect":
@@ -116,7 +116,7 @@ async def command(
             recovery = await settle(opened, [force] if force else [], reason)
             fence = await read_fence(recovery.vault, recovery.plan)
             lost = choose_primary(recovery.plan, fence, to=to, named=primary)
-            report = await drill(recovery, lost, to, ShownStages(output, OF_A_DRILL), scratch=scratch or None)
+            report = await drill(recovery, lost, to, shown.Stages(output, OF_A_DRILL), scratch=scratch or None)
     output.report(drill_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.passed, interrupted=report.interrupted)
 

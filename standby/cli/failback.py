@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from standby.cli import shown
 from standby.cli.failover import ask, saying_what_was_told, settled
-from standby.cli.output import Line, Output, must_be_confirmed, problem_lines
-from standby.cli.progress import ShownStages
+from standby.cli.output import Line, Output, must_be_confirmed
 from standby.cli.replicate import report_lines
 from standby.cli.run import Exit, PlanName, Primary, Reason, Via, Yes, exit_of
 from standby.document import JsonObject
@@ -60,7 +60,7 @@ def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator
             yield from report_lines(copies, verbose=verbose)
     if report.divergence is not None:
         yield from untrained_lines(report.divergence)
-    yield from problem_lines(dict.fromkeys(report.problems))
+    yield from shown.problems(dict.fromkeys(report.problems))
     yield Line(report.ending, wrong=not report.complete)
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
@@ -143,7 +143,7 @@ async def command(
                 await _confirm(output, recovery, primary, found, [] if output.shows_results else compared)
             if via == "direct":
                 async with saying_what_was_told(output, recovery):
-                    report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
+                    report = await fail_back(recovery, primary, shown.Stages(output), keep=choices, force=replaced)
     if via == "prefect":
         asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*forced], "reason": reason}
         report = await run_flow(FailbackReport, configuration, plan, "failback", asked)

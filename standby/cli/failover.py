@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from standby.cli import shown
 from standby.cli.explain import GUARD_MARKS
-from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
-from standby.cli.progress import ShownStages
+from standby.cli.output import Line, NotConfirmed, Output, confirm, must_be_confirmed
 from standby.cli.run import Exit, PastLoss, PlanName, Primary, Reason, Via, Yes, exit_of, resource_option
 from standby.concurrency import despite_cancellation
 from standby.document import JsonObject
@@ -58,11 +58,11 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
         restored = report.restored
         snapshot = f"snapshot {restored.snapshot_id} of {utc(restored.taken_at)}"
         yield Line(f"{len(restored.created)} restored from {snapshot}.", 2)
-        yield from problem_lines(f"{analyzer}: {reason}" for analyzer, reason in restored.failed.items())
+        yield from shown.problems(f"{analyzer}: {reason}" for analyzer, reason in restored.failed.items())
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
         yield Line("No activation sink is configured: applications are not informed.", 2, "!", "yellow", True)
-    yield from problem_lines(report.problems)
+    yield from shown.problems(report.problems)
     yield Line(sentence(ending(report)), wrong=not report.complete)
     if lost := loss(report):
         yield Line(sentence(lost), 2, "!", "red", True)
@@ -153,7 +153,7 @@ async def command(
                     output.document({"plan": plan, "serving": already.resource, "problems": problems})
                     return Exit.DONE
                 if via == "direct":
-                    report = await fail_over(recovery, decided, ShownStages(output))
+                    report = await fail_over(recovery, decided, shown.Stages(output))
     if via == "prefect":
         mode = None if planned is None else "planned" if planned else "unplanned"
         asked: JsonObject = {"to": to, "mode": mode, "reason": reason, "home": primary, "force": [*sorted(forced)]}
@@ -263,7 +263,7 @@ async def settled(
         finding = await look(opened)
         if finding.problem:
             question = f"Continue with plan {opened.plan.name} anyway, with the records that are left?"
-            await ask(output, opened, question, "force fence", {"reason": reason}, loss_lines(finding))
+            await ask(output, opened, question, "force fence", {"reason": reason}, shown.losses(finding))
     return await settle(opened, forced, reason)
 
 

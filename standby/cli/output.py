@@ -9,12 +9,12 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -25,17 +25,7 @@ from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
 from standby.document import JsonObject, JsonValue, json_text, write_whole
 from standby.errors import FileUnwritable, GuardRefused, StandbyError, sentence
-from standby.replication.items import GOOD
-from standby.text import alike, clean, counted, some_of
-
-if TYPE_CHECKING:
-    # What a command does not need it does not wait for.
-    from standby.recovery.snapshots.fidelity import RestoreItem
-    from standby.recovery.snapshots.restore import RestoredItem
-    from standby.recovery.witnesses import Finding
-    from standby.replication.items import PlanItem
-    from standby.replication.report import ReportItem
-
+from standby.text import clean, some_of
 
 NARROWEST = 20  # Columns below which nothing can be read
 
@@ -68,58 +58,6 @@ class Line:
             break_long_words=False,
             break_on_hyphens=False,
         )
-
-
-def named(item: PlanItem | ReportItem | RestoreItem | RestoredItem) -> str:
-    """Name an analyzer, and its copy where that has another id."""
-    if item.analyzer == item.target_analyzer:
-        return item.analyzer
-    return f"{item.analyzer} as {item.target_analyzer}"
-
-
-def failure_lines(items: Iterable[ReportItem | RestoredItem], *, verbose: bool) -> Iterator[Line]:
-    """Say each reason once, with the analyzers it is about; with all of their names, where asked."""
-    bad = {named(item): item for item in items if item.status not in GOOD}
-    for names, reason in alike((item.status, name, item.reason) for name, item in bad.items()):
-        for subject in names if verbose else [some_of(names)]:
-            yield Line(f"{subject} {bad[names[0]].status}: {reason}", 2, "!", "red", wrong=True)
-
-
-def warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]:
-    """Say each warning once, with the analyzers it is about: the same one often goes for many."""
-    for names, warning in alike(("", analyzer, each) for analyzer, warnings in warned for each in warnings):
-        yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
-
-
-Shown = tuple[str, str, bool, tuple[str, ...]]  # Mark, style, whether it is wrong, and what stands below
-MOST_IN_LINE = 3  # Names that stand before what is said of them; more have a line of their own
-
-
-def grouped_lines(said: Iterable[tuple[Shown, str, str]]) -> Iterator[Line]:
-    """Say once what is the same of several analyzers, with all of their names."""
-    shown = [*said]
-    looks = {name: look for look, name, _ in shown}
-    for names, text in alike(shown):
-        mark, style, wrong, below = looks[names[0]]
-        subject = counted(len(names), "analyzer") if len(names) > MOST_IN_LINE else some_of(names)
-        yield Line(f"{subject}: {text}", 2, mark, style, wrong=wrong)
-        if len(names) > MOST_IN_LINE:
-            yield Line(", ".join(names), 6, wrong=wrong)
-        yield from (Line(each, 6, wrong=wrong) for each in below)
-
-
-def loss_lines(finding: Finding) -> Iterator[Line]:
-    """Say what of a plan's records is not what was written last; nothing where all is."""
-    if finding.problem:
-        yield Line(sentence(finding.problem), 0, "✗", "red", wrong=True)
-        yield Line(sentence(finding.next_action), 2, "→", wrong=True)
-    if finding.snapshots:
-        yield Line(sentence(finding.snapshots), 0, "!", "red", wrong=True)
-        yield Line(sentence(finding.how_to_list_again), 2, "→", wrong=True)
-
-
-def problem_lines(problems: Iterable[str]) -> Iterator[Line]:
-    return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in problems)
 
 
 def cause_of(error: StandbyError) -> str:

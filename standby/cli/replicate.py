@@ -8,18 +8,8 @@ from uuid import uuid4
 
 import typer
 
-from standby.cli.output import (
-    Line,
-    Output,
-    failure_lines,
-    grouped_lines,
-    loss_lines,
-    must_be_writable,
-    named,
-    problem_lines,
-    warning_lines,
-)
-from standby.cli.progress import show_progress
+from standby.cli import shown
+from standby.cli.output import Line, Output, must_be_writable
 from standby.cli.run import Analyzers, Existing, Exit, Forced, PlanName, Reason, Targets, Via, exit_of, selection
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
@@ -68,30 +58,30 @@ def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: boo
     yield Line(f"{summary} {expected.summary}" if expected else summary)
 
 
-def _by_pair(plan: ReplicationPlan, shown: Callable[[str, Sequence[PlanItem]], Iterable[Line]]) -> Iterator[Line]:
+def _by_pair(plan: ReplicationPlan, lines_of: Callable[[str, Sequence[PlanItem]], Iterable[Line]]) -> Iterator[Line]:
     """Put what is shown of a target's items under source and target, and what could not be read below all."""
     for (source, target), items in groupby(plan.items, key=lambda item: (item.source, item.target)):
-        if lines := [*shown(target, [*items])]:
+        if lines := [*lines_of(target, [*items])]:
             wrong = any(line.wrong for line in lines)
             yield Line(f"{source} → {target}", wrong=wrong)
             yield from lines
             yield Line("", wrong=wrong)
-    yield from problem_lines(report.unseen_words(plan.unseen))
+    yield from shown.problems(report.unseen_words(plan.unseen))
 
 
 def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     for name, deployment in plan.added_defaults.get(target, {}).items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, *MARKS[Action.COPY])
-    yield from grouped_lines(
+    yield from shown.grouped(
         (
             (*MARKS[item.action], item.action is Action.REFUSE, item.differences if verbose else ()),
-            named(item),
+            shown.named(item),
             item.reason,
         )
         for item in items
         if verbose or item.action is not Action.SKIP
     )
-    yield from warning_lines((item.analyzer, item.warnings) for item in items)
+    yield from shown.warnings((item.analyzer, item.warnings) for item in items)
 
 
 async def show(
@@ -120,7 +110,7 @@ async def show(
     expected = forecast(proposal, configuration.resources, durations.of(Kind.COPY))
     if out is not None:
         save_plan(out, proposal, asked, signer_for(configuration.vault.signing))
-    output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
+    output.results([*shown.losses(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
     if out is not None:
         output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
     if output.json:
@@ -144,19 +134,19 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
 
 def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     def below(item: PlanItem) -> tuple[str, ...]:
-        shown = item.differences if verbose else item.differences[:MOST_PATHS]
-        left = len(item.differences) - len(shown)
-        return (*shown, f"and {left} more (-v shows all)") if left else shown
+        paths = item.differences if verbose else item.differences[:MOST_PATHS]
+        left = len(item.differences) - len(paths)
+        return (*paths, f"and {left} more (-v shows all)") if left else paths
 
     def words(item: PlanItem) -> str:
         return "serving elsewhere" if item.verdict is Verdict.IN_SYNC else item.verdict.words
 
-    yield from grouped_lines(
-        (("≠", "yellow", True, below(item)), named(item), f"{words(item)}. {item.reason}")
+    yield from shown.grouped(
+        (("≠", "yellow", True, below(item)), shown.named(item), f"{words(item)}. {item.reason}")
         for item in items
         if not item.is_in_sync
     )
-    yield from warning_lines((item.analyzer, item.warnings) for item in items)
+    yield from shown.warnings((item.analyzer, item.warnings) for item in items)
 
 
 async def check(output: Output, plan: PlanName) -> Exit:
@@ -167,7 +157,7 @@ async def check(output: Output, plan: PlanName) -> Exit:
     async with open_recovery(output.load(), plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, Selection())
-    output.results([*loss_lines(finding), *drift_lines(proposal, verbose=output.verbose)])
+    output.results([*shown.losses(finding), *drift_lines(proposal, verbose=output.verbose)])
     if output.json:
         output.document(report.drift_document(proposal) | {"fence": finding.to_json()})
     return Exit.DONE if report.is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES
@@ -181,17 +171,17 @@ def report_lines(done: report.Report, *, verbose: bool = False) -> Iterator[Line
         yield Line(f"{pair[0]} → {pair[1]}: {totals(count(items))}", wrong=bad)
         if verbose:
             yield from (_done_line(item) for item in items if item.status in GOOD)
-        yield from failure_lines(items, verbose=verbose)
-        yield from warning_lines((item.analyzer, item.warnings) for item in items)
-    yield from problem_lines(report.unseen_words(done.unseen))
+        yield from shown.failures(items, verbose=verbose)
+        yield from shown.warnings((item.analyzer, item.warnings) for item in items)
+    yield from shown.problems(report.unseen_words(done.unseen))
     yield Line(done.summary, wrong=not done.complete)
 
 
 def _done_line(item: report.ReportItem) -> Line:
     if item.status is Status.SKIPPED:
-        return Line(f"{named(item)}: was in sync.", 2, *MARKS[Action.SKIP])
+        return Line(f"{shown.named(item)}: was in sync.", 2, *MARKS[Action.SKIP])
     done = {Action.REPLACE: "replaced", Action.ADOPT: "its copy was under way"}.get(item.action, "copied")
-    return Line(f"{named(item)}: {done}, {lasting(item.seconds)}.", 2, *MARKS[item.action])
+    return Line(f"{shown.named(item)}: {done}, {lasting(item.seconds)}.", 2, *MARKS[item.action])
 
 
 async def command(
@@ -219,7 +209,7 @@ async def command(
     past_loss = reason if FENCE in (force or []) else None
 
     configuration = output.load()
-    with show_progress(output.stderr, quiet=output.quiet) as on_progress:
+    with shown.progress(output.stderr, quiet=output.quiet) as on_progress:
         if via == "prefect":
             ended = await load_orchestrator().replicate(
                 configuration, plan, asked, apply=approved, on_progress=on_progress, past_loss=past_loss

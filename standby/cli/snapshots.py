@@ -8,18 +8,8 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from standby.cli.output import (
-    Line,
-    Output,
-    Shown,
-    failure_lines,
-    grouped_lines,
-    loss_lines,
-    named,
-    problem_lines,
-    warning_lines,
-)
-from standby.cli.progress import show_progress
+from standby.cli import shown
+from standby.cli.output import Line, Output
 from standby.cli.run import Analyzers, Exit, PastLoss, PlanName, Reason, Via, exit_of, resource_option
 from standby.config.durations import moment_of
 from standby.document import JsonObject
@@ -41,7 +31,7 @@ from standby.text import counted, lasting, sentence, some_of, totals, utc
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
     for name, count in taken.resources.items():
         yield Line(f"{name}: {counted(count, 'analyzer')}", 2, "+", "green")
-    yield from problem_lines(taken.shortcomings)
+    yield from shown.problems(taken.shortcomings)
     if taken.unknown_labelled:
         yield Line(f"{some_of(taken.unknown_labelled)}: the labelled data could not be listed.", 2, "?", "yellow")
     for place in taken.stores:
@@ -58,7 +48,7 @@ def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) 
         signed = "signed" if entry.signed else "not signed"
         text = f"{utc(entry.taken_at)}  {entry.id}  {resources}  {decimal(entry.size)}  {signed}"
         yield Line(text, wrong=bool(entry.problems))
-        yield from problem_lines(entry.problems if problems else ())
+        yield from shown.problems(entry.problems if problems else ())
     yield Line(f"Plan {plan}: {counted(len(entries), 'snapshot')}.")
 
 
@@ -93,9 +83,9 @@ async def show(
         finding = await look(recovery)
         entries = await list_snapshots(recovery)
         found = await verify_snapshots(recovery) if verify else None
-    output.results([*loss_lines(finding), *entry_lines(plan, entries, problems=found is None)])
+    output.results([*shown.losses(finding), *entry_lines(plan, entries, problems=found is None)])
     if found is not None:
-        output.results([*problem_lines(found.problems), Line(found.summary, wrong=not found.whole)])
+        output.results([*shown.problems(found.problems), Line(found.summary, wrong=not found.whole)])
     output.document({"plan": plan, "snapshots": entries, "fence": finding.to_json(), "verification": found})
     problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
     return exit_of(complete=not (problems or finding.problem or finding.snapshots))
@@ -113,11 +103,11 @@ _MEANINGS = {
 def proposal_lines(plan: RestorePlan, forecast: Part | str | None) -> Iterator[Line]:
     """Show, before anything is done, how true each analyzer will be to the one that the snapshot has."""
     yield Line(f"Snapshot {plan.snapshot_id} of {utc(plan.taken_at)} → {plan.to}")
-    yield from problem_lines(plan.problems)
+    yield from shown.problems(plan.problems)
     for name, deployment in plan.added_defaults.items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, "+", "green")
-    yield from grouped_lines((_shown(item), named(item), f"{item.fidelity}. {item.reason}") for item in plan.items)
-    yield from warning_lines((named(item), item.warnings) for item in plan.items)
+    yield from shown.grouped((_look(item), shown.named(item), f"{item.fidelity}. {item.reason}") for item in plan.items)
+    yield from shown.warnings((shown.named(item), item.warnings) for item in plan.items)
     counts = Counter(item.fidelity for item in plan.items)
     for fidelity in Fidelity:
         if counts[fidelity]:
@@ -132,15 +122,15 @@ def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[
     for item in report.items:
         if verbose and item.status in GOOD:
             done = f"built, {lasting(item.seconds)}" if item.status is Status.SUCCEEDED else "was there"
-            yield Line(f"{named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
-    yield from failure_lines(report.items, verbose=verbose)
+            yield Line(f"{shown.named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
+    yield from shown.failures(report.items, verbose=verbose)
     if verbose or len(report.proofs) <= MOST_NAMED:
         yield from (Line(sentence(each.words), 2) for each in report.proofs)
-    yield from problem_lines(report.problems)
+    yield from shown.problems(report.problems)
     yield Line(report.summary, wrong=not report.complete)
 
 
-def _shown(item: RestoreItem) -> Shown:
+def _look(item: RestoreItem) -> shown.Look:
     if item.action is not RestoreAction.CREATE and not item.met:
         return "!", "red", True, ()
     return *_MARKS[item.action], False, ()
@@ -202,7 +192,7 @@ async def rebuild(
                 seconds: JsonObject | None = {"seconds": [spread.median, spread.high]} if spread else None
                 output.document({**proposal.to_json(), "forecast": seconds})
                 return Exit.DONE if all(item.met for item in proposal.items) else Exit.DIFFERENCES
-            with show_progress(output.stderr, quiet=output.quiet) as on_progress:
+            with shown.progress(output.stderr, quiet=output.quiet) as on_progress:
                 report = await completed(recovery, await restore(recovery, proposal, on_progress=on_progress))
     output.report(restored_lines(report, verbose=output.verbose), report)
     if report.interrupted:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.output import Line, Output, loss_lines, must_be_writable
+from standby.cli import shown
+from standby.cli.output import Line, Output, must_be_writable
 from standby.cli.run import Exit, PlanName, Wait
 from standby.clock import SystemClock
 from standby.concurrency import do_for_each
@@ -112,14 +113,14 @@ async def command(output: Output, plan: PlanName, wait: Wait = ANSWER_SECONDS) -
         known = (await Concerns.read(recovery.vault, plan)).open
         approvals = await waiting_approvals(recovery, fence.epoch if fence else 0)
     concerns = [each for each in known if each.is_told and each.concern.kind in UNSEEN_HERE]
-    shown = status_lines(plan, found, replica, verbose=output.verbose)
+    state = status_lines(plan, found, replica, verbose=output.verbose)
     words = [Line(f"Notified at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
     words += [Line(each.words, 0, "!", "yellow", wrong=True) for each in concerns]
     for it in approvals:
         until = f"until {utc(it.until)} for another person, who runs {it.command(plan)}"
         text = f"{it.by} approved a failover of {it.primary} to {it.to}. It waits {until}"
         words.append(Line(text, 0, "!", "yellow", wrong=True))
-    output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])
+    output.results([*shown.losses(finding), *words, *sink_lines(sinks, fence), *state])
     output.document(
         {
             "plan": plan,
@@ -182,7 +183,7 @@ async def report(
     output.result(f"Written: {html}")
     for content in found:
         output.results(Line(wording.state_words(each), 2) for each in content.readiness)
-        output.results(loss_lines(content.finding))
+        output.results(shown.losses(content.finding))
     output.results(Line(f"{name}: {error}", 0, "!", "red", wrong=True) for name, error in unread.items())
     if plan is not None:
         output.document({"file": str(html), **_document(found[0])})

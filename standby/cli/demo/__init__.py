@@ -15,12 +15,12 @@ import httpx
 import typer
 from pydantic import BaseModel
 
+from standby.cli import shown
 from standby.cli.compare import compare_lines
 from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
 from standby.cli.output import Output
-from standby.cli.progress import show_progress
 from standby.cli.records import verify_lines
 from standby.cli.replicate import drift_lines, report_lines
 from standby.cli.run import Exit
@@ -259,7 +259,7 @@ class Story:
     async def _replicate(
         self, selection: Selection | None = None, *, configuration: Configuration | None = None
     ) -> Report:
-        with show_progress(self.output.stderr, quiet=self.output.quiet) as on_progress:
+        with shown.progress(self.output.stderr, quiet=self.output.quiet) as on_progress:
             wanted, selection = configuration or self.configuration, selection or Selection()
             replicate = self.stage.orchestrator.replicate
             ended = await replicate(wanted, PLAN, selection, apply=None, on_progress=on_progress)

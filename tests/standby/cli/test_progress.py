@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from standby.cli.progress import show_progress
+from standby.cli.shown import progress as show_progress
 from standby.replication.items import Progress, Status
 
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from standby.cli.app import app
 from standby.cli.output import PLAIN, Line, Output
-from standby.cli.progress import show_progress
 from standby.cli.run import logging_to
+from standby.cli.shown import progress as show_progress
 from standby.document import JsonObject
 from standby.errors import StandbyError
 from standby.replication.items import Progress as RunProgress

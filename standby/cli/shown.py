@@ -1,18 +1,86 @@
-"""How far a run is: a live line on a terminal, elsewhere a plain line every few seconds."""
+"""What several commands show: lines about analyzers and records, and how far a run is.
+
+That is a live line on a terminal, elsewhere a plain line every few seconds.
+"""
+
+from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
 from standby.cli.output import Line, Output, show
+from standby.errors import sentence
 from standby.recovery.context import Stage
+from standby.replication.items import GOOD, Status
 from standby.replication.items import Progress as RunProgress
-from standby.replication.items import Status
+from standby.text import alike, counted, some_of
+
+if TYPE_CHECKING:
+    # What a command does not need it does not wait for.
+    from standby.recovery.snapshots.fidelity import RestoreItem
+    from standby.recovery.snapshots.restore import RestoredItem
+    from standby.recovery.witnesses import Finding
+    from standby.replication.items import PlanItem
+    from standby.replication.report import ReportItem
+
+
+def named(item: PlanItem | ReportItem | RestoreItem | RestoredItem) -> str:
+    """Name an analyzer, and its copy where that has another id."""
+    if item.analyzer == item.target_analyzer:
+        return item.analyzer
+    return f"{item.analyzer} as {item.target_analyzer}"
+
+
+def failures(items: Iterable[ReportItem | RestoredItem], *, verbose: bool) -> Iterator[Line]:
+    """Say each reason once, with the analyzers it is about; with all of their names, where asked."""
+    bad = {named(item): item for item in items if item.status not in GOOD}
+    for names, reason in alike((item.status, name, item.reason) for name, item in bad.items()):
+        for subject in names if verbose else [some_of(names)]:
+            yield Line(f"{subject} {bad[names[0]].status}: {reason}", 2, "!", "red", wrong=True)
+
+
+def warnings(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]:
+    """Say each warning once, with the analyzers it is about: the same one often goes for many."""
+    for names, warning in alike(("", analyzer, each) for analyzer, warnings in warned for each in warnings):
+        yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
+
+
+Look = tuple[str, str, bool, tuple[str, ...]]  # Mark, style, whether it is wrong, and what stands below
+MOST_IN_LINE = 3  # Names that stand before what is said of them; more have a line of their own
+
+
+def grouped(said: Iterable[tuple[Look, str, str]]) -> Iterator[Line]:
+    """Say once what is the same of several analyzers, with all of their names."""
+    shown = [*said]
+    looks = {name: look for look, name, _ in shown}
+    for names, text in alike(shown):
+        mark, style, wrong, below = looks[names[0]]
+        subject = counted(len(names), "analyzer") if len(names) > MOST_IN_LINE else some_of(names)
+        yield Line(f"{subject}: {text}", 2, mark, style, wrong=wrong)
+        if len(names) > MOST_IN_LINE:
+            yield Line(", ".join(names), 6, wrong=wrong)
+        yield from (Line(each, 6, wrong=wrong) for each in below)
+
+
+def losses(finding: Finding) -> Iterator[Line]:
+    """Say what of a plan's records is not what was written last; nothing where all is."""
+    if finding.problem:
+        yield Line(sentence(finding.problem), 0, "✗", "red", wrong=True)
+        yield Line(sentence(finding.next_action), 2, "→", wrong=True)
+    if finding.snapshots:
+        yield Line(sentence(finding.snapshots), 0, "!", "red", wrong=True)
+        yield Line(sentence(finding.how_to_list_again), 2, "→", wrong=True)
+
+
+def problems(problems: Iterable[str]) -> Iterator[Line]:
+    return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in problems)
+
 
 PLAIN_EVERY = 5.0  # Seconds between two plain lines
 
@@ -21,7 +89,7 @@ NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
 
 
 @contextmanager
-def show_progress(
+def progress(
     console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic, done: str = "copied"
 ) -> Iterator[Callable[[RunProgress], None]]:
     """Give a function that shows how far a run is, or does nothing with `quiet`; `done` is what it does to each."""
@@ -89,7 +157,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ShownStages:
+class Stages:
     """Stages without Prefect, each shown when it begins."""
 
     output: Output
