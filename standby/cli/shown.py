@@ -78,8 +78,8 @@ def losses(finding: Finding) -> Iterator[Line]:
         yield Line(sentence(finding.how_to_list_again), 2, "→", wrong=True)
 
 
-def problems(problems: Iterable[str]) -> Iterator[Line]:
-    return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in problems)
+def problems(found: Iterable[str]) -> Iterator[Line]:
+    return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in found)
 
 
 PLAIN_EVERY = 5.0  # Seconds between two plain lines
