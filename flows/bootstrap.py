@@ -40,6 +40,7 @@ log = logging.getLogger("standby.flows")
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"  # At the top of the repository, and in what is installed
 TAG = "standby"  # Tag of every deployment of Standby
+OURS = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
 ENTRYPOINTS = ("standby.flows.", "flows/")  # What those of this and of earlier versions begin with
 
 OUTAGE = "standby outage of"
@@ -263,11 +264,10 @@ async def _retire(client: PrefectClient, wanted: dict[str, Any], changes: list[s
 
 async def deployed_by_us(client: PrefectClient, wanted: dict[str, Any]) -> dict[str, UUID]:
     """Find by tag, entrypoint and name what was deployed of a `prefect.yaml`, for whichever plans; give their ids."""
-    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
     names = tuple(f"{full_name(entry)}-" for entry in wanted["deployments"])
     found = {
         f"{flow_of(each.entrypoint)}/{each.name}": each.id
-        for each in await read_deployments(client, deployment_filter=ours)
+        for each in await read_deployments(client, deployment_filter=OURS)
         if (each.entrypoint or "").startswith(ENTRYPOINTS)
     }
     return {name: it for name, it in found.items() if f"{name}-".startswith(names)}

@@ -8,9 +8,7 @@ from prefect.client.schemas.objects import State
 
 from standby.document import JsonObject
 from standby.fencing import read_fence
-from standby.flows import events, limits, run
-from standby.flows.outcome import FlowOutcome, bullets, escaped, flow, page, phase_table, table
-from standby.flows.recovery import recovering
+from standby.flows import events, limits, outcome, recovery, run
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.findings import facts, message
@@ -18,7 +16,7 @@ from standby.recovery.witnesses import settle
 from standby.tasks.stage import TaskStages
 
 
-@flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
+@outcome.flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
 async def drill(
     plan: str, to: str = "", scratch: str = "", home: str = "", force: Sequence[str] = (), reason: str = ""
 ) -> State[Any]:
@@ -36,7 +34,7 @@ async def drill(
         force: "fence" continues although the fence or the audit log was lost.
         reason: Why, where that is forced.
     """
-    async with recovering(plan, scratch=scratch) as opened:
+    async with recovery.recovering(plan, scratch=scratch) as opened:
         context = await settle(opened, force, reason)
         fence = await read_fence(context.vault, context.plan)
         primary, target = choose_assignment(context.plan, fence, to=to, named=home)
@@ -44,16 +42,16 @@ async def drill(
             work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
             report = await run.to_its_report(work)
     summary = message(report)
-    text = page(
-        f"# {escaped(f'{report.title}: {report.ending}')}",
-        bullets(report.reasons),
-        table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
+    text = outcome.page(
+        f"# {outcome.escaped(f'{report.title}: {report.ending}')}",
+        outcome.bullets(report.reasons),
+        outcome.table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
         "## Phases",
-        phase_table(report.phases),
+        outcome.phase_table(report.phases),
     )
     payload: JsonObject = {"home": report.primary, "to": report.to, "passed": report.passed}
     payload["evidence"] = report.evidence
-    return await FlowOutcome(
+    return await outcome.FlowOutcome(
         "Passed" if report.passed else "NotPassed",
         summary,
         report,

@@ -7,9 +7,7 @@ from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
 from standby.fencing import read_fence
-from standby.flows import events, limits, run
-from standby.flows.outcome import FlowOutcome, flow
-from standby.flows.recovery import recovering
+from standby.flows import events, limits, outcome, recovery, run
 from standby.recovery.assignments import choose_primary
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
@@ -28,7 +26,7 @@ NAMES = {
 }
 
 
-@flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
+@outcome.flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
 async def failback(
     plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}, force: Sequence[str] = (), reason: str = ""
 ) -> State[Any]:
@@ -45,7 +43,7 @@ async def failback(
             has the standby serve the same analyzers. "fence" continues although the fence or the audit log was lost.
         reason: Why, where "fence" is forced.
     """
-    async with recovering(plan) as opened, run.ProgressArtifact(f"Failing plan {plan} back") as bar:
+    async with recovery.recovering(plan) as opened, run.ProgressArtifact(f"Failing plan {plan} back") as bar:
         choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
         context = await settle(opened, force, reason)
         replaced = except_fence(force)
@@ -58,7 +56,7 @@ async def failback(
                 context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
             )
             report = await run.to_its_report(work)
-    return await FlowOutcome(
+    return await outcome.FlowOutcome(
         NAMES[report.state],
         report.message,
         report,

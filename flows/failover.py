@@ -7,10 +7,7 @@ from prefect.client.schemas.objects import State
 
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
-from standby.flows.events import REFUSED, PlanEvent
-from standby.flows.outage import after_outage, carry_out, leave_decision, outcome_of, tell_unattended
-from standby.flows.outcome import FlowOutcome, flow, refused
-from standby.flows.recovery import recovering
+from standby.flows import events, outage, outcome, recovery
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import approve
@@ -21,7 +18,7 @@ from standby.recovery.failover.failover import decide_request
 from standby.recovery.witnesses import settle
 
 
-@flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)
+@outcome.flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)
 async def failover(
     plan: str,
     to: str = "",
@@ -52,7 +49,7 @@ async def failover(
     """
     if outage_of:
         return await on_outage(plan, outage_of, to)
-    async with recovering(plan, by=by) as opened:
+    async with recovery.recovering(plan, by=by) as opened:
         try:
             context = await settle(opened, force, reason)
             fence = await read_fence(context.vault, context.plan)
@@ -62,18 +59,18 @@ async def failover(
             request = FailoverRequest(to=target, primary=served, planned=planned, reason=reason, forced=forced)
             return await on_order(context, request)
         except GuardRefused as error:
-            PlanEvent(REFUSED, plan, {"home": home, "to": to}).emit(str(error))
-            return refused(error)
+            events.PlanEvent(events.REFUSED, plan, {"home": home, "to": to}).emit(str(error))
+            return outcome.refused(error)
 
 
 async def on_outage(plan: str, resource: str, to: str) -> State[Any]:
     """Answer an outage; where not even what serves can be opened, that is told, and the next report tries again."""
     try:
-        async with recovering(plan) as context:
-            return await after_outage(context, resource, to)
+        async with recovery.recovering(plan) as context:
+            return await outage.after_outage(context, resource, to)
     except StandbyError as error:
-        message = await tell_unattended(plan, [resource], [error.cause])
-        return await FlowOutcome("Waiting", message, good=False).finish()
+        message = await outage.tell_unattended(plan, [resource], [error.cause])
+        return await outcome.FlowOutcome("Waiting", message, good=False).finish()
 
 
 async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
@@ -84,8 +81,8 @@ async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[
             given = await approve(context, error.request, int(error.request.epoch or 0), comment=error.request.reason)
             error.facts["approvals"] = [each.model_dump(mode="json") for each in given]
         refusal, _ = await read_record(context.vault, error.decision_id)
-        await leave_decision(refusal)
+        await outage.leave_decision(refusal)
         raise
     if record is not None:
-        await leave_decision(record)
-    return await outcome_of(await carry_out(context, decided)).finish()
+        await outage.leave_decision(record)
+    return await outage.outcome_of(await outage.carry_out(context, decided)).finish()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from standby.config.durations import roughly
 from standby.config.plan import RecoveryPlan
-from standby.flows.bootstrap import RECOVERY_POOL, TAG, WORK_POOL, flow_of, probe_period
+from standby.flows.bootstrap import OURS, RECOVERY_POOL, TAG, WORK_POOL, flow_of, probe_period, read_deployments
 from standby.flows.events import last_report
 from standby.flows.run import DEAD
 from standby.orchestrator import Health
@@ -195,9 +195,8 @@ def _due(run: FlowRun) -> datetime:
 
 
 async def _deployments(client: PrefectClient, flows: list[str]) -> list[DeploymentResponse]:
-    ours = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
     wanted = FlowFilter.model_validate({"name": {"any_": flows}})
-    return await client.read_deployments(flow_filter=wanted, deployment_filter=ours)
+    return await read_deployments(client, flow_filter=wanted, deployment_filter=OURS)
 
 
 BEAT = 60  # Seconds between two signs of life of a run, by prefect.yaml

@@ -22,7 +22,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError, must_not_be_read_only
-from standby.flows import errors, processes
+from standby.flows import QUICKLY, errors, processes
 from standby.orchestrator import Health
 from standby.recovery.witnesses import FENCE
 from standby.replication.items import Progress, Selection
@@ -95,7 +95,10 @@ class Prefect:
 
         async with AsyncExitStack() as stack:
             for pool in (WORK_POOL, RECOVERY_POOL):
-                await stack.enter_async_context(processes.own_worker(folder / f"{pool}.log", pool, settings))
+                command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
+                environment = {**processes.PROMPT, **os.environ, **settings}
+                worker = processes.started(folder / f"{pool}.log", environment, *QUICKLY, *command)
+                await stack.enter_async_context(worker)
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:

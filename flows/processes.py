@@ -57,14 +57,6 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
-    command = ("prefect", "worker", "start", "--pool", pool, "--type", "process")
-    async with started(log, {**PROMPT, **os.environ, **settings}, *QUICKLY, *command):
-        yield
-
-
-@asynccontextmanager
 async def started(
     log: Path, env: Mapping[str, str], *arguments: str, folder: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:

@@ -15,9 +15,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from standby.config.durations import Duration
-from standby.flows.bootstrap import TAG
-from standby.flows.health import SCHEDULED
-from standby.flows.outcome import FlowOutcome
+from standby.flows import bootstrap, health, outcome
 from standby.text import counted
 
 LOOKS = ["watch", "prune"]  # Flows that only look, or do this
@@ -40,15 +38,15 @@ async def prune(looks: Duration, others: Duration) -> State[Any]:
     pruning = Pruning()
     async with get_client() as client:
         await pruning.remove(client, _ended(now - looks), LOOKS)
-        await pruning.remove(client, _ended(now - looks, {StateType.CANCELLED}), [*SCHEDULED])
+        await pruning.remove(client, _ended(now - looks, {StateType.CANCELLED}), [*health.SCHEDULED])
         await pruning.remove(client, _ended(now - others))
     message = f"{counted(pruning.runs, 'run')} and {counted(pruning.pages, 'page')} were removed."
-    return await FlowOutcome("Completed", message, {"runs": pruning.runs, "pages": pruning.pages}).finish()
+    return await outcome.FlowOutcome("Completed", message, {"runs": pruning.runs, "pages": pruning.pages}).finish()
 
 
 def _ended(before: datetime, states: Iterable[StateType] = TERMINAL_STATES, **more: Any) -> FlowRunFilter:
     ended = {"state": {"type": {"any_": list(states)}}, "end_time": {"before_": before}}
-    return FlowRunFilter.model_validate({"tags": {"all_": [TAG]}, **ended, **more})
+    return FlowRunFilter.model_validate({"tags": {"all_": [bootstrap.TAG]}, **ended, **more})
 
 
 def to_remove(found: Sequence[FlowRun], last: set[UUID]) -> list[FlowRun]:

@@ -13,9 +13,7 @@ from prefect.runtime import flow_run
 
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting, RecoveryPlan
-from standby.flows import chunks, events, limits
-from standby.flows.outcome import finish_plan, finish_replication, flow, replicated, report_table
-from standby.flows.recovery import recovering
+from standby.flows import chunks, events, limits, outcome, recovery
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Concern, Kind, Look
 from standby.recovery.runs import EVERYTHING, remember_run
@@ -29,7 +27,7 @@ from standby.tasks.copy import TaskSteps
 from standby.text import counted, some_of, some_sentences
 
 
-@flow(name="replicate", flow_run_name="replicate-{plan}", persist_result=False)
+@outcome.flow(name="replicate", flow_run_name="replicate-{plan}", persist_result=False)
 async def replicate(
     plan: str,
     analyzers: Sequence[str] = ("*",),
@@ -58,14 +56,14 @@ async def replicate(
         dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
     selection = Selection(tuple(analyzers), tuple(targets), on_existing, except_fence(force))
-    async with recovering(plan) as opened:
+    async with recovery.recovering(plan) as opened:
         approved = None
         if apply:
             approved = load_plan(Path(apply), plan, opened.signer)
             selection = approved.selection
         context = (await settle(opened, force, reason)).run
         if dry_run:
-            return await finish_plan(await survey(context, selection))
+            return await outcome.finish_plan(await survey(context, selection))
         async with events.told_if_failing(opened, Kind.REPLICATION, "replicate"):
             return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
 
@@ -89,7 +87,7 @@ async def _copy(
         await remember_run(context.vault, ended.report, selection, replication.plan.made_at)
     look = left_behind(ended, selection, context.recovery_plan)
     await events.tell_concerns(nullcontext(context.vault), context.recovery_plan.name, look)
-    return await finish_replication(ended, report_table(ended.report), replicated(ended.report))
+    return await outcome.finish_replication(ended, outcome.report_table(ended.report), outcome.replicated(ended.report))
 
 
 FAILED = frozenset({Status.FAILED, Status.BLOCKED})  # What is refused is drift, of which the check tells

@@ -6,9 +6,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 
 from standby.errors import sentence
-from standby.flows.events import tell_concerns, told_if_failing
-from standby.flows.outcome import FlowOutcome, flow
-from standby.flows.recovery import recovering
+from standby.flows import events, outcome, recovery
 from standby.recovery.concerns import Kind, Look, grouped
 from standby.recovery.context import Stage
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
@@ -17,7 +15,7 @@ from standby.tasks.stage import TaskStages
 from standby.vault.replica import ReplicaState, replica_state
 
 
-@flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)
+@outcome.flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)
 async def snapshot(plan: str) -> State[Any]:
     """Write the definitions, defaults and deployments of a recovery plan to the vault and its second store.
 
@@ -26,15 +24,15 @@ async def snapshot(plan: str) -> State[Any]:
     Args:
         plan: Name of a saved recovery-plan block.
     """
-    async with recovering(plan) as opened:
-        async with told_if_failing(opened, Kind.SNAPSHOT, "snapshot"):
+    async with recovery.recovering(plan) as opened:
+        async with events.told_if_failing(opened, Kind.SNAPSHOT, "snapshot"):
             context = await settle(opened)
             taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
         look = lacking(taken, await replica_state(context.vault))
-        await tell_concerns(nullcontext(context.vault), plan, look)
+        await events.tell_concerns(nullcontext(context.vault), plan, look)
     message = " ".join([taken.summary, *taken.shortcomings])
     name = "Completed" if taken.complete else "PartiallyFailed"
-    return await FlowOutcome(name, message, taken, good=taken.complete).finish()
+    return await outcome.FlowOutcome(name, message, taken, good=taken.complete).finish()
 
 
 def lacking(taken: SnapshotTaken, replica: ReplicaState | None) -> Look:

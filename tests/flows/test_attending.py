@@ -13,7 +13,7 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
-from standby.flows import events, failover, outage
+from standby.flows import events, failover, outage, recovery
 from standby.flows.events import PlanEvent
 from standby.flows.outage import Attended, attend
 from standby.recovery.concerns import Kind, Look
@@ -104,7 +104,7 @@ async def test_an_outage_is_told_once_where_the_vault_does_not_say_what_serves(
 async def test_an_evaluation_that_cannot_open_the_vault_is_told_once_and_is_not_green(
     prefect: Prefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failover, "recovering", no_vault)
+    monkeypatch.setattr(recovery, "recovering", no_vault)
 
     states = [await failover.on_outage("p", "east", "") for _ in range(3)]
 
