@@ -6,6 +6,7 @@ generated; chance, by a seed; and faults. Inferred: how each lack of a model or 
 
 import base64
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,6 +27,7 @@ SHOWN = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")  # Text that an uncompressed
 PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 CHARACTERS_OF_A_PAGE = 3000  # Where there are no pages (REFERENCE-analyze)
 EMPTY = 16  # One in so many fields has no value
+LASTS = 60_000  # Milliseconds of any recording: nothing is listened to
 DEEPEST = 8  # Levels of a schema, or of routers, that are followed
 
 
@@ -40,6 +42,7 @@ class File:
 
     content: bytes
     declared: str
+    range: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -72,7 +75,42 @@ class File:
 
     @property
     def is_paper(self) -> bool:
-        return not self.media_type.startswith("text/")
+        return not (self.is_recording or self.media_type.startswith("text/"))
+
+    @property
+    def is_recording(self) -> bool:
+        return self.media_type.startswith(("audio/", "video/"))
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Give the first and the last page, or millisecond, of each part that the range names. Inferred: refusals."""
+        begin, end = (0, LASTS) if self.is_recording else (1, self.pages)
+        named = re.findall(r"(\d+)(-?)(\d*)", self.range or f"{begin}-")
+        found = [(max(begin, int(one)), min(end, int(last or (end if to else one)))) for one, to, last in named]
+        if not (found := [(first, last) for first, last in found if first <= last]):
+            raise answers.invalid_request("InvalidParameter", f"The range '{self.range}' has nothing of the input.")
+        return found
+
+    def shape(self) -> JsonObject:
+        """Give what a content has by its kind (pages: recordings; media: the vendor's SDK)."""
+        parts, page = self.parts, {"angle": 0, "width": 8.5, "height": 11}
+        begin, end = min(first for first, _ in parts), max(last for _, last in parts)
+        if self.is_recording:
+            said: JsonObject = {"speaker": "Speaker 1", "text": self.lines[0], "words": []}
+            phrases: JsonValue = [{"startTimeMs": first, "endTimeMs": last, **said} for first, last in parts]
+            seen: JsonObject = {"width": 1280, "height": 720, "keyFrameTimesMs": [first for first, _ in parts]}
+            shown = seen if self.media_type.startswith("video/") else {}
+            return {
+                "kind": "audioVisual",
+                "startTimeMs": begin,
+                "endTimeMs": end,
+                "transcriptPhrases": phrases,
+                **shown,
+            }
+        numbers = sorted({number for first, last in parts for number in range(first, last + 1)})
+        pages: JsonObject = {"unit": "inch", "pages": [{"pageNumber": number, **page} for number in numbers]}
+        ends: JsonObject = {"kind": "document", "startPageNumber": begin, "endPageNumber": end}
+        return {**ends, **(pages if self.is_paper else {})}
 
 
 def value_of(definition: JsonObject, file: File, key: str, deviation: str) -> JsonValue:
@@ -134,17 +172,12 @@ class Reading:
         config = as_object(analyzer.body.get("config"))
         fields, segments = self._fields(name, analyzer, file), list(segments_of(config, file))
         other = "\nRead otherwise.\n" if isinstance(twist, faults.AnswersDifferently) and twist.markdown else ""
-        page: JsonObject = {"angle": 0, "width": 8.5, "height": 11}
-        pages: JsonObject = {"unit": "inch", "pages": [{"pageNumber": at + 1, **page} for at in range(file.pages)]}
         if not (segments and config.get("omitContent")):
             yield {
                 "path": path,
                 "markdown": file.markdown + other,
                 **({"fields": fields} if fields else {}),
-                "kind": "document",
-                "startPageNumber": 1,
-                "endPageNumber": file.pages,
-                **(pages if file.is_paper else {}),
+                **file.shape(),
                 **({"category": category} if category else {}),
                 **({"segments": [*segments]} if segments else {}),
                 "analyzerId": name,
@@ -265,18 +298,21 @@ def analyze(_: world.World, state: world.ResourceState, call: Call) -> Answer:
 
 def analyze_binary(_: world.World, state: world.ResourceState, call: Call) -> Answer:
     """Answer `:analyzeBinary`, which came with the released version (recording: classifier segments)."""
-    return _begin(state, call, [File(call.content, call.media_type)], {})
+    return _begin(state, call, [File(call.content, call.media_type, call.query.get("range", ""))], {})
 
 
 def _file(given: JsonObject) -> File:
-    url, data = given.get("url"), given.get("data")
+    url, data, part = given.get("url"), given.get("data"), str(given.get("range") or "")
     if isinstance(url, str) and data is None:
-        # Nothing is fetched: what stands for the document is its address.
-        return File(f"%PDF\n({url}) Tj".encode() if url.endswith(".pdf") else url.encode(), UNNAMED)
+        # Nothing is fetched: what stands for the document is its address, and it has the pages that are asked for.
+        begins = next((form for suffix, form in FACTS["begins"].items() if url.endswith(suffix)), "")
+        last = min(300, max(map(int, re.findall(r"\d+", part)), default=1)) if begins == "%PDF" else 0
+        shown = f"{begins}\n{'/Type /Page ' * last}({url}) Tj".encode("latin-1", "replace")
+        return File(shown if begins else url.encode(), UNNAMED, part)
     if not isinstance(data, str) or url is not None:
         raise answers.invalid_request("InvalidParameter", "Exactly one of 'url' and 'data' is required.")
     try:
-        return File(base64.b64decode(data, validate=True), str(given.get("mimeType") or ""))
+        return File(base64.b64decode(data, validate=True), str(given.get("mimeType") or ""), part)
     except ValueError:
         raise answers.invalid_request("InvalidParameter", "'data' is not Base64.") from None
 
@@ -302,6 +338,9 @@ def _begin(state: world.ResourceState, call: Call, files: list[File], overrides:
         pages, kind = sum(file.pages for file in files), "Standard" if files[0].is_paper else "Minimal"
         spent: JsonObject = {"contextualizationTokens": 1000 * pages, "tokens": reading.tokens}
         usage: JsonObject = {f"documentPages{kind}": pages, **(spent if reading.tokens else {})}
+        if files[0].is_recording:
+            del usage[f"documentPages{kind}"]
+            usage[f"{files[0].media_type[:5]}Hours"] = round(LASTS / 3_600_000, 4)
         ended = {"id": call.id, "status": "Succeeded", "result": about, "usage": usage}
     due = math.inf if isinstance(call.twist, faults.AnalysisHangs) else TIME.monotonic() + state.settings.service_time
     state.keep_result(call.id, call.analyzer, definitions.Result(call.api_version, due, encode(running), encode(ended)))
@@ -332,9 +371,12 @@ def delete_result(_: world.World, state: world.ResourceState, call: Call) -> Ans
 
 
 def get_file(_: world.World, state: world.ResourceState, call: Call) -> Answer:
-    """Answer for a file of a result, of which there is none here (recording: delete result)."""
+    """Answer for a file of a result: frames of a video, and no others (recording: delete result)."""
     if call.file.partition("/")[0] not in FACTS["result_files"]:
         text = f"Invalid path provided. '{call.file}' is not a supported file type. Supported types are: "
         raise answers.invalid_request("InvalidParameter", f"{text}{', '.join(FACTS['result_files'])}.")
-    state.result(call.api_version, call.operation)
-    raise answers.no_such_path()
+    ended = json.loads(state.result(call.api_version, call.operation).encoded(TIME.monotonic()))
+    frames = [at for each in ended.get("result", {}).get("contents", []) for at in each.get("keyFrameTimesMs", [])]
+    if call.file not in {f"keyframes/{at}" for at in frames}:
+        raise answers.no_such_path()
+    return Answer(200, b"\xff\xd8\xff\xd9", (("Content-Type", "image/jpeg"),))

@@ -356,6 +356,24 @@ async def test_bytes_are_sent_as_base64_too_and_one_of_data_and_url_is_needed(
         assert (await east.post("/analyzers/invoice:analyze", json={"inputs": inputs})).status_code == 400
 
 
+@pytest.mark.parametrize("part", ["60001-", "x"])
+async def test_a_range_that_has_nothing_of_the_input_fails(east: httpx.AsyncClient, finish: Finish, part: str) -> None:
+    given = {"url": "https://a.example/call.mp3", "range": part}
+    ended = await finish(east, await east.post("/analyzers/invoice:analyze", json={"inputs": [given]}))
+    assert (ended["status"], ended["error"]["innererror"]["code"]) == ("Failed", "InvalidParameter")
+
+
+async def test_labelled_documents_are_found_by_the_embedding_model_that_serves(
+    east: httpx.AsyncClient, west: httpx.AsyncClient, control: httpx.AsyncClient, analyse: Analyse, finish: Finish
+) -> None:
+    definition = (await east.get("/analyzers/trained")).json()
+    await finish(east, await east.put("/analyzers/taught", json=definition))
+    before = await analyse.values(east, "taught")
+    defaults = {"gpt-4.1": "chat", "text-embedding-3-large": "chat-mini"}
+    await control.post("/settings", json={"resource": "east", "defaults": defaults})
+    assert differing(before, await analyse.values(east, "taught"))
+
+
 async def test_the_deployments_of_a_call_come_before_the_defaults(
     east: httpx.AsyncClient, control: httpx.AsyncClient, finish: Finish
 ) -> None:

@@ -12,6 +12,7 @@ from azure.ai.contentunderstanding import ContentUnderstandingClient
 from azure.ai.contentunderstanding.aio import ContentUnderstandingClient as AsyncContentUnderstandingClient
 from azure.ai.contentunderstanding.models import (
     AnalysisInput,
+    AudioVisualContent,
     ContentAnalyzer,
     ContentAnalyzerConfig,
     ContentCategoryDefinition,
@@ -189,6 +190,57 @@ async def test_the_samples_of_the_sdk_read_an_invoice_and_delete_the_result(
 
     await asyncio.to_thread(sample)
     assert (await control.get("/stats")).json()["resources"]["east"]["results"] == 0
+
+
+SEARCH = {"prebuilt-videoSearch": "https://a.example/flight.mp4", "prebuilt-audioSearch": "https://a.example/call.mp3"}
+
+
+@pytest.fixture
+async def _serves_search(control: httpx.AsyncClient) -> None:
+    await control.post("/settings", json={"resource": "east", "defaults": {"gpt-4.1-mini": "chat-mini"}})
+
+
+@pytest.mark.usefixtures("_serves_search")
+async def test_the_samples_of_the_sdk_read_pages_and_times_of_a_range(east_sdk: ContentUnderstandingClient) -> None:
+    def read(analyzer: str, url: str, part: str) -> Any:
+        poller = east_sdk.begin_analyze(analyzer, inputs=[AnalysisInput(url=url, content_range=part)])
+        (content,) = poller.result().contents
+        return content
+
+    def sample() -> None:
+        paper = cast(DocumentContent, read("prebuilt-documentSearch", URL, "1-3,5,9-"))
+        assert [page.page_number for page in paper.pages or []] == [1, 2, 3, 5, 9]
+        assert (paper.start_page_number, paper.end_page_number) == (1, 9)
+        binary = east_sdk.begin_analyze_binary(
+            "prebuilt-documentSearch", binary_input=MIXED, content_range="3-"
+        ).result()
+        assert [page.page_number for page in cast(DocumentContent, binary.contents[0]).pages or []] == [3, 4]
+        for analyzer, url in SEARCH.items():
+            for part, begin, end in (("0-5000", 0, 5000), ("1200-3651", 1200, 3651), ("0-3000,30000-", 0, 60_000)):
+                media = cast(AudioVisualContent, read(analyzer, url, part))
+                assert (media.kind, media.start_time_ms, media.end_time_ms) == ("audioVisual", begin, end)
+                assert (media.transcript_phrases or [])[0].start_time_ms == begin
+                assert "Summary" in (media.fields or {})
+
+    await asyncio.to_thread(sample)
+
+
+@pytest.mark.usefixtures("_serves_search")
+async def test_the_samples_of_the_sdk_get_a_frame_of_a_video(east_sdk: ContentUnderstandingClient) -> None:
+    def sample() -> None:
+        inputs = [AnalysisInput(url=SEARCH["prebuilt-videoSearch"])]
+        poller = east_sdk.begin_analyze("prebuilt-videoSearch", inputs=inputs)
+        video = cast(AudioVisualContent, poller.result().contents[0])
+        (frame,) = video.key_frame_times_ms or []
+        assert video.width
+        assert poller.usage is not None
+        assert poller.usage.video_hours
+        image = b"".join(east_sdk.get_result_file(operation_id=poller.operation_id, path=f"keyframes/{frame}"))
+        assert image.startswith(b"\xff\xd8")
+        with pytest.raises(ResourceNotFoundError):
+            east_sdk.get_result_file(operation_id=poller.operation_id, path="keyframes/1")
+
+    await asyncio.to_thread(sample)
 
 
 async def test_the_asynchronous_sdk_analyses_and_meets_what_fails(
