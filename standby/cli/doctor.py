@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from standby.cli.output import Line, Output, cause_of, confirm, must_be_confirmed
 from standby.cli.run import PLANS, Exit, Yes
 from standby.clock import Clock, SystemClock
-from standby.concurrency import side_by_side
+from standby.concurrency import all_of
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource, plain_region
@@ -174,18 +174,14 @@ async def command(
     names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
     plans = [plan] if plan else [*configuration.plans]
     tls = trusted_certificates()
-    async with side_by_side() as group:
-        sync = {to for plan in map(configuration.plan, plans) if plan.missing_defaults == "sync" for to in plan.targets}
-        checked = ((configuration.resource(name), name in sync) for name in names)
-        resources = [group.create_task(_resource(resource, tls, gets)) for resource, gets in checked]
-        vault = group.create_task(_vault(configuration, plans))
-        records = group.create_task(_records(configuration, plan))
-        prefect = group.create_task(_prefect([configuration.plan(name) for name in plans]))
-        told = [group.create_task(_notified(configuration))] if notify else []
-        workers = await asyncio.to_thread(_workers, configuration)
-    checks = [check for found in [*resources, vault, records, prefect, *told] for check in found.result()] + workers
-    output.results(_lines(checks))
-    output.document({"checks": checks})
+    sync = {to for plan in map(configuration.plan, plans) if plan.missing_defaults == "sync" for to in plan.targets}
+    resources = [_resource(configuration.resource(name), tls, name in sync) for name in names]
+    prefect = _prefect([configuration.plan(name) for name in plans])
+    ours = [_vault(configuration, plans), _records(configuration, plan), prefect]
+    told = [_notified(configuration)] if notify else []
+    found = await all_of([*resources, *ours, *told, asyncio.to_thread(_workers, configuration)])
+    checks = [check for each in found for check in each]
+    output.report(_lines(checks), {"checks": checks})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
 
 

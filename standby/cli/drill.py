@@ -142,8 +142,8 @@ async def _check(output: Output, configuration: Configuration, plan: str, asked:
             check = await check_evidence(vault, plan, signer, str(file.absolute()), file.read_bytes(), seal)
         else:
             check = await verify_evidence(vault, plan, asked, signer)
-    output.results(evidence_lines(check))
-    output.document(
+    output.report(
+        evidence_lines(check),
         {
             "where": check.where,
             "sha256": check.digest,
@@ -152,6 +152,6 @@ async def _check(output: Output, configuration: Configuration, plan: str, asked:
             "problems": check.problems,
             "notes": check.notes,
             "report": check.evidence.report if check.evidence else None,
-        }
+        },
     )
     return Exit.ERROR if check.problems else Exit.DONE

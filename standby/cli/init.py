@@ -54,15 +54,13 @@ class NotValid(StandbyError):
 
 @dataclass
 class Discovery:
-    """What was found, and what could not be."""
+    """Asks Azure, and keeps what could not be found out."""
 
     arm: ArmClient
-    accounts: list[ListedAccount] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)  # what is only named
     problems: list[str] = field(default_factory=list)
     signed_in: bool = False
 
-    async def look(self, subscriptions: Sequence[str], named: Sequence[str]) -> None:
+    async def accounts(self, subscriptions: Sequence[str], named: Sequence[str]) -> list[ListedAccount]:
         """List the resources of some subscriptions, or of all; what cannot be read costs itself only."""
         ids = [each for each in named if re.match(RESOURCE_ID, each)]
         try:
@@ -76,7 +74,7 @@ class Discovery:
             problem = "The identity can read no subscription. Give it the role Reader on your subscriptions"
             self.problems.append(problem)
         lists = await do_for_each(places, self._listed, AT_ONCE)
-        self.accounts = [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
+        return [*{each.id: each for found in lists for each in found if each.kind == KIND}.values()]
 
     async def _listed(self, place: str) -> Sequence[ListedAccount]:
         try:
@@ -88,16 +86,6 @@ class Discovery:
             return ()
         self.signed_in = True
         return found
-
-    def choose(self, named: Sequence[str]) -> None:
-        """Keep what is named; what Azure does not know, though it could be asked, is a problem."""
-        meant = {each: [it for it in self.accounts if is_meant(it, each)] for each in named}
-        self.accounts = [*{it.id: it for found in meant.values() for it in found}.values()]
-        self.unknown = [each for each, found in meant.items() if not found]
-        if self.unknown and self.signed_in:
-            called = f"is called {some_of(self.unknown, 10)} in the subscriptions that were read"
-            self.problems.append(f"No resource of kind {KIND} {called}")
-            self.unknown = []
 
 
 def called(wanted: str) -> str:
@@ -202,14 +190,21 @@ async def gather(
     output.say("Reading the list of resources from Azure.")
     async with open_arm(arm_endpoint, PATIENCE) as arm:
         discovery = Discovery(arm)
-        await discovery.look(subscriptions, named)
+        accounts = await discovery.accounts(subscriptions, named)
     if not discovery.signed_in and not named and can_ask(output):
         for problem in discovery.problems:
             output.say(problem)
         named = (await ask(output, "Names, ids or endpoints of the resources, with spaces between them:")).split()
+    unknown: list[str] = []  # what is only named
     if named:
-        discovery.choose(named)
-    accounts, unknown = discovery.accounts, discovery.unknown
+        meant = {each: [it for it in accounts if is_meant(it, each)] for each in named}
+        accounts = [*{it.id: it for found in meant.values() for it in found}.values()]
+        unknown = [each for each, found in meant.items() if not found]
+        if unknown and discovery.signed_in:
+            # What Azure does not know, though it could be asked, is a problem.
+            where = f"is called {some_of(unknown, 10)} in the subscriptions that were read"
+            discovery.problems.append(f"No resource of kind {KIND} {where}")
+            unknown = []
     names = iter(names_of([(it.name, it.location) for it in accounts] + [(called(each), "") for each in unknown]))
     found = [from_azure(it, next(names), arm_endpoint, by_key=credentials == "key") for it in accounts]
     found += [from_name(it, next(names), by_key=credentials != "entra") for it in unknown]

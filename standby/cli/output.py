@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
@@ -126,7 +125,7 @@ class Output:
             # There may be hundreds of thousands.
             self.stdout.write("".join(f"{replace(line, text=clean(line.text)).whole()}\n" for line in shown))
 
-    def report(self, lines: Iterable[Line], document: BaseModel) -> None:
+    def report(self, lines: Iterable[Line], document: object) -> None:
         self.results(lines)
         self.document(document)
 
