@@ -63,7 +63,7 @@ def exit_of(report: CompareReport) -> Exit:
 async def command(
     output: Output,
     plan: PlanName,
-    to: Annotated[list[str] | None, resource_option("--to", "Only this target; can be repeated.")] = None,
+    to: Annotated[list[str] | None, resource_option("--to", "Only this target; can be repeated.", "--target")] = None,
     analyzer: Analyzers = None,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, metavar="N", help="At most so many documents of each analyzer.")

@@ -56,8 +56,8 @@ Via = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
-def resource_option(name: str, about: str) -> Any:
-    return typer.Option(name, metavar="RESOURCE", autocompletion=RESOURCES, help=about)
+def resource_option(name: str, about: str, *also: str) -> Any:
+    return typer.Option(name, *also, metavar="RESOURCE", autocompletion=RESOURCES, help=about)
 
 
 Primary = Annotated[str, resource_option("--primary", "Which primary, if the plan has several.")]

@@ -159,6 +159,7 @@ class _Prepared:
     baselines: Mapping[tuple[str, str], Baseline | None]
     inventories: Mapping[str, Inventory]
     most: int  # analyses that may be made
+    of_all: bool  # whether every analyzer was asked for
 
 
 async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepared:
@@ -167,8 +168,8 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
     if plan.samples is None:
         raise NoSamples(plan.name)
     ledgers = {pair: (await context.run.read_ledger(*pair)).records for pair in selected_pairs(plan, selection)}
-    names = sorted({name for pair in ledgers for name in pair})
-    inventories, failures = await look_at((context.connections[name] for name in names), plan.ignore)
+    connections = {name: context.connections[name] for pair in ledgers for name in pair}
+    inventories, failures = await look_at(connections.values(), plan.ignore)
     unseen = {name: str(error) for name, error in failures.items()}
     planned = make_plan(plan, selection, inventories, ledgers, context.clock.now(), unseen=unseen).items
     items = [item for item in planned if matches(item.analyzer, request.analyzers)]
@@ -190,14 +191,13 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
             copies.append(_as_seen(context, copy, beside, here))
         else:
             called = {name: it.target_analyzer for name, it in beside.items()}
-            known, there = baselines[copy.subject], inventories[item.target]
-            copies.append(_by_baseline(context, copy, known, there, called, item))
+            copies.append(_by_baseline(context, copy, baselines[copy.subject], inventories[item.target], called, item))
     budget, spent = plan.samples.budget, await records.Proofs.read(context.vault, plan.name)
     most, limit = min((budget.run, "run"), (spent.left(context.clock.now(), budget.month), "month"))
-    analyses = _analyses(copies, plan.samples.runs)
+    analyses, of_all = _analyses(copies, plan.samples.runs), request.analyzers == CompareRequest().analyzers
     if len(analyses) > most:
         raise records.OverBudget(plan.name, len(analyses), most, limit)
-    return _Prepared(plan.samples, tuple(copies), analyses, samples, without, baselines, inventories, most)
+    return _Prepared(plan.samples, tuple(copies), analyses, samples, without, baselines, inventories, most, of_all)
 
 
 def _as_seen(context: RecoveryContext, copy: _Copy, beside: Mapping[str, PlanItem], source: Inventory) -> _Copy:
@@ -341,14 +341,14 @@ async def _kept(
     context: RecoveryContext, prepared: _Prepared, run: _Run, now: datetime
 ) -> tuple[tuple[Proof, ...], list[str]]:
     """Judge every copy, and keep the proofs and baselines of those that came to an end."""
-    tried = {copy: run.tried(copy) for copy in prepared.copies}
+    tried, problems = {copy: run.tried(copy) for copy in prepared.copies}, list[str]()
     proofs = {copy: _proof(copy, it, run.settings.margin, now) for copy, it in tried.items()}
     # What could not even be begun takes the place of no proof.
     may_end = [copy for copy in tried if copy.decided is None or copy.decided[0] is Verdict.DIFFERS]
     ended = [copy for copy in may_end if not any(UNMADE in (*each.source, each.target) for each in tried[copy])]
-    problems = list[str]()
     try:
-        await records.add_proofs(context.vault, context.plan.name, (proofs[copy] for copy in ended))
+        every = [proofs[it].key for it in tried if prepared.of_all and it.source in prepared.inventories]
+        await records.add_proofs(context.vault, context.plan.name, (proofs[copy] for copy in ended), every)
         for copy in {copy.subject: copy for copy in ended if copy.is_open and copy.baseline is None}.values():
             source = prepared.inventories[copy.source]
             seen = fingerprint(source.definitions[copy.analyzer], context.plan.ignore)
@@ -365,9 +365,9 @@ def _proof(copy: _Copy, tried: Sequence[Tried], margin: float, now: datetime) ->
     said: dict[str, Any] = {"source": copy.source, "target": copy.target, "analyzer": copy.analyzer}
     if copy.baseline is not None:
         said |= {"against": "baseline", "baseline_at": copy.baseline.taken_at}
-    said |= {"target_analyzer": copy.called, "compared_at": now, "verdict": verdict, "reason": reason, "samples": 0}
+    proof = Proof(**said, target_analyzer=copy.called, compared_at=now, verdict=verdict, reason=reason, samples=0)
     seen: dict[str, Any] = {"differences": copy.differences, "known": copy.known}
-    return Proof(**said) if copy.decided else judge(Proof(**said), tried, copy.expected, margin=margin, **seen)
+    return proof if copy.decided else judge(proof, tried, copy.expected, margin=margin, **seen)
 
 
 def _baseline(copy: _Copy, source: Inventory, tried: Sequence[Tried], run: _Run, **said: Any) -> Baseline:

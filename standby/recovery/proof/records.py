@@ -178,16 +178,34 @@ class Proofs(Remembered):
         return next((each for each in self.proofs if each.key == (source, target, analyzer)), None)
 
 
-async def add_proofs(storage: Storage, plan: str, proofs: Iterable[Proof]) -> None:
-    """Keep proofs; each replaces the older one of its copy."""
-    new = {proof.key: proof for proof in proofs}
+LONGEST_RUN = timedelta(days=1)
+
+
+async def add_proofs(
+    storage: Storage, plan: str, proofs: Iterable[Proof], every: Collection[tuple[str, str, str]] = ()
+) -> None:
+    """Keep proofs; each replaces the older one of its copy.
+
+    Args:
+        every: the keys of all copies with samples of some pairs, of which no other proof is kept.
+    """
+    new, pairs = {proof.key: proof for proof in proofs}, {key[:2] for key in every}
 
     def add(known: Proofs) -> Proofs:
-        kept = {proof.key: proof for proof in known.proofs}
-        later = {key: each for key, each in new.items() if key not in kept or each.compared_at >= kept[key].compared_at}
+        kept = {it.key: it for it in known.proofs if it.key in every or it.key[:2] not in pairs}
+        later = {
+            key: each
+            for key, each in new.items()
+            if key not in kept or _is_later(each.compared_at, kept[key].compared_at)
+        }
         return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted((kept | later).items()))})
 
     await Proofs.change(storage, plan, add)
+
+
+def _is_later(at: datetime, known: datetime) -> bool:
+    # No two runs begin so far apart and meet: then a clock was wrong.
+    return not timedelta() < known - at <= LONGEST_RUN
 
 
 async def note_open(
@@ -273,7 +291,7 @@ async def write_baseline(storage: Storage, plan: str, primary: str, baseline: Ba
     """Keep a baseline, unless one is there that was taken later, or of the same analyzer with more samples."""
 
     def keep(known: Baseline | None) -> Baseline:
-        if known is None or known.taken_at > baseline.taken_at:
+        if known is None or not _is_later(baseline.taken_at, known.taken_at):
             return known or baseline
         same = ("fingerprint", "models", "api_version")
         is_part = baseline.readings.keys() < known.readings.keys()

@@ -74,7 +74,7 @@ def test_few_documents_tell_nothing_and_that_is_said(site: Workspace) -> None:
 def test_nothing_is_analysed_where_nobody_can_be_asked(site: Workspace, cloud: Cloud) -> None:
     ran = site.run("compare", "invoices")
     assert ran.status == 4
-    assert "48 analyses, 48 pages" in ran.err.partition("error:")[0]
+    assert "32 analyses, 32 pages" in ran.err.partition("error:")[0]
     assert "Add --yes" in ran.err
     assert analyses(cloud) == 0
 
@@ -91,6 +91,20 @@ def test_nothing_is_analysed_beyond_the_budget(site: Workspace, cloud: Cloud, bu
     # The advice works.
     assert compare(site, "--samples", "1").status == 3
     assert analyses(cloud) == 3
+
+
+def test_a_target_that_is_not_there_is_named_by_an_option_that_there_is(site: Workspace) -> None:
+    ran = site.run("compare", "invoices", "--to", "nowhere", "--yes")
+    assert ran.status == 1
+    assert "leave out --target" in ran.err
+    assert site.run("compare", "invoices", "--target", "west", "--yes").status == 0
+
+
+def test_without_the_folder_of_samples_nobody_is_asked_to_confirm(site: Workspace) -> None:
+    site.edit("path: ./samples", "path: ./nothing")
+    ran = site.run("compare", "invoices")
+    assert ran.status == 1
+    assert "is no folder" in ran.err
 
 
 def test_a_plan_without_samples_says_how_to_add_them(site: Workspace, cloud: Cloud) -> None:

@@ -269,3 +269,16 @@ async def test_a_target_that_is_dark_takes_the_place_of_no_proof(make_scene: Sce
         report = await compared(context)
         assert [it.verdict for it in report.items] == [Verdict.NO_VERDICT]
         assert (await Proofs.read(context.vault, "p")).proofs == known
+
+
+async def test_the_proof_of_an_analyzer_that_has_no_samples_any_more_goes(
+    make_scene: SceneMaker, tmp_path: Path
+) -> None:
+    both = (analyzer("invoice", fieldSchema=SCHEMA), analyzer("receipt", fieldSchema=SCHEMA))
+    async with copied(make_scene, tmp_path, *both) as (_, context):
+        await compared(context)
+        (tmp_path / "samples" / "receipt").rename(tmp_path / "samples" / "other")
+        await compared(context, CompareRequest(analyzers=("invoice",)))
+        assert len((await Proofs.read(context.vault, "p")).proofs) == 2
+        await compared(context)
+        assert [it.analyzer for it in (await Proofs.read(context.vault, "p")).proofs] == ["invoice"]

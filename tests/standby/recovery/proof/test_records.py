@@ -79,6 +79,29 @@ async def test_an_older_proof_that_comes_late_replaces_nothing(vault: LocalFolde
     assert [each.samples for each in (await Proofs.read(vault, "p")).proofs] == [5]
 
 
+async def test_a_clock_that_was_far_ahead_once_does_not_keep_what_it_wrote(vault: LocalFolder) -> None:
+    ahead = NOW + timedelta(days=400)
+    await add_proofs(vault, "p", [proof(compared_at=ahead)])
+    await write_baseline(vault, "p", "east", baseline(taken_at=ahead))
+
+    await add_proofs(vault, "p", [proof(samples=9)])
+    await write_baseline(vault, "p", "east", baseline())
+
+    assert [each.samples for each in (await Proofs.read(vault, "p")).proofs] == [9]
+    kept = await read_baseline(vault, "p", "east", "invoice")
+    assert kept is not None
+    assert kept.taken_at == NOW
+
+
+async def test_a_proof_of_what_is_compared_no_more_goes_and_those_of_other_pairs_stay(vault: LocalFolder) -> None:
+    await add_proofs(vault, "p", [proof(), proof("gone"), proof("gone", "north")])
+
+    await add_proofs(vault, "p", [proof("receipt")], [proof(each).key for each in ("invoice", "receipt")])
+
+    kept = {each.key[1:] for each in (await Proofs.read(vault, "p")).proofs}
+    assert kept == {("west", "invoice"), ("west", "receipt"), ("north", "gone")}
+
+
 async def test_runs_at_the_same_time_never_spend_more_than_the_month_has(vault: LocalFolder) -> None:
     taken = await asyncio.gather(*(reserve(vault, "p", NOW, 30, 100) for _ in range(6)))
 
