@@ -38,14 +38,13 @@ WINDOW = 60.0  # Seconds of the service's quota
 FEWEST_CALLS = 2  # That a target answers about one copy: the copy, and one question after it that shows the whole copy
 
 
-def ideal(jobs: Mapping[str, Collection[str]], slots: int, seconds: Sequence[float], quota: int) -> float:
-    """Say how long a run takes in which nothing costs anything: every slot is in use whenever something is ready.
-
-    Args:
-        jobs: what each analyzer waits for.
-        seconds: what copies took at the emulator, in the order in which they were begun.
-        quota: calls a minute that the target answers, all of which may come at once.
-    """
+def ideal(
+    jobs: Mapping[str, Collection[str]],  # what each analyzer waits for
+    slots: int,
+    seconds: Sequence[float],  # what copies took at the emulator, in the order in which they were begun
+    quota: int,  # calls a minute that the target answers, all of which may come at once
+) -> float:
+    """Say how long a run takes in which nothing costs anything: every slot is in use whenever something is ready."""
     takes = iter(seconds)
     by_quota = (FEWEST_CALLS * len(jobs) - 1) // quota * WINDOW
     return max(play(jobs, slots, lambda _: next(takes)), by_quota)
@@ -79,8 +78,7 @@ def timed(
 ) -> Row:
     """Divide by the ideal, or by the peer that a name ends with, round by round: what slows a machine slows both.
 
-    Args:
-        flaw: what is wrong whatever the figure.
+    `flaw` is what is wrong whatever the figure.
     """
     ratio = median(one / other for one, other in zip(ours, below, strict=True))
     said = "; ".join(filter(None, (peers, flaw and f"but {flaw}")))

@@ -93,8 +93,10 @@ class ResourceState:
         self.stats = Stats()
         self.admitted = SlidingMinute()
         self._chance = random.Random(place.name)  # noqa: S311 - no secret
+        sent = {str(each["analyzerId"]): each for each in config.analyzers}
         self._registrations: dict[str, dict[str, definitions.Stored]] = {
-            version: _seeded(config, version, settings) for version in config.api_versions
+            version: {name: _seed(each, sent, version, settings) for name, each in sent.items()}
+            for version in config.api_versions
         }
         self._operations: dict[str, definitions.Operation] = {}
         self.results: dict[str, definitions.Result] = {}  # of analyses, until they are deleted
@@ -239,14 +241,6 @@ class ResourceState:
             self.stats.copies_finished += 1
 
 
-def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, definitions.Stored]:
-    sent = {str(each["analyzerId"]): each for each in config.analyzers}
-    return {
-        name: definitions.Stored(_seed(each, _inherited(each, sent), api_version, settings))
-        for name, each in sent.items()
-    }
-
-
 def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject:
     """Merge the configurations of the bases that an analyzer has in the file, the nearest last."""
     config: JsonObject = {}
@@ -257,11 +251,11 @@ def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject
     return {"config": config}
 
 
-def _seed(sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, settings: Settings) -> JsonObject:
-    analyzer_id = str(sent["analyzerId"])
-    body = definitions.completed(
-        analyzer_id, sent, base, api_version=definitions.RELEASED, now=TIME.now(), status="ready"
-    )
+def _seed(
+    sent: JsonObject, others: Mapping[str, JsonObject], api_version: str, settings: Settings
+) -> definitions.Stored:
+    name, base = str(sent["analyzerId"]), _inherited(sent, others)
+    body = definitions.completed(name, sent, base, api_version=definitions.RELEASED, now=TIME.now(), status="ready")
     if api_version == definitions.PREVIEW_2025 and "models" in body:
         # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
         # What was only filled in, and leads to no deployment, is left out again.
@@ -270,7 +264,7 @@ def _seed(sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, set
         body["models"] = {role: models[role] if models[role] in settings.deployed else it for role, it in known.items()}
     # What the file says about an analyzer's past is believed.
     past = ("createdAt", "lastModifiedAt", "status", "warnings")
-    return body | {key: sent[key] for key in past if key in sent}
+    return definitions.Stored(body | {key: sent[key] for key in past if key in sent})
 
 
 class World:

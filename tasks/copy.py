@@ -15,9 +15,7 @@ from prefect.context import TaskRunContext
 from prefect.utilities.annotations import opaque
 
 from standby.config.plan import RetryPolicy
-from standby.replication import steps
-from standby.replication.engine import Receipt, is_transient
-from standby.replication.items import PlanItem
+from standby.replication import engine, items, steps
 from standby.replication.steps import RunContext, copy_again
 from standby.service.protocols import CopyAuthorization
 from standby.tasks.stage import RunName, as_task, remembered
@@ -56,17 +54,17 @@ def _step(
 
 OF_A_COPY = "{item.analyzer} → {item.target}"
 
-authorize = _step("authorize", f"{OF_A_COPY}: authorize", is_transient)(steps.authorize)
-validate_deployments = _step("validate-deployments", f"{OF_A_COPY}: validate-deployments", is_transient)(
+authorize = _step("authorize", f"{OF_A_COPY}: authorize", engine.is_transient)(steps.authorize)
+validate_deployments = _step("validate-deployments", f"{OF_A_COPY}: validate-deployments", engine.is_transient)(
     steps.validate_deployments
 )
-poll = _step("poll", f"{OF_A_COPY}: poll", is_transient)(steps.poll)
-verify = _step("verify", f"{OF_A_COPY}: verify", is_transient)(steps.verify)
-add_defaults = _step("add-defaults", "{target}: add-defaults", is_transient)(steps.add_defaults)
+poll = _step("poll", f"{OF_A_COPY}: poll", engine.is_transient)(steps.poll)
+verify = _step("verify", f"{OF_A_COPY}: verify", engine.is_transient)(steps.verify)
+add_defaults = _step("add-defaults", "{target}: add-defaults", engine.is_transient)(steps.add_defaults)
 
 
 @_step("copy", f"{OF_A_COPY}: copy", copy_again)
-async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
+async def copy(context: RunContext, item: items.PlanItem, authorization: CopyAuthorization) -> engine.Receipt:
     """Start the copy, at most once, and return its operation."""
     receipt = await steps.copy(context, item, authorization)
     run = TaskRunContext.get()

@@ -68,9 +68,7 @@ def remembered(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corouti
 async def as_task(run: Callable[[], Awaitable[T]], plainly: Callable[[], Awaitable[T]]) -> T:
     """Do work as a task run. Where Prefect fails, what became of the work counts; what was not begun is done plainly.
 
-    Args:
-        run: awaits the task, whose function is `remembered`.
-        plainly: the same work without Prefect.
+    `run` awaits the task, whose function is `remembered`; `plainly` does the same work without Prefect.
     """
     outcome = _Outcome[T]()
     token = _OUTCOME.set(outcome)
