@@ -16,7 +16,17 @@ from standby.flows.recovery import recovering
 from standby.flows.run import ProgressArtifact, to_its_report
 from standby.recovery.concerns import Kind, Look, Severity, grouped
 from standby.recovery.proof.compare import compare_plan
-from standby.recovery.proof.records import CompareReport, CompareRequest, Proof, Proofs, Verdict, percent, wrong_words
+from standby.recovery.proof.records import (
+    CompareReport,
+    CompareRequest,
+    Proof,
+    Proofs,
+    Verdict,
+    Waiting,
+    percent,
+    waiting_words,
+    wrong_words,
+)
 from standby.replication.items import Selection, selected_pairs
 from standby.tasks.stage import TaskStages
 from standby.text import some_sentences, totals
@@ -48,9 +58,11 @@ async def compare(
                 report = await to_its_report(compare_plan(opened, request, TaskStages(), bar.show))
             kept = await Proofs.read(opened.vault, plan)
         is_whole = request == CompareRequest() and not report.interrupted
-        await tell_concerns(nullcontext(opened.vault), plan, differing(opened.plan, report.items, is_whole=is_whole))
+        its = {each.key for each in (*report.items, *report.waiting)}
+        found = [it for it in kept.proofs if it.key in its]  # Of what waits, as another run has found it.
+        await tell_concerns(nullcontext(opened.vault), plan, differing(opened.plan, found, is_whole=is_whole))
         pairs = set(selected_pairs(opened.plan, Selection()))
-    matrix = proof_page(plan, [proof for proof in kept.proofs if proof.key[:2] in pairs])
+    matrix = proof_page(plan, [proof for proof in kept.proofs if proof.key[:2] in pairs], report.waiting)
     return await _finish(report, matrix, changed(plan, known, kept))
 
 
@@ -60,7 +72,7 @@ async def _finish(report: CompareReport, matrix: str, event: PlanEvent | None) -
     )
     summary = f"{'The run was cancelled: ' if report.interrupted else ''}{counts}."
     left = [f"The service may still hold {each}" for each in report.left]
-    said = some_sentences([*left, *wrong_words(report.items), *report.problems])
+    said = some_sentences([*left, *wrong_words(report.items), *waiting_words(report.waiting), *report.problems])
     names = {Verdict.DIFFERS: "Differs", Verdict.NO_VERDICT: "Undecided", Verdict.TOO_FEW: "Undecided"}
     found = (name for verdict, name in names.items() if report.totals.get(verdict))
     return await FlowOutcome(
@@ -74,18 +86,20 @@ async def _finish(report: CompareReport, matrix: str, event: PlanEvent | None) -
     ).finish()
 
 
-def proof_page(plan: str, proofs: Sequence[Proof]) -> str:
+def proof_page(plan: str, proofs: Sequence[Proof], waiting: Sequence[Waiting] = ()) -> str:
     """Write which copies answer as their sources do, as a matrix of analyzers and targets; then all figures."""
-    targets = sorted({it.target for it in proofs})
-    cells = {(it.analyzer, it.source, it.target): _cell(it) for it in proofs}
-    rows = sorted({(it.analyzer, it.source) for it in proofs})
+    every = (*waiting, *proofs)
+    targets = sorted({it.target for it in every})
+    cells = {(it.analyzer, it.source, it.target): "waits" for it in waiting}
+    cells |= {(it.analyzer, it.source, it.target): _cell(it) for it in proofs}
+    rows = sorted({(it.analyzer, it.source) for it in every})
     figures = [sentence(f"{it.words}, {it.compared_at:%Y-%m-%d}") for it in proofs]
     return page(
         f"# Proof by document of {escaped(plan)}",
         table(
             ("analyzer", "from", *targets), ((*row, *(cells.get((*row, each), "") for each in targets)) for row in rows)
         ),
-        bullets(wrong_words(proofs)),
+        bullets((*wrong_words(proofs), *waiting_words(waiting))),
         "## Figures" if proofs else "No copy was compared yet.",
         bullets(figures),
     )
@@ -93,7 +107,8 @@ def proof_page(plan: str, proofs: Sequence[Proof]) -> str:
 
 def _cell(proof: Proof) -> str:
     share = "" if proof.agreement is None else f", {percent(proof.agreement)}"
-    return f"**{proof.verdict.value.replace('_', ' ')}**{share}"
+    again = ", since then no verdict" if proof.last_try else ""
+    return f"**{proof.verdict.value.replace('_', ' ')}**{share}{again}"
 
 
 def differing(plan: RecoveryPlan, items: Iterable[Proof], *, is_whole: bool) -> Look:

@@ -13,7 +13,15 @@ from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import PlainStages, open_recovery
 from standby.recovery.proof.compare import compare_plan, forecast
-from standby.recovery.proof.records import CompareReport, CompareRequest, Forecast, Verdict
+from standby.recovery.proof.records import (
+    CompareReport,
+    CompareRequest,
+    Forecast,
+    Share,
+    Verdict,
+    budget_words,
+    waiting_words,
+)
 from standby.text import counted, some_of
 
 MARKS = {
@@ -28,9 +36,18 @@ def forecast_lines(expected: Forecast) -> Iterator[Line]:
     yield Line(
         f"{counted(expected.samples, 'document')} of {counted(expected.analyzers, 'analyzer')} will be read at sources "
         f"and targets: {expected.analyses} analyses, {counted(expected.pages, 'page')}, about {expected.tokens:,} "
-        f"tokens. The budget of the plan allows {expected.most} analyses now."
+        f"tokens. The budget of the plan allows {expected.share.most} analyses now."
     )
+    yield from waiting_lines(expected.share)
     yield Line("The service bills them, and keeps each result until it is deleted here, as soon as it is read.")
+
+
+def waiting_lines(share: Share) -> Iterator[Line]:
+    """Say what has to wait for its turn, and what would spare that."""
+    yield from map(Line, waiting_words(share.waiting))
+    if share.one_run is not None:
+        turns = f"All take {share.whole} analyses, in {counted(share.runs, 'run')}"
+        yield Line(f"{turns}; in one with {budget_words(share.one_run)}.")
 
 
 def compare_lines(report: CompareReport) -> Iterator[Line]:
@@ -44,6 +61,7 @@ def compare_lines(report: CompareReport) -> Iterator[Line]:
                 yield Line(item.reason, 6, wrong=wrong)
     if report.without_samples:
         yield Line(f"Without samples, and not compared: {some_of(report.without_samples)}.")
+    yield from map(Line, waiting_words(report.waiting))
     yield from shown.problems(report.problems)
     yield from shown.problems(f"A result is left at the service: {each}" for each in report.left)
     yield Line(report.summary, wrong=exit_of(report) is not Exit.DONE)
@@ -75,8 +93,10 @@ async def command(
 
     Documents are sent to the service, which bills it; each result is deleted when it was read.
 
-    Exit status: 0 all agree, 2 at least one differs, 3 at least one has no verdict, 4 not confirmed or too much
-    for the budget.
+    What the budget has no room for waits for the next run, and does not count for the exit status.
+
+    Exit status: 0 all that were compared agree, 2 at least one differs, 3 at least one has no verdict, 4 not confirmed,
+    or the budget has no room for even one.
     """
     configuration = output.load()
     configuration.plan(plan)

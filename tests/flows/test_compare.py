@@ -12,7 +12,7 @@ from standby.config.plan import RecoveryPlan, SampleSettings
 from standby.flows.bootstrap import save_what_runs_need
 from standby.flows.compare import changed, compare, differing, proof_page
 from standby.recovery.concerns import Concerns, Kind, decide
-from standby.recovery.proof.records import Layout, Proof, Proofs, Verdict
+from standby.recovery.proof.records import Layout, Proof, Proofs, Verdict, Waiting
 from standby.vault.folder import LocalFolder
 from tests.documents import document
 
@@ -49,6 +49,19 @@ def test_a_page_is_a_matrix_of_analyzers_and_targets_with_reasons_and_figures() 
     assert "| receipt | east | **agrees** |  |" in text
     assert "- invoice at west answers differently from east: The model at west is another one." in text
     assert "- invoice at north: 12 of 12 samples analysed, agreement 94 % (east with itself: 91 %)" in text
+
+
+def test_the_page_says_what_waits_and_where_a_later_try_gave_no_verdict() -> None:
+    waiting = [Waiting(source="east", target="west", analyzer=name, comes="the next run") for name in ("claim", "form")]
+    again = proof(target="north").with_later(
+        proof(target="north", verdict=Verdict.TOO_FEW, reason="2 are too few", compared_at=NOW + timedelta(days=1))
+    )
+    text = proof_page("p", [again], waiting)
+
+    assert "| claim | east |  | waits |" in text
+    assert "| invoice | east | **agrees**, 94 %, since then no verdict |  |" in text
+    assert "- claim and form wait for the next run, because of the budget." in text
+    assert "- Samples gave no verdict on invoice at north: 2 are too few." in text
 
 
 @pytest.mark.parametrize(
@@ -113,4 +126,4 @@ async def test_a_plan_without_samples_ends_well_and_one_beyond_its_budget_is_ref
     assert analyzed == [None, None]
     (told,) = (await Concerns.read(LocalFolder(tmp_path / "vault"), "p")).open
     assert told.concern.subject == (Kind.PROOF, "")
-    assert "samples.budget.run" in told.concern.summary
+    assert "Give the plan samples.budget: {run: 3" in told.concern.next_action

@@ -32,6 +32,7 @@ class Failure:
 
 
 UNMADE = Failure("The run, its time or its budget ended before it was analysed", "Compare again")
+
 LASTING = (
     errors.AnalyzerNotFound,
     errors.DefaultsNotSet,

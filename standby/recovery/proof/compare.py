@@ -22,7 +22,7 @@ from standby.recovery.proof import records
 from standby.recovery.proof.agreement import UNMADE, Failure, Tried, failure_of, judge
 from standby.recovery.proof.reading import Expected, Kept, Spent, analyze, methods_of
 from standby.recovery.proof.records import Baseline, CompareReport, CompareRequest, Forecast, Proof, Reading, Verdict
-from standby.recovery.proof.samples import NoSamples, Sample, Samples, list_samples, read_sample
+from standby.recovery.proof.samples import Asked, Cost, NoSamples, Sample, Samples, list_samples, read_sample, share
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, inventory_of, look_at
 from standby.replication.items import PlanItem, Progress, Selection, Status, selected_pairs
@@ -33,19 +33,7 @@ from standby.service.errors import OperationHung
 from standby.vault.errors import VaultError
 
 DELETING = 3.0  # Seconds that `prove` keeps of its time to delete what it was about to read
-TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorded of one page with four fields
 _LATE: set[asyncio.Task[None]] = set()  # What goes on beside its caller
-DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
-
-
-@dataclass(frozen=True)
-class _Analysis:
-    """One analysis that is to be made."""
-
-    subject: tuple[str, str]  # source and analyzer whose baseline it belongs to
-    resource: str
-    called: str
-    sample: Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +50,7 @@ class _Copy:
     differences: tuple[str, ...] = ()  # paths at which the definitions, or those of children, differ
     known: tuple[str, ...] = ()  # what it may come of if it does not agree, and what to do, as replication sees it
     decided: tuple[Verdict, str] | None = None  # the verdict that needs no analysis, and why
+    built_at: datetime | None = None  # which incarnation it is
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -72,16 +61,20 @@ class _Copy:
         """Whether only analyses can tell."""
         return self.decided is None and not self.differences
 
-    def at_source(self, sample: Sample) -> _Analysis:
-        return _Analysis(self.subject, *self.subject, sample)
+    @property
+    def key(self) -> records.Key:
+        return (self.source, self.target, self.analyzer)
 
-    def at_target(self, sample: Sample) -> _Analysis:
-        return _Analysis(self.subject, self.target, self.called, sample)
+    def at_source(self, sample: Sample) -> Asked:
+        return Asked(self.subject, *self.subject, sample)
+
+    def at_target(self, sample: Sample) -> Asked:
+        return Asked(self.subject, self.target, self.called, sample)
 
 
-def _analyses(copies: Iterable[_Copy], runs: int) -> list[_Analysis]:
+def _analyses(copies: Iterable[_Copy], runs: int) -> list[Asked]:
     """List every analysis, those of one subject together; the source is asked once for all of its copies."""
-    made: defaultdict[tuple[str, str], Counter[_Analysis]] = defaultdict(Counter)
+    made: defaultdict[tuple[str, str], Counter[Asked]] = defaultdict(Counter)
     for copy in copies:
         for sample in copy.samples if copy.is_open else ():
             if copy.baseline is None:
@@ -101,19 +94,19 @@ class _Run:
         copies: Iterable[_Copy],
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self.settings, self.spent = settings, Spent()
+        self.settings, self.spent, self.share = settings, Spent(), records.Share()
         self.salts = {it.subject: it.baseline.salt if it.baseline else records.new_salt() for it in copies}
         self.kept = Kept(context.vault, context.plan.name, context.clock, settings.deadline, self.spent)
         self._context, self._stages, self._on_progress = context, stages, on_progress
-        self._found: defaultdict[_Analysis, list[Reading | Failure]] = defaultdict(list)
+        self._found: defaultdict[Asked, list[Reading | Failure]] = defaultdict(list)
         self._ended, self._in_flight, self._total = Counter[Status](), 0, 0
 
-    async def make(self, analyses: Sequence[_Analysis]) -> None:
+    async def make(self, analyses: Sequence[Asked]) -> None:
         self._total = len(analyses)
         gates = {each.resource: asyncio.Semaphore(self.settings.at_once) for each in analyses}
         await all_of(self._one(each, gates[each.resource]) for each in analyses)
 
-    async def _one(self, asked: _Analysis, gate: asyncio.Semaphore) -> None:
+    async def _one(self, asked: Asked, gate: asyncio.Semaphore) -> None:
         name = f"analyze {asked.sample.label} by {asked.called} at {asked.resource}"
         async with gate:
             self._tell(1)
@@ -129,7 +122,7 @@ class _Run:
         self._in_flight += more
         self._on_progress(Progress(self._total, self._in_flight, tuple((it, self._ended[it]) for it in Status)))
 
-    async def _read(self, asked: _Analysis) -> Reading:
+    async def _read(self, asked: Asked) -> Reading:
         document = (await read_sample(self._context, asked.sample), asked.sample.media_type)
         client, salt = self._context.connections[asked.resource], bytes.fromhex(self.salts[asked.subject])
         deadline = self.settings.deadline.total_seconds()
@@ -138,7 +131,7 @@ class _Run:
     def tried(self, copy: _Copy) -> list[Tried]:
         """Give what came of each sample of a copy; `UNMADE` is whatever has not ended."""
 
-        def made(asked: _Analysis, count: int) -> tuple[Reading | Failure, ...]:
+        def made(asked: Asked, count: int) -> tuple[Reading | Failure, ...]:
             return (*self._found.get(asked, ()), *[UNMADE] * count)[:count]
 
         def at_source(sample: Sample) -> tuple[Reading | Failure, ...]:
@@ -153,17 +146,15 @@ class _Run:
 class _Prepared:
     settings: SampleSettings
     copies: tuple[_Copy, ...]
-    analyses: Sequence[_Analysis]
     samples: Samples
     without_samples: tuple[str, ...]
     baselines: Mapping[tuple[str, str], Baseline | None]
     inventories: Mapping[str, Inventory]
-    most: int  # analyses that may be made
     of_all: bool  # whether every analyzer was asked for
 
 
 async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepared:
-    """Find out by one look at every resource what there is to compare; `OverBudget` where that is too much."""
+    """Find out by one look at every resource what there is to compare."""
     plan, selection = context.plan, Selection(request.analyzers, request.targets)
     if plan.samples is None:
         raise NoSamples(plan.name)
@@ -192,18 +183,14 @@ async def _prepare(context: RecoveryContext, request: CompareRequest) -> _Prepar
         else:
             called = {name: it.target_analyzer for name, it in beside.items()}
             copies.append(_by_baseline(context, copy, baselines[copy.subject], inventories[item.target], called, item))
-    budget, spent = plan.samples.budget, await records.Proofs.read(context.vault, plan.name)
-    most, limit = min((budget.run, "run"), (spent.left(context.clock.now(), budget.month), "month"))
-    analyses, of_all = _analyses(copies, plan.samples.runs), request.analyzers == CompareRequest().analyzers
-    if len(analyses) > most:
-        raise records.OverBudget(plan.name, len(analyses), most, limit)
-    return _Prepared(plan.samples, tuple(copies), analyses, samples, without, baselines, inventories, most, of_all)
+    of_all = request.analyzers == CompareRequest().analyzers
+    return _Prepared(plan.samples, tuple(copies), samples, without, baselines, inventories, of_all)
 
 
 def _as_seen(context: RecoveryContext, copy: _Copy, beside: Mapping[str, PlanItem], source: Inventory) -> _Copy:
     """Say of a copy whose source answers what needs no analysis; `beside` has how its children stand, too."""
     item, definitions = beside[copy.analyzer], source.definitions
-    status = item.found.status if item.found else "not there"
+    status, built_at = (item.found.status, item.found.created_at) if item.found else ("not there", None)
     if item.expected.status != "ready" or status == "creating":
         cause = f"It is {item.expected.status} at {item.source}, and {status} at {item.target}"
         return replace(copy, decided=(Verdict.NO_VERDICT, f"{cause}. Compare it when it is ready at both."))
@@ -215,7 +202,7 @@ def _as_seen(context: RecoveryContext, copy: _Copy, beside: Mapping[str, PlanIte
     others = [(f"{it.analyzer}: " * (it is not item), it) for it in family if it.verdict is not Copied.IN_SYNC]
     known = (*(f"{of}{it.reason}" for of, it in others), *item.warnings)
     copy = replace(copy, known=known, differences=tuple(f"{of}{path}" for of, it in others for path in it.differences))
-    return replace(copy, expected=methods_of(definitions[item.analyzer], definitions))
+    return replace(copy, built_at=built_at, expected=methods_of(definitions[item.analyzer], definitions))
 
 
 def _by_baseline(
@@ -250,7 +237,7 @@ def _by_baseline(
     aged = records.why_aged(baseline, context.clock.now(), **known)
     expected = methods_of(definitions[copy.analyzer], definitions)
     decided = (Verdict.NO_VERDICT, sentence(aged)) if aged else None
-    return replace(copy, baseline=baseline, expected=expected, decided=decided)
+    return replace(copy, baseline=baseline, expected=expected, decided=decided, built_at=found.created_at)
 
 
 async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecast:
@@ -258,10 +245,10 @@ async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecas
 
     Raises:
         NoSamples: no analyzer that was asked for has any.
-        OverBudget: it takes more analyses than the plan has left.
+        OverBudget: not even one copy fits into what the plan has left.
     """
     prepared = await _prepare(context, request)
-    analyses = prepared.analyses
+    chosen, analyses = await _share(context, prepared.copies, prepared.settings)
     known = {subject: baseline.tokens if baseline else 0 for subject, baseline in prepared.baselines.items()}
     return Forecast(
         plan=context.plan.name,
@@ -269,9 +256,19 @@ async def forecast(context: RecoveryContext, request: CompareRequest) -> Forecas
         samples=len({(each.subject, each.sample) for each in analyses}),
         analyses=len(analyses),
         pages=sum(each.sample.pages for each in analyses),
-        tokens=sum(known[each.subject] or each.sample.pages * TOKENS_PER_PAGE for each in analyses),
-        most=prepared.most,
+        tokens=sum(known[each.subject] or each.sample.pages * records.TOKENS_PER_PAGE for each in analyses),
+        share=chosen,
     )
+
+
+async def _share(
+    context: RecoveryContext, copies: Sequence[_Copy], settings: SampleSettings
+) -> tuple[records.Share, list[Asked]]:
+    """Choose what run and month have room for, and list its analyses."""
+    known = await records.Proofs.read(context.vault, context.plan.name)
+    costs = [Cost(it.key, len(it.samples) * it.is_open, 0 if it.baseline else settings.runs) for it in copies]
+    chosen = share(context.plan.name, known, costs, settings.budget, context.clock.now())
+    return chosen, _analyses((it for it in copies if it.key in chosen.chosen), settings.runs)
 
 
 async def compare_plan(
@@ -296,11 +293,10 @@ async def compare_plan(
     run, interrupted = _Run(context, prepared.settings, stages, prepared.copies, on_progress), False
     try:
         await run.kept.delete_left({name: context.connections[name] for name in prepared.inventories})
-        await _within_budget(context, run, prepared.analyses)
+        await _within_budget(context, run, prepared.copies)
     except asyncio.CancelledError:
         interrupted = True
     proofs, problems = await despite_cancellation(_kept(context, prepared, run, now))
-    again = f"Run standby compare {context.plan.name} again" if interrupted else ""
     return CompareReport(
         **context.of_run,
         target=proofs[0].target if len({proof.target for proof in proofs}) == 1 else "",
@@ -312,25 +308,27 @@ async def compare_plan(
         deleted=run.spent.deleted,
         left=tuple(run.spent.left),
         problems=(*prepared.samples.skipped, *run.kept.said, *problems),
-        next_action=DELETE_IT if run.spent.left else again,
+        next_action=records.DELETE_IT
+        if run.spent.left
+        else f"Run standby compare {context.plan.name} again" * interrupted,
         seconds=round(context.clock.monotonic() - begun, 3),
         interrupted=interrupted,
+        waiting=run.share.waiting,
     )
 
 
-async def _within_budget(context: RecoveryContext, run: _Run, analyses: Sequence[_Analysis]) -> None:
-    """Take analyses from what the month has left, make them, and give back those that were not begun."""
-    wanted, most, now = len(analyses), run.settings.budget.month, context.clock.now()
-    about = (context.vault, context.plan.name)
+async def _within_budget(context: RecoveryContext, run: _Run, copies: Sequence[_Copy]) -> None:
+    """Take what fits from what the month has left, make it, and give back what was not begun."""
+    most, now, about = run.settings.budget.month, context.clock.now(), (context.vault, context.plan.name)
 
     async def settle() -> None:
         await run.kept.note(at_the_end=True)
         with suppress(VaultError):
             await records.reserve(*about, now, run.spent.begun - wanted, most)
 
-    if await records.reserve(*about, now, wanted, most) < wanted:
-        left = (await records.Proofs.read(*about)).left(now, most)
-        raise records.OverBudget(context.plan.name, wanted, left, "month")
+    run.share, analyses = await _share(context, copies, run.settings)
+    while await records.reserve(*about, now, wanted := len(analyses), most) < wanted:  # Another run has taken it.
+        run.share, analyses = await _share(context, copies, run.settings)
     try:
         await run.make(analyses)
     finally:
@@ -341,13 +339,12 @@ async def _kept(
     context: RecoveryContext, prepared: _Prepared, run: _Run, now: datetime
 ) -> tuple[tuple[Proof, ...], list[str]]:
     """Judge every copy, and keep the proofs and baselines of those that came to an end."""
-    tried, problems = {copy: run.tried(copy) for copy in prepared.copies}, list[str]()
+    tried = {copy: run.tried(copy) for copy in prepared.copies if copy.key in run.share.chosen}
     proofs = {copy: _proof(copy, it, run.settings.margin, now) for copy, it in tried.items()}
-    # What could not even be begun takes the place of no proof.
-    may_end = [copy for copy in tried if copy.decided is None or copy.decided[0] is Verdict.DIFFERS]
-    ended = [copy for copy in may_end if not any(UNMADE in (*each.source, each.target) for each in tried[copy])]
+    ended = [copy for copy, it in tried.items() if not any(UNMADE in (*each.source, each.target) for each in it)]
+    problems = list[str]()
     try:
-        every = [proofs[it].key for it in tried if prepared.of_all and it.source in prepared.inventories]
+        every = [it.key for it in prepared.copies if prepared.of_all and it.source in prepared.inventories]
         await records.add_proofs(context.vault, context.plan.name, (proofs[copy] for copy in ended), every)
         for copy in {copy.subject: copy for copy in ended if copy.is_open and copy.baseline is None}.values():
             source = prepared.inventories[copy.source]
@@ -363,9 +360,10 @@ async def _kept(
 def _proof(copy: _Copy, tried: Sequence[Tried], margin: float, now: datetime) -> Proof:
     verdict, reason = copy.decided or (Verdict.NO_VERDICT, "")
     said: dict[str, Any] = {"source": copy.source, "target": copy.target, "analyzer": copy.analyzer}
+    said |= {"built_at": copy.built_at, "samples": 0}
     if copy.baseline is not None:
         said |= {"against": "baseline", "baseline_at": copy.baseline.taken_at}
-    proof = Proof(**said, target_analyzer=copy.called, compared_at=now, verdict=verdict, reason=reason, samples=0)
+    proof = Proof(**said, target_analyzer=copy.called, compared_at=now, verdict=verdict, reason=reason)
     seen: dict[str, Any] = {"differences": copy.differences, "known": copy.known}
     return proof if copy.decided else judge(proof, tried, copy.expected, margin=margin, **seen)
 
@@ -424,13 +422,12 @@ async def prove(
         found = await list_samples(context, called.keys(), samples)
         kept = await all_of(records.read_baseline(context.vault, context.plan.name, primary, name) for name in found)
         for (name, documents), baseline in zip(found.items(), kept, strict=True):
-            copy = _Copy(primary, target, name, called[name], documents)
-            copy = _by_baseline(context, copy, baseline, there, called)
+            copy = _by_baseline(context, _Copy(primary, target, name, called[name], documents), baseline, there, called)
             # What was edited since cannot be known by it, and is nothing against the target.
             if copy.decided is None or copy.decided[0] is not Verdict.NO_VERDICT:
                 copies.append(copy)
         runs.append(_Run(context, settings, stages or PlainStages(), copies))
-        await _within_budget(context, runs[0], _analyses(copies, settings.runs)[: settings.budget.run])
+        await _within_budget(context, runs[0], copies)
 
     task = asyncio.create_task(work())
     _LATE.add(task)

@@ -3,20 +3,22 @@
 import math
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
+from standby.config.plan import SampleBudget
 from standby.document import Document
-from standby.errors import GuardRefused
 from standby.recovery.context import RunReport
 from standby.replication.fingerprint import same_meaning
 from standby.text import counted, sentence, some_of, totals, utc
 from standby.vault.documents import Remembered, Stored, change_document, read_document
 from standby.vault.storage import Storage
+
+Key = tuple[str, str, str]  # Of a copy: source, target, analyzer
 
 
 class Verdict(StrEnum):
@@ -28,6 +30,9 @@ class Verdict(StrEnum):
     TOO_FEW = "too_few"
 
 
+SETTLED = (Verdict.AGREES, Verdict.DIFFERS)
+
+
 class Layout(StrEnum):
     """Whether the text of the documents was read alike, before any model saw it."""
 
@@ -36,12 +41,28 @@ class Layout(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Proof(Document):
-    """Whether the copy of one analyzer at one target answers as its source does."""
+class LastTry(Document):
+    """A later comparison that came to no verdict, and so took nothing from the one before."""
 
+    at: datetime
+    verdict: Verdict
+    reason: str
+
+
+class OfCopy(Document):
     source: str
     target: str
     analyzer: str  # its id at the source
+
+    @property
+    def key(self) -> Key:
+        """Of which copy it is."""
+        return (self.source, self.target, self.analyzer)
+
+
+class Proof(OfCopy):
+    """Whether the copy of one analyzer at one target answers as its source does."""
+
     target_analyzer: str
     verdict: Verdict
     samples: int  # documents that were compared
@@ -56,11 +77,41 @@ class Proof(Document):
     against: Literal["source", "baseline"] = "source"  # what it was compared with: the source itself, or its baseline
     baseline_at: datetime | None = None  # when the baseline was taken
     compared_at: datetime
+    built_at: datetime | None = None  # when the copy was made, so which incarnation was compared; `null`: not known
+    last_try: LastTry | None = None  # only where it is kept: a later comparison of the same copy without a verdict
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Of which copy it is."""
-        return (self.source, self.target, self.analyzer)
+    def is_made(self) -> bool:
+        """Whether there was anything to judge by: a target that did not even answer leaves none."""
+        return self.verdict is not Verdict.NO_VERDICT or bool(self.samples or self.failed)
+
+    @property
+    def why_open(self) -> str:
+        """Why the last comparison came to no verdict, if it did not."""
+        return self.last_try.reason if self.last_try else self.reason
+
+    @property
+    def tried_at(self) -> datetime:
+        """When it was compared last, with a verdict or without."""
+        return self.last_try.at if self.last_try else self.compared_at
+
+    def with_later(self, new: "Proof") -> "Proof":
+        """Give what is known after another comparison: the last verdict, and beside it a later try that came to none.
+
+        Few samples, or a target that does not answer, are nothing against what more of them showed earlier. They are
+        nothing for it either: the verdict keeps its age. What is said of another incarnation says nothing of this one.
+        """
+        both = (new, self)
+        settled = [it for it in both if it.verdict in SETTLED]
+        if self.tried_at - new.compared_at > LONGEST_RUN:
+            return new
+        if not settled or len({it.built_at for it in both if it.is_made}) > 1:
+            return max(both, key=lambda it: it.tried_at)
+        kept = max(settled, key=lambda it: it.compared_at)
+        open_ = [LastTry(at=it.compared_at, verdict=it.verdict, reason=it.reason) for it in both if it not in settled]
+        last = max((*open_, *filter(None, (it.last_try for it in both))), key=lambda it: it.at, default=None)
+        is_later = last is not None and last.at > kept.compared_at
+        return kept.model_copy(update={"last_try": last if is_later else None})
 
     @property
     def words(self) -> str:
@@ -75,6 +126,8 @@ class Proof(Document):
             parts.append(f"layout {self.layout.value}")
         if self.baseline_at is not None:
             parts.append(f"held to what {self.source} answered {utc(self.baseline_at)}")
+        if self.last_try is not None:
+            parts.append(f"found {utc(self.compared_at)}, and tried again {utc(self.last_try.at)} without a verdict")
         return ", ".join(parts)
 
 
@@ -95,11 +148,11 @@ def wrong_words(proofs: Iterable[Proof]) -> tuple[str, ...]:
     """Say of which copies samples gave another answer or none, a sentence or more each."""
     every = list(proofs)
     differ = [each for each in every if each.verdict is Verdict.DIFFERS]
-    silent = [each for each in every if each.verdict is Verdict.NO_VERDICT]
+    silent = [each for each in every if each.verdict is Verdict.NO_VERDICT or each.last_try]
     said = [f"{it.analyzer} at {it.target} answers differently from {it.source}: {it.reason}" for it in differ]
     if silent:
         names, first = some_of(each.analyzer for each in silent), silent[0]
-        said.append(f"Samples gave no verdict on {names} at {first.target}: {first.reason}")
+        said.append(f"Samples gave no verdict on {names} at {first.target}: {first.why_open}")
     return tuple(map(sentence, said))
 
 
@@ -111,6 +164,41 @@ class CompareRequest(Document):
     samples: int | None = Field(None, ge=1)  # of each analyzer at most; without it, the plan's `samples.each`
 
 
+class Waiting(OfCopy):
+    """A copy for which the budget has no room in this run."""
+
+    comes: str  # what it waits for: "the next run", "one of the next 3 runs", "next month", or another budget
+
+
+def waiting_words(waiting: Sequence[Waiting]) -> tuple[str, ...]:
+    """Say what waits for its turn, a sentence for each time."""
+    named: dict[str, list[str]] = {}
+    for each in waiting:
+        named.setdefault(each.comes, []).append(each.analyzer)
+    return tuple(
+        f"{some_of(dict.fromkeys(names))} {'waits' if len(names) == 1 else 'wait'} for {comes}, because of the budget."
+        for comes, names in named.items()
+    )
+
+
+def budget_words(budget: SampleBudget) -> str:
+    return f"samples.budget: {{run: {budget.run}, month: {budget.month}}}"
+
+
+class Share(Document):
+    """What of many copies a run compares, and when the others come."""
+
+    chosen: frozenset[Key] = frozenset()
+    most: int = 0  # analyses that this run may make
+    waiting: tuple[Waiting, ...] = ()
+    whole: int = 0  # analyses that all copies would take
+    runs: int = 1  # that take all copies in turn
+    one_run: SampleBudget | None = None  # the budget that would do it in one run; `null`: this one does
+
+
+TOKENS_PER_PAGE = 4000  # Of an analyzer that was never compared, as was recorded of one page with four fields
+
+
 class Forecast(Document):
     """What a comparison takes, before it begins."""
 
@@ -120,7 +208,10 @@ class Forecast(Document):
     analyses: int  # at sources and targets
     pages: int  # that these read
     tokens: int  # of models: as these analyzers used before, or else as was recorded of an invoice
-    most: int  # analyses that this run may make
+    share: Share
+
+
+DELETE_IT = "Send DELETE to the URL of each result that is left: it holds the text of a document"
 
 
 class CompareReport(RunReport):
@@ -138,13 +229,15 @@ class CompareReport(RunReport):
     next_action: str
     seconds: float
     interrupted: bool
+    waiting: tuple[Waiting, ...] = ()  # copies that were not compared, because of the budget
 
     @property
     def summary(self) -> str:
         """The result in a sentence."""
         words = {"agrees": "agreeing", "differs": "differing", "no_verdict": "without a verdict"}
         counts = {words.get(verdict, "with too few samples"): count for verdict, count in self.totals.items()}
-        return f"Plan {self.plan}: {totals(counts)}; {self.deleted} of {self.analyses} results deleted."
+        wait = f"; {len(self.waiting)} waiting for their turn" if self.waiting else ""
+        return f"Plan {self.plan}: {totals(counts)}; {self.deleted} of {self.analyses} results deleted{wait}."
 
 
 def month_of(now: datetime) -> str:
@@ -181,24 +274,19 @@ class Proofs(Remembered):
 LONGEST_RUN = timedelta(days=1)
 
 
-async def add_proofs(
-    storage: Storage, plan: str, proofs: Iterable[Proof], every: Collection[tuple[str, str, str]] = ()
-) -> None:
-    """Keep proofs; each replaces the older one of its copy.
+async def add_proofs(storage: Storage, plan: str, proofs: Iterable[Proof], every: Collection[Key] = ()) -> None:
+    """Keep proofs, each with what is known of its copy already.
 
     Args:
         every: the keys of all copies with samples of some pairs, of which no other proof is kept.
     """
-    new, pairs = {proof.key: proof for proof in proofs}, {key[:2] for key in every}
+    new, pairs = list(proofs), {key[:2] for key in every}
 
     def add(known: Proofs) -> Proofs:
         kept = {it.key: it for it in known.proofs if it.key in every or it.key[:2] not in pairs}
-        later = {
-            key: each
-            for key, each in new.items()
-            if key not in kept or _is_later(each.compared_at, kept[key].compared_at)
-        }
-        return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted((kept | later).items()))})
+        kept |= {it.key: kept[it.key].with_later(it) for it in new if it.key in kept}
+        kept |= {it.key: it for it in new if it.key not in kept and it.is_made}
+        return known.model_copy(update={"proofs": tuple(proof for _, proof in sorted(kept.items()))})
 
     await Proofs.change(storage, plan, add)
 
@@ -218,12 +306,6 @@ async def note_open(
         return known.model_copy(update={"open": tuple(each for url, each in every.items() if url not in ended)})
 
     return (await Proofs.change(storage, plan, note)).open
-
-
-class OverBudget(GuardRefused):
-    def __init__(self, plan: str, wanted: int, left: int, limit: str) -> None:
-        cause = f"This takes {wanted} analyses, and plan {plan} may make {left} more by its samples.budget.{limit}"
-        super().__init__(cause, "Raise that number, or compare fewer with --samples 1 or --analyzer")
 
 
 MONTHS = 12  # Of so many it is kept how many analyses were spent

@@ -1,17 +1,24 @@
-"""The sample documents of a plan: found by analyzer, held to what the service takes, and read one at a time."""
+"""The sample documents of a plan: found by analyzer, held to what the service takes, and read one at a time.
+
+How many of them a run sends is bounded by the plan's budget: `share`.
+"""
 
 import asyncio
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path, PurePosixPath
 
 from standby.concurrency import do_for_each
+from standby.config.plan import SampleBudget
 from standby.document import digest_of
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 from standby.recovery.context import RecoveryContext
+from standby.recovery.proof.records import Key, Proofs, Share, Waiting, budget_words, month_of
 from standby.text import clean
 from standby.vault.errors import OutsideVault, VaultError
 from standby.vault.folder import LocalFolder
@@ -207,3 +214,95 @@ def tally(samples: Mapping[str, Collection[Sample]]) -> tuple[int, int]:
     """Give how many documents and how many pages these are."""
     every = [each for of in samples.values() for each in of]
     return len(every), sum(each.pages for each in every)
+
+
+class OverBudget(GuardRefused):
+    def __init__(self, plan: str, takes: int, may: int, needed: str, *, fewer: int) -> None:
+        cause = (
+            f"Not even one copy fits: it takes {takes} analyses, and plan {plan} may make {may} more now by its budget"
+        )
+        less = f", or take fewer documents with --samples {fewer}" if fewer else ""
+        super().__init__(cause, f"Give the plan {needed}{less}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One analysis that is to be made."""
+
+    subject: tuple[str, str]  # source and analyzer whose baseline it belongs to
+    resource: str
+    called: str
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How many analyses one copy takes."""
+
+    key: Key
+    samples: int  # at the target; 0 where it needs none
+    runs: int  # times as many at the source, for all copies of it together
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        return (self.key[0], self.key[2])
+
+    @property
+    def alone(self) -> int:
+        return self.samples * (1 + self.runs)
+
+
+def _together(costs: Iterable[Cost], most: int) -> tuple[list[Cost], int]:
+    """Take copies in their order, each that still fits, and say how many analyses they take."""
+    taken, paid, spent = list[Cost](), set[tuple[str, str]](), 0
+    for each in costs:
+        takes = each.samples if each.subject in paid else each.alone
+        if spent + takes <= most:
+            taken.append(each)
+            paid.add(each.subject)
+            spent += takes
+    return taken, spent
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def share(plan: str, known: Proofs, costs: Iterable[Cost], budget: SampleBudget, now: datetime) -> Share:
+    """Choose what a run compares: copies that never were come first, then those that were tried longest ago.
+
+    So runs go round all of them. What came to no verdict was tried, too: it must not keep others from their turn.
+
+    Raises:
+        OverBudget: there is something to analyse, and not one copy fits.
+    """
+    tried = {it.key: it.tried_at for it in known.proofs if it.is_made and it.tried_at <= now}
+    rest = sorted(costs, key=lambda it: (tried.get(it.key, _NEVER), it.subject, it.key))
+    spent, whole = known.spent.get(month_of(now), 0), _together(rest, sys.maxsize)[1]
+    left, each_run, turns = known.left(now, budget.month), min(budget.run, budget.month), list[list[Cost]]()
+    most, total, waiting = min(budget.run, left), 0, list[Waiting]()
+    while rest:
+        turn, takes = _together(rest, each_run if turns else most)
+        if not turn and turns:
+            break
+        turns.append(turn)
+        total += takes
+        if (number := len(turns) - 1) > 0:
+            comes = "the next run" if number == 1 else f"one of the next {number} runs"
+            waiting += [_waits(it, "next month" if total > left else comes) for it in turn]
+        rest = [it for it in rest if it not in set(turn)]
+
+    def needed(analyses: int) -> SampleBudget:
+        return SampleBudget(run=max(budget.run, analyses), month=max(budget.month, spent + analyses))
+
+    waiting += [_waits(it, budget_words(needed(it.alone))) for it in rest]
+    if whole and not any(it.samples for it in turns[0]):
+        least = min((it for turn in (*turns, rest) for it in turn if it.samples), key=lambda it: it.alone)
+        fewer = most // (1 + least.runs)
+        raise OverBudget(plan, least.alone, most, budget_words(needed(least.alone)), fewer=fewer)
+    chosen = frozenset(it.key for turn in turns[:1] for it in turn)
+    one = needed(whole) if waiting else None
+    return Share(chosen=chosen, most=most, waiting=tuple(waiting), whole=whole, runs=len(turns), one_run=one)
+
+
+def _waits(cost: Cost, comes: str) -> Waiting:
+    return Waiting(**dict(zip(("source", "target", "analyzer"), cost.key, strict=True)), comes=comes)

@@ -292,7 +292,7 @@ def _by_document(name: str, facts: Facts) -> Bucket | None:
         return Bucket.PROOF_DIFFERS
     if allowed is not None and facts.now - proof.compared_at > allowed:
         return Bucket.PROOF_OLD
-    return None if proof.verdict is ByDocument.AGREES else Bucket.NO_VERDICT
+    return None if proof.verdict is ByDocument.AGREES and not proof.last_try else Bucket.NO_VERDICT
 
 
 _WORST_FIRST = (Severity.ERROR, Severity.UNKNOWN, Severity.WARNING)

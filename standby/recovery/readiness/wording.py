@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
-from standby.recovery.proof.records import verdict_words
+from standby.recovery.proof.records import Proof, verdict_words
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.runs import RtoForecast
 from standby.replication.needs import Severity
@@ -176,30 +176,39 @@ def proof_reason_words(facts: Facts, bucket: Bucket, names: Sequence[str]) -> Wo
     them, where, plan = some_of(names), f"at {facts.target}", facts.plan.name
     command = f"standby compare {plan} --to {facts.target}"
     proofs = [facts.proofs[name] for name in names if name in facts.proofs]
-    causes = some_of(dict.fromkeys(each.reason.rstrip(".") for each in proofs), between="; ")
+    tried = [each for each in proofs if each.last_try]
+    later = f"; tried again since, without a verdict: {_why(each.why_open for each in tried)}" if tried else ""
     match bucket:
         case Bucket.PROOF_DIFFERS:
             forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
             again = f"standby replicate {plan} --target {facts.target} {forced}"
+            causes = _why(each.reason for each in proofs)
             text = f"{them} {where} answered sample documents differently from {facts.primary}: {causes}"
-            return text, f"Correct that, or copy again with {again}; then run {command}"
+            return f"{text}{later}", f"Correct that, or copy again with {again}; then run {command}"
         case Bucket.PROOF_OLD:
             oldest = roughly(facts.now - min(each.compared_at for each in proofs))
             allowed = facts.plan.objectives.proof
             within = f", and the plan allows {format_duration(allowed)}" if allowed else ""
-            return f"The last proof by document of {them} {where} is {oldest} old{within}", f"Run {command}"
+            return f"The last proof by document of {them} {where} is {oldest} old{within}{later}", f"Run {command}"
         case Bucket.NO_VERDICT:
-            return f"Sample documents gave no verdict on {them} {where}: {causes}", f"Correct that, then run {command}"
+            text = f"Sample documents gave no verdict on {them} {where}: {_why(each.why_open for each in proofs)}"
+            before = f"; before that: {_found(tried, facts.now)}" if tried else ""
+            return f"{text}{before}", f"Correct that, then run {command}"
     return f"No document has compared {them} {where} with {facts.primary} since the copy", f"Run {command}"
+
+
+def _why(texts: Iterable[str]) -> str:
+    return some_of(dict.fromkeys(each.rstrip(".") for each in texts), between="; ")
+
+
+def _found(proofs: Sequence[Proof], now: datetime) -> str:
+    oldest = roughly(max(timedelta(), now - min(each.compared_at for each in proofs)))
+    return f"{verdict_words(proofs)}; {'the oldest ' if len(proofs) > 1 else ''}{oldest} ago"
 
 
 def proof_words(readiness: Readiness) -> str:
     """Say what the last comparison by document found at a target, as the end of a sentence."""
-    proofs = readiness.proofs
-    if not proofs:
-        return "none."
-    oldest = roughly(max(timedelta(), readiness.assessed_at - min(each.compared_at for each in proofs)))
-    return f"{verdict_words(proofs)}; {'the oldest ' if len(proofs) > 1 else ''}{oldest} ago."
+    return sentence(_found(readiness.proofs, readiness.assessed_at)) if readiness.proofs else "none."
 
 
 def missing_words(missing: Collection[str], resource: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -79,18 +80,47 @@ def test_nothing_is_analysed_where_nobody_can_be_asked(site: Workspace, cloud: C
     assert analyses(cloud) == 0
 
 
-@pytest.mark.parametrize(
-    ("budget", "limit"), [("run: 14", "run"), ("month: 14", "month")], ids=["in a run", "in a month"]
-)
-def test_nothing_is_analysed_beyond_the_budget(site: Workspace, cloud: Cloud, budget: str, limit: str) -> None:
+@pytest.mark.parametrize("budget", ["run: 14", "month: 14"], ids=["in a run", "in a month"])
+def test_what_does_not_fit_into_the_budget_at_all_is_refused_and_either_advice_works(
+    site: Workspace, cloud: Cloud, budget: str
+) -> None:
     site.edit("path: ./samples", f"path: ./samples, budget: {{{budget}}}")
     ran = compare(site)
     assert ran.status == 4
-    assert f"This takes 24 analyses, and plan invoices may make 14 more by its samples.budget.{limit}" in ran.err
+    assert "Not even one copy fits: it takes 24 analyses, and plan invoices may make 14 more now" in ran.err
     assert analyses(cloud) == 0
-    # The advice works.
-    assert compare(site, "--samples", "1").status == 3
-    assert analyses(cloud) == 3
+    assert "or take fewer documents with --samples 4" in ran.err
+    assert compare(site, "--samples", "4").status in {0, 3}
+    assert analyses(cloud) == 12
+    ran = compare(site)
+    assert ran.status == 4
+    advice = re.search("Give the plan samples.(budget: {.*?})", ran.err)
+    assert advice is not None
+    site.edit(f"budget: {{{budget}}}", advice[1])
+    assert compare(site).status == 0
+
+
+def test_what_the_budget_has_no_room_for_waits_for_its_turn(site: Workspace, cloud: Cloud) -> None:
+    documents = site.folder / "samples"
+    shutil.copytree(documents / "invoice", documents / "contract")
+    site.edit("path: ./samples", "path: ./samples, budget: {run: 30}")
+    ran = compare(site, "--json")
+    assert (ran.status, analyses(cloud)) == (0, 24)
+    (first,), (waiting,) = ran.document["items"], ran.document["waiting"]
+    assert waiting == {"source": "east", "target": "west", "analyzer": "invoice", "comes": "the next run"}
+    assert first["analyzer"] == "contract"
+    assert "invoice waits for the next run, because of the budget." in ran.err
+    one_run = "All take 48 analyses, in 2 runs; in one with samples.budget: {run: 48, month: 2000}."
+    assert one_run in " ".join(ran.err.split())
+
+    ran = compare(site)
+    assert ran.status == 0
+    assert "✓ agrees: invoice at west" in ran.out
+    assert "contract waits for the next run, because of the budget." in ran.out
+    assert ran.out.splitlines()[-1] == "Plan invoices: 1 agreeing; 24 of 24 results deleted; 1 waiting for their turn."
+
+    site.edit("{run: 30}", "{run: 48, month: 2000}")
+    assert compare(site, "--json").document["waiting"] == []
 
 
 def test_a_target_that_is_not_there_is_named_by_an_option_that_there_is(site: Workspace) -> None:

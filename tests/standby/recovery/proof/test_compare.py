@@ -20,12 +20,12 @@ from standby.recovery.proof.records import (
     CompareReport,
     CompareRequest,
     OpenResult,
-    OverBudget,
     Proofs,
     Verdict,
     note_open,
     read_baseline,
 )
+from standby.recovery.proof.samples import OverBudget
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.steps import DirectSteps
@@ -87,7 +87,7 @@ async def test_the_forecast_is_what_the_run_takes_and_learns_of_tokens(make_scen
         assert by == ["analyze it by invoice at east"] * 2 + ["analyze it by invoice at west"]
         again = await forecast(context, request)
         assert again.tokens == pytest.approx(sum(report.tokens.values()), rel=0.01)
-        assert again.most == 200
+        assert again.share.most == 200
 
 
 async def test_runs_that_meet_never_spend_more_than_the_month_has(make_scene: SceneMaker, tmp_path: Path) -> None:
@@ -174,7 +174,10 @@ async def test_what_has_a_temporary_id_is_held_against_the_baseline_and_not_what
 async def test_proving_keeps_to_the_budget_of_a_run(make_scene: SceneMaker, tmp_path: Path) -> None:
     async with copied(make_scene, tmp_path, each=1, budget={"run": 3}) as (scene, context):
         await compared(context)
-        (proof,) = await prove(context, "east", "west", {"invoice": "invoice"}, seconds=10, samples=4)
+        # The copy is proved whole or not at all.
+        with pytest.raises(OverBudget, match="takes 4 analyses, and plan p may make 3 more"):
+            await prove(context, "east", "west", {"invoice": "invoice"}, seconds=10, samples=4)
+        (proof,) = await prove(context, "east", "west", {"invoice": "invoice"}, seconds=10, samples=3)
         assert (await scene.stats("west"))["analyses"]["invoice"] == 1 + 3
         assert proof.verdict is not Verdict.DIFFERS
 
@@ -261,14 +264,23 @@ async def test_a_vault_that_takes_no_more_writes_costs_the_records_only(
         assert await results(scene) == 0
 
 
-async def test_a_target_that_is_dark_takes_the_place_of_no_proof(make_scene: SceneMaker, tmp_path: Path) -> None:
+async def test_a_target_that_is_dark_is_a_last_try_beside_the_verdict_and_no_proof_where_there_is_none(
+    make_scene: SceneMaker, tmp_path: Path
+) -> None:
     async with copied(make_scene, tmp_path) as (scene, context):
+        await scene.control("/outages", {"resource": "west", "kind": "refuse"})
         await compared(context)
-        known = (await Proofs.read(context.vault, "p")).proofs
+        assert (await Proofs.read(context.vault, "p")).proofs == ()
+        await scene.control("/outages", {"resource": "west", "kind": "none"})
+        await compared(context)
+        (known,) = (await Proofs.read(context.vault, "p")).proofs
         await scene.control("/outages", {"resource": "west", "kind": "refuse"})
         report = await compared(context)
         assert [it.verdict for it in report.items] == [Verdict.NO_VERDICT]
-        assert (await Proofs.read(context.vault, "p")).proofs == known
+        (kept,) = (await Proofs.read(context.vault, "p")).proofs
+        assert kept.last_try is not None
+        assert (kept.last_try.at, kept.last_try.verdict) == (report.items[0].compared_at, Verdict.NO_VERDICT)
+        assert kept.model_copy(update={"last_try": None}) == known
 
 
 async def test_the_proof_of_an_analyzer_that_has_no_samples_any_more_goes(

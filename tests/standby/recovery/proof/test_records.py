@@ -63,6 +63,49 @@ async def test_a_proof_replaces_the_one_of_the_same_copy_and_no_other(vault: Loc
     assert known.of("north", "west", "invoice") is None
 
 
+LATER = NOW + timedelta(days=1)
+OPEN: dict[str, Any] = {
+    "verdict": Verdict.NO_VERDICT,
+    "reason": "west is throttled.",
+    "failed": ("a",),
+    "compared_at": LATER,
+}
+FEW: dict[str, Any] = {"verdict": Verdict.TOO_FEW, "reason": "2 are too few.", "compared_at": LATER}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.AGREES, Verdict.DIFFERS])
+@pytest.mark.parametrize("given", [OPEN, FEW], ids=["no verdict", "too few"])
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["in order", "late"])
+async def test_a_comparison_without_a_verdict_stands_beside_the_earlier_one(
+    vault: LocalFolder, verdict: Verdict, given: dict[str, Any], is_reversed: bool
+) -> None:
+    told = [proof(verdict=verdict, built_at=NOW), proof(built_at=NOW, **given)]
+    for each in told[:: -1 if is_reversed else 1]:
+        await add_proofs(vault, "p", [each])
+
+    (known,) = (await Proofs.read(vault, "p")).proofs
+    assert known.last_try is not None
+    assert (known.verdict, known.compared_at, known.tried_at) == (verdict, NOW, LATER)
+    assert (known.last_try.verdict, known.why_open) == (given["verdict"], given["reason"])
+    again = "invoice at west: 3 of 3 samples analysed, found 2026-11-28 12:00:00 UTC, and tried again "
+    assert known.words == f"{again}2026-11-29 12:00:00 UTC without a verdict"
+    # A real verdict replaces both.
+    await add_proofs(vault, "p", [proof(built_at=NOW, compared_at=LATER + timedelta(days=1))])
+    (known,) = (await Proofs.read(vault, "p")).proofs
+    assert (known.verdict, known.last_try) == (Verdict.AGREES, None)
+
+
+async def test_what_is_said_of_another_incarnation_does_not_stay(vault: LocalFolder) -> None:
+    await add_proofs(vault, "p", [proof(built_at=NOW), proof("receipt", built_at=NOW), proof("claim")])
+    gone = {**OPEN, "built_at": LATER}
+    # One that did not even answer is no other one.
+    silent = {**OPEN, "failed": (), "samples": 0}
+    await add_proofs(vault, "p", [proof(**gone), proof("receipt", **silent), proof("claim", **gone)])
+
+    known = {it.analyzer: it.verdict for it in (await Proofs.read(vault, "p")).proofs}
+    assert known == {"invoice": Verdict.NO_VERDICT, "receipt": Verdict.AGREES, "claim": Verdict.NO_VERDICT}
+
+
 def test_a_proof_says_in_words_what_was_found_and_how_old_its_baseline_is() -> None:
     found = proof(samples=11, failed=("late.pdf",), agreement=0.949, self_agreement=0.91, layout="identical")
     words = "invoice at west: 11 of 12 samples analysed, agreement 94 % (east with itself: 91 %), layout identical"

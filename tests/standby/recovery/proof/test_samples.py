@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from standby.config.plan import SampleBudget
 from standby.document import digest_of
 from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.proof.records import Key, Proof, Proofs, Verdict, month_of
 from standby.recovery.proof.samples import (
+    Cost,
+    OverBudget,
     SampleChanged,
     SamplesUnreadable,
     list_samples,
     read_sample,
     sampled,
+    share,
     tally,
 )
 from standby.vault.errors import VaultClosed
@@ -25,6 +33,7 @@ from standby.vault.folder import LocalFolder
 from standby.vault.storage import Listed
 from tests.conftest import SceneMaker
 
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 Opener = Callable[..., Awaitable[RecoveryContext]]
 
 
@@ -188,3 +197,77 @@ async def test_a_document_that_changed_since_it_was_listed_is_not_sent(opened: O
     (tmp_path / "invoice/a.pdf").unlink()
     with pytest.raises(SampleChanged):
         await read_sample(context, sample)
+
+
+@st.composite
+def many_copies(draw: st.DrawFn) -> list[Cost]:
+    """Of one to eight analyzers at one to three targets."""
+    targets = draw(st.integers(1, 3))
+    costs = []
+    for number in range(draw(st.integers(1, 8))):
+        samples, runs = draw(st.integers(0, 8)), draw(st.sampled_from([0, 2]))
+        costs += [Cost(("east", f"west-{at}", f"a{number}"), samples, runs) for at in range(targets)]
+    return costs
+
+
+def takes(costs: Iterable[Cost]) -> int:
+    chosen = list(costs)
+    return sum(it.samples for it in chosen) + sum({it.subject: it.samples * it.runs for it in chosen}.values())
+
+
+def compared(known: Proofs, chosen: Iterable[Cost], verdict: Callable[[], Verdict], now: datetime) -> Proofs:
+    kept = {it.key: it for it in known.proofs}
+    for cost in chosen:
+        about = dict(zip(("source", "target", "analyzer"), cost.key, strict=True))
+        proof = Proof(**about, target_analyzer="a", verdict=verdict(), samples=1, compared_at=now)
+        kept[cost.key] = kept[cost.key].with_later(proof) if cost.key in kept else proof
+    month = month_of(now)
+    spent = {**known.spent, month: known.spent.get(month, 0) + takes(chosen)}
+    return Proofs(proofs=tuple(kept.values()), spent=spent)
+
+
+@given(many_copies(), st.integers(1, 60), st.integers(1, 120), st.data())
+def test_every_copy_gets_its_turn_and_no_run_or_month_exceeds_its_budget(
+    costs: list[Cost], run: int, month: int, data: st.DataObject
+) -> None:
+    budget, known, seen = SampleBudget(run=run, month=month), Proofs(), set[Key]()
+    fits = {it.key for it in costs if it.alone <= min(run, month)}
+    for week in range(5 * len(costs) + 5):
+        now = NOW + timedelta(weeks=week)
+        try:
+            found = share("p", known, costs, budget, now)
+        except OverBudget as error:
+            # There is nothing that fits now.
+            left = min(run, known.left(now, month))
+            assert all(it.alone > left for it in costs if it.samples)
+            assert "samples.budget" in error.next_action
+            continue
+        chosen = [it for it in costs if it.key in found.chosen]
+        assert takes(chosen) <= min(run, known.left(now, month))
+        assert {it.key for it in found.waiting} == {it.key for it in costs} - found.chosen
+        assert {it.key for it in found.waiting if "samples.budget" in it.comes} == {it.key for it in costs} - fits
+        known = compared(known, chosen, lambda: data.draw(st.sampled_from(Verdict)), now)
+        seen |= found.chosen
+    if any(it.samples for it in costs if it.key in fits):
+        assert seen == fits
+
+
+@given(many_copies(), st.integers(30, 60))
+def test_what_waits_comes_when_it_was_said_and_the_budget_that_is_named_takes_all(costs: list[Cost], run: int) -> None:
+    budget, known = SampleBudget(run=run, month=10_000), Proofs()
+    if not any(it.samples for it in costs):
+        return
+    first = share("p", known, costs, budget, NOW)
+    runs = [first.chosen]
+    for number in range(1, first.runs):
+        now = NOW + timedelta(minutes=number)
+        chosen = [it for it in costs if it.key in runs[-1]]
+        known = compared(known, chosen, lambda: Verdict.AGREES, now)
+        runs.append(share("p", known, costs, budget, now).chosen)
+    assert frozenset[Key]().union(*runs) == {it.key for it in costs}
+    for each in first.waiting:
+        number = 1 if each.comes == "the next run" else int(each.comes.split()[-2])
+        assert each.key in runs[number]
+    if first.one_run is not None:
+        whole = share("p", Proofs(), costs, first.one_run, NOW)
+        assert (whole.waiting, whole.runs, takes(costs)) == ((), 1, first.whole)

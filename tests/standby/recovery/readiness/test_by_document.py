@@ -38,6 +38,7 @@ def test_a_copy_that_agrees_is_told_with_its_figures() -> None:
 
 DIFFERS = a_proof(verdict=Verdict.DIFFERS, reason="east agrees with itself on 91 %, and west on 47 %.")
 UNDECIDED = a_proof(verdict=Verdict.NO_VERDICT, reason="west was throttled.", samples=0, agreement=None)
+TRIED: dict[str, Any] = {"last_try": {"at": NOW, "verdict": Verdict.NO_VERDICT, "reason": "west was throttled."}}
 FEW = a_proof(verdict=Verdict.TOO_FEW, reason="2 samples are too few to tell.")
 
 
@@ -47,6 +48,18 @@ FEW = a_proof(verdict=Verdict.TOO_FEW, reason="2 samples are too few to tell.")
         (None, Bucket.NEVER_COMPARED, "No document has compared invoice at west with east", "standby compare p"),
         (DIFFERS, Bucket.PROOF_DIFFERS, "differently from east: east agrees with itself on 91 %", "--force invoice"),
         (UNDECIDED, Bucket.NO_VERDICT, "gave no verdict on invoice at west: west was throttled", "compare p --to west"),
+        (
+            a_proof(**TRIED),
+            Bucket.NO_VERDICT,
+            "gave no verdict on invoice at west: west was throttled; before that: 1 agrees; 3d ago",
+            "compare p --to west",
+        ),
+        (
+            DIFFERS.model_copy(update={"last_try": a_proof(**TRIED).last_try}),
+            Bucket.PROOF_DIFFERS,
+            "and west on 47 %; tried again since, without a verdict: west was throttled",
+            "--force invoice",
+        ),
         (FEW, Bucket.NO_VERDICT, "2 samples are too few to tell", "compare p --to west"),
         (
             a_proof(compared_at=NOW - 31 * DAY),
