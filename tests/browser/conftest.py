@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
 PATIENCE = 15_000.0  # Milliseconds that something may take to show on a page
@@ -45,16 +45,23 @@ def viewport() -> tuple[int, int]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(browser: Browser, viewport: tuple[int, int]) -> AsyncIterator[Page]:
-    """A page that shares nothing with others; whatever it logs as an error fails the test."""
+async def context(browser: Browser, viewport: tuple[int, int]) -> AsyncIterator[BrowserContext]:
+    """What shares nothing with other tests."""
     width, height = viewport
     context = await browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext) -> AsyncIterator[Page]:
+    """A page; whatever it logs as an error fails the test."""
     context.set_default_timeout(PATIENCE)
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    await context.close()
+    await page.close()
     assert errors == []
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 from prefect import flow, get_client, settings
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -49,6 +49,14 @@ async def prefect_ui(prefect_server: Any, tmp_path_factory: pytest.TempPathFacto
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
             server.should_exit = True
             await serving
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """One for all tests of this file: Prefect's scripts are read and compiled once, not for every page."""
+    context = await browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce")
+    yield context
+    await context.close()
 
 
 @dataclass

@@ -61,7 +61,8 @@ async def test_pages_fit_their_width_load_nothing_from_elsewhere_and_are_usable_
     page.on("request", lambda request: asked.append(request.url))
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     SCREENSHOTS.mkdir(exist_ok=True)
-    for path in LONG:
+    # A look changes no width, and these take long to load.
+    for path in LONG if scheme == "light" else ():
         await page.goto(f"{site}/{path}")
         assert await page.evaluate("document.documentElement.scrollWidth") <= viewport[0], path
     for kind, path in KINDS.items():
