@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import gc
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Of what is collected nothing is garbage: looking for it takes a third of the time that each worker collects.
+    gc.disable()
     config.pluginmanager.register(leftovers)
     # nohup and a shell's `&` let signals be ignored, which processes inherit that tests start and interrupt; what is
     # caught instead, they do not.
@@ -98,6 +103,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{server} Prefect server"))
 
 
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among thousands of tests."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show how far a test went, where it says so; and what came of faults, as a table, where all were played."""
     cells: list[dict[str, Any]] = []
@@ -128,14 +139,50 @@ class PrefectServer:
     home: Path
 
 
+@dataclass(frozen=True)
+class NewDatabase:
+    """What Prefect makes of an empty file, which is most of what a start takes: once for all servers of a session."""
+
+    kept: Path
+
+    @contextmanager
+    def at(self, file: Path) -> Iterator[None]:
+        """Put a database in place for the server that is started meanwhile; the first such server makes it."""
+        with self.kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if first := not self.kept.exists():
+                yield
+                self._keep(file)
+        if not first:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.kept, file)
+            yield
+
+    def _keep(self, file: Path) -> None:
+        """Copy what a server has open, whole."""
+        new = self.kept.with_suffix(".new")
+        with closing(sqlite3.connect(file)) as made, closing(sqlite3.connect(new)) as copy:
+            made.backup(copy)
+        new.rename(self.kept)
+
+
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory, authority_file: Path) -> Iterator[PrefectServer]:
-    """One Prefect server for the whole session: it takes some 20 s to start."""
+def new_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> NewDatabase:
+    """The database of a Prefect server that nobody has used yet, also for several workers."""
+    base = tmp_path_factory.getbasetemp()
+    return NewDatabase((base if worker_id == "master" else base.parent) / "new-database-of-prefect")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(
+    tmp_path_factory: pytest.TempPathFactory, authority_file: Path, new_database: NewDatabase
+) -> Iterator[PrefectServer]:
+    """One Prefect server for the whole session: it takes some seconds to start."""
     # Importing Prefect takes seconds, which the tests that need no server are spared.
     from prefect import settings  # noqa: PLC0415
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+    from prefect.testing import utilities  # noqa: PLC0415
 
-    home = tmp_path_factory.mktemp("prefect")
+    home, folder = tmp_path_factory.mktemp("prefect"), tmp_path_factory.mktemp("server")
     updates = {
         settings.PREFECT_HOME: home,
         # Prefect may have been imported before there was one.
@@ -144,8 +191,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, authority_file: Pat
         # With the defaults the recorder of task runs is seconds behind and loses some when the server ends.
         settings.PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE: 100,
         settings.PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL: 1,
+        # Tests wait for events, and for what fires since there were none, five seconds longer by default.
+        settings.PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL: 0.5,
+        settings.PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY: "PT1S",
     }
-    with settings.temporary_settings(updates), prefect_test_harness(server_startup_timeout=120):
+    with ExitStack() as stack:
+        stack.enter_context(settings.temporary_settings(updates))
+        with new_database.at(folder / "prefect-test.db"), pytest.MonkeyPatch.context() as here:
+            # Where the harness will have its database.
+            here.setattr(utilities, "mkdtemp", lambda: str(folder))
+            stack.enter_context(utilities.prefect_test_harness(server_startup_timeout=120))
         url = str(settings.PREFECT_SERVER_DATABASE_CONNECTION_URL.value())
         yield PrefectServer(
             api_url=settings.PREFECT_API_URL.value(),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from standby.config.plan import FailoverPolicy
+from tests.conftest import NewDatabase
 from tests.flows.receiver import receiving
 from tests.flows.test_outage import activation, configured, served_by, set_up
 
@@ -27,7 +28,13 @@ WORST = 100.0
 @pytest.mark.cluster
 @pytest.mark.parametrize("number", TWENTY)
 async def test_an_outage_at_default_settings_is_over_within_a_hundred_seconds(
-    make_scene: Any, make_analyzer: Any, tmp_path: Path, chaos: bool, capsys: pytest.CaptureFixture[str], number: int
+    make_scene: Any,
+    make_analyzer: Any,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    chaos: bool,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
 ) -> None:
     if number not in ONE_OF_EACH and not chaos:
         pytest.skip("all twenty of them take fifty minutes")
@@ -38,7 +45,7 @@ async def test_an_outage_at_default_settings_is_over_within_a_hundred_seconds(
     with receiving() as application:
         async with (
             make_scene(analyzers, targets=("west", "north"), failover={"automatic": True}) as scene,
-            set_up(scene, configured(scene, application, tmp_path), tmp_path),
+            set_up(scene, configured(scene, application, tmp_path), tmp_path, new_database),
         ):
             await asyncio.sleep(wait)
             lost_at = datetime.now(UTC)

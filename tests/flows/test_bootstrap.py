@@ -156,9 +156,10 @@ async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, 
 
 
 async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_looks(
-    make_scene: Any, prefect_server: Any, until: Any
+    make_scene: Any, prefect_server: Any, until: Any, only_deploy: Any
 ) -> None:
     await delete_deployments()
+    only_deploy("watch/scheduled")
     async with make_scene([], targets=("west",)) as scene:
         plans = [scene.configuration.plan("p")]
         await save_what_runs_need(scene.configuration)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +14,14 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
 from standby.flows import run as runs
-from standby.flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
+from standby.flows.bootstrap import pause_schedules, save_what_runs_need, save_what_starts_runs
 from standby.flows.dispatch import Dispatch
 from standby.flows.errors import NoChunkDeployment
 from standby.flows.replicate import replicate
 from standby.flows.run import listen
 from standby.replication import chunks
 from standby.replication.report import Report
+from tests.flows.working import kill_all, worker
 from tests.patience import PATIENCE
 
 ANALYZERS = 6
@@ -37,43 +34,17 @@ def family(make_analyzer: Any) -> list[dict[str, Any]]:
     ]
 
 
-@asynccontextmanager
-async def worker(server: Any, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a process worker of our pool, as an operator would."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL),
-        *("--name", name, "--limit", "1"),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-
-def descendants(pid: int) -> Iterator[int]:
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
-
-
-def kill_all(pid: int) -> None:
-    """What the loss of a machine does to a worker: it and all it started are gone at once."""
-    for lost in [pid, *descendants(pid)]:
-        os.kill(lost, signal.SIGKILL)
-
-
 async def children_of(parent: Any) -> list[FlowRun]:
     async with get_client() as client:
         return await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent]))
         )
+
+
+@pytest.fixture(autouse=True)
+def chunks_only(only_deploy: Any) -> None:
+    """Deploy no other flow."""
+    only_deploy("replicate-chunk/worker")
 
 
 @asynccontextmanager
@@ -105,8 +76,8 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
         # Long enough that the first chunk is still at work when the second one begins, however slow the machine is.
         make_scene(family(make_analyzer), service_time=20, resources=limits) as scene,
         deployed(scene.configuration),
-        worker(prefect_server, "first") as first,
-        worker(prefect_server, "second"),
+        worker(prefect_server) as first,
+        worker(prefect_server),
         asyncio.timeout(PATIENCE),
     ):
 
@@ -152,7 +123,7 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
     async with (
         make_scene(family(make_analyzer), targets=("west",), service_time=60) as scene,
         deployed(scene.configuration),
-        worker(prefect_server, "first"),
+        worker(prefect_server),
         asyncio.timeout(PATIENCE),
     ):
 

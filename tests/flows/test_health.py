@@ -22,8 +22,7 @@ from standby.flows.limits import ensure_limits, limit_name
 from standby.flows.notifications import save_automations
 from standby.flows.run import DEAD
 from standby.recovery.concerns import Concerns, Kind, decide
-from tests.flows.test_chunks import kill_all
-from tests.flows.working import delete_deployments, worker
+from tests.flows.working import delete_deployments, kill_all, worker
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FLOW = uuid4()

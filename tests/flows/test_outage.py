@@ -40,7 +40,7 @@ from standby.replication.replicate import begin, open_run
 from standby.replication.steps import DirectSteps
 from standby.service.calls import trusted_certificates
 from standby.vault.folder import LocalFolder
-from tests.conftest import Scene
+from tests.conftest import NewDatabase, Scene
 from tests.flows.receiver import Receiver, receiving
 from tests.flows.working import WholeServer, whole_server, worker
 from tests.patience import PATIENCE
@@ -138,10 +138,12 @@ async def keep_copies_waiting() -> None:
 
 
 @asynccontextmanager
-async def set_up(scene: Scene, configuration: Configuration, folder: Path) -> AsyncIterator[WholeServer]:
+async def set_up(
+    scene: Scene, configuration: Configuration, folder: Path, new_database: NewDatabase
+) -> AsyncIterator[WholeServer]:
     """Run everything that an operator would run, until the watch has found that all is well."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(whole_server(folder / "prefect"))
+        server = await stack.enter_async_context(whole_server(folder / "prefect", new_database))
         await Prefect().bootstrap(configuration)
         await replicated(configuration)
         await keep_copies_waiting()
@@ -196,14 +198,19 @@ async def activation() -> Any:
 
 
 async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
-    make_scene: Any, make_analyzer: Any, application: Receiver, tmp_path: Path, chaos: bool
+    make_scene: Any,
+    make_analyzer: Any,
+    application: Receiver,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    chaos: bool,
 ) -> None:
     analyzers = [make_analyzer("mailroom", "invoice"), make_analyzer("invoice")]
     async with make_scene(
         analyzers, targets=("west",), failover=POLICY, objectives={"rpo": "24h", "rto": "5m"}
     ) as scene:
         configuration = configured(scene, application, tmp_path)
-        async with set_up(scene, configuration, tmp_path) as server:
+        async with set_up(scene, configuration, tmp_path, new_database) as server:
             dark_at = datetime.now(UTC)
             await scene.control("/outages", {"resource": "east", "kind": "refuse"})
             await alert(server, configuration)

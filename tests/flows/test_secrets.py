@@ -120,8 +120,9 @@ async def quote_in_operations(scene: Any, given: Sequence[str]) -> None:
 
 
 async def test_a_worker_runs_the_deployment_and_writes_no_key(
-    make_scene: Any, make_analyzer: Any, prefect_server: Any, tmp_path: Path
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, tmp_path: Path, only_deploy: Any
 ) -> None:
+    only_deploy("replicate/manual")
     analyzers = [make_analyzer(name) for name in ("good", "failing")]
     given = {"kind": "given", "key": GIVEN_KEY}
     async with make_scene(analyzers, targets=("west",), api_version="2025-05-01-preview", encryption=given) as scene:

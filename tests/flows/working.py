@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 import httpx
 from prefect import get_client, settings
 
+from standby.flows import QUICKLY
 from standby.flows.bootstrap import WORK_POOL
 from standby.flows.processes import PROMPT, SETTINGS
+from tests.conftest import NewDatabase
 from tests.patience import PATIENCE
 
 
@@ -44,12 +46,25 @@ async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIte
 
 async def started(*command: str, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", *command),
+        *(sys.executable, *QUICKLY, "prefect", *command),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def kill_all(pid: int) -> None:
+    """What the loss of a machine does to a worker: it and all it started are gone at once."""
+    for lost in [pid, *descendants(pid)]:
+        os.kill(lost, signal.SIGKILL)
 
 
 async def killed(process: asyncio.subprocess.Process) -> None:
@@ -91,14 +106,15 @@ class WholeServer:
 
 
 @asynccontextmanager
-async def whole_server(home: Path) -> AsyncIterator[WholeServer]:
+async def whole_server(home: Path, new_database: NewDatabase) -> AsyncIterator[WholeServer]:
     """Run such a server, and have the clients in this process use it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = WholeServer(f"http://127.0.0.1:{port}/api", home)
     with settings.temporary_settings({settings.PREFECT_API_URL: server.api_url, settings.PREFECT_HOME: home}):
         try:
-            await server.start()
+            with new_database.at(home / "prefect.db"):
+                await server.start()
             yield server
         finally:
             await server.kill()
