@@ -202,11 +202,13 @@ class Kept:
             ]
             ended = self._noted - is_open.keys()
             if (new or ended) and (at_the_end or not self._at_the_end):
+                self._noted |= is_open.keys()  # Before the write: a cancellation may come after it.
                 try:
                     await note_open(self._storage, self._plan, new, ended)
                 except VaultError as error:
                     # No other analysis waits for a vault that does not answer.
                     self._at_the_end = True
+                    self._noted -= {it.url for it in new}
                     log.warning("which results are open could not be kept: %s", error)
                 else:
                     self._noted = set(is_open)
