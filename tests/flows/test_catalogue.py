@@ -239,7 +239,7 @@ def test_nothing_in_a_deployment_names_a_place_of_this_machine() -> None:
     assert not [place for place in (sys.prefix, str(Path.cwd()), str(FILE.parent), str(Path.home())) if place in made]
 
 
-MODULES = {"watch": 100, "failover": 130, "replicate": 106, "chunks": 102, "check": 124}
+MODULES = {"watch": 84, "failover": 130, "replicate": 94, "chunks": 84, "check": 124}
 """How many modules of ours a flow may import before it begins: a worker does so for each of its runs."""
 
 HEAVY = {"azure", "cryptography", "jinja2", "uvicorn", "sqlalchemy"}
