@@ -23,7 +23,7 @@ from standby.cli.run import runnable
 class Context:
     info_name, obj = "check", Output()
 
-async def stubborn(context):
+async def stubborn(output):
     print("begun", flush=True)
     while True:
         try:
@@ -31,7 +31,7 @@ async def stubborn(context):
         except asyncio.CancelledError:
             print("asked", flush=True)
 
-runnable(stubborn)(Context)
+runnable(stubborn)(output=Context)
 """
 
 
