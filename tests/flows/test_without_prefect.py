@@ -118,7 +118,7 @@ async def test_commands_and_flows_go_on_from_each_others_records_in_object_stora
     azurite: Azurite,
     blob_container: str,
 ) -> None:
-    policy = {"automatic": True, "cool_down": "1s"}
+    policy = {"automatic": True, "cool_down": "1s", "probe_every": "1s", "quorum": 2, "minimum_outage": "1s"}
     analyzers = [make_analyzer(name) for name in ("invoice", "contract")]
     async with make_scene(analyzers, targets=("west",), failover=policy) as made:
         place = azurite.place(blob_container, "standby/prod").model_dump()
