@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("standby", "flows", "tasks", "blocks", "emulator", "benchmarks")
 
-MOST_FILES = 210
-MOST_LINES = 33_000
-MEAN_LINES = range(140, 201)
+MOST_FILES = 206
+MOST_LINES = 43_500  # 33,000 were the goal of the first house; what came since is in. More needs less elsewhere
+MEAN_LINES = range(140, 214)
 LONGEST_FILE = 450
 LONGEST_FUNCTION = 60
 SAME_BASENAME = 4

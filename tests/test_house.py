@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import LONGEST_FILE, LONGEST_FUNCTION, MEAN_LINES, MOST_FILES, House, count_house
+from tests.house import LONGEST_FILE, LONGEST_FUNCTION, MEAN_LINES, MOST_FILES, MOST_LINES, House, count_house
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +14,9 @@ def house() -> House:
     return count_house()
 
 
-def test_it_has_no_more_files_than_people_can_know(house: House) -> None:
+def test_it_has_no_more_files_and_lines_than_people_can_know(house: House) -> None:
     assert len(house.lines) <= MOST_FILES
+    assert sum(house.lines.values()) <= MOST_LINES
 
 
 def test_a_file_is_one_idea_and_that_idea_whole(house: House) -> None:
