@@ -144,6 +144,8 @@ def observers_agree(given: DecisionInput, evidence: OutageEvidence) -> Answer:
 def source_answers(given: DecisionInput, evidence: OutageEvidence) -> Answer:
     """Ask whether what serves answers: without that a planned failover has no last sync."""
     newest = evidence.newest
+    if newest is None and given.rules > 2:
+        newest = given.own_probe  # Just after a failover: for an outage, looks count only once clocks must agree.
     if newest is not None and newest.healthy:
         return PASS, f"{given.active} answers"
     detail = f": {newest.summary}" if newest is not None and newest.summary else ""

@@ -149,11 +149,12 @@ class Candidate(Document):
     outside: str = ""  # why data of the primary must not be kept there; empty where it may, or that is not known
 
 
-RULES = 2
+RULES = 3
 """The number of the rules that are decided by now: a recorded decision is replayed by those that it followed.
 
 2: while an outage is not proved, it is waited for, whatever else speaks against a failover; and one that is not
 committed does not stand in the way of the next outage.
+3: whether what serves answers a planned failover, its own probe says where no look at it counts yet.
 """
 
 

@@ -401,6 +401,24 @@ class TestOperators:
 
         assert decide(given).outcome is outcome
 
+    @pytest.mark.parametrize(
+        ("seen", "rules", "outcome"),
+        [(True, 3, Outcome.ACT), (False, 3, Outcome.REFUSE), (None, 3, Outcome.REFUSE), (True, 2, Outcome.REFUSE)],
+    )
+    def test_are_believed_their_own_probe_just_after_a_failover(
+        self, seen: bool | None, rules: int, outcome: Outcome
+    ) -> None:
+        just_rolled_back = Assignment(active="east", since=NOW - timedelta(seconds=2))
+        given = operator(
+            observations=(look(1, seen, SELF),),
+            planned=True,
+            rules=rules,
+            assignments={"east": just_rolled_back},
+            policy={"automatic": True, "cool_down": timedelta(seconds=1)},
+        )
+
+        assert decide(given).outcome is outcome
+
     def test_may_force_most_guards(self) -> None:
         side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=1))
         stuck = operator(
