@@ -22,6 +22,7 @@ from standby.recovery.proof.records import (
     budget_words,
     waiting_words,
 )
+from standby.recovery.proof.samples import NoSamples
 from standby.text import counted, some_of
 
 MARKS = {
@@ -99,7 +100,8 @@ async def command(
     or the budget has no room for even one.
     """
     configuration = output.load()
-    configuration.plan(plan)
+    if configuration.plan(plan).samples is None:
+        raise NoSamples(plan)  # As a flow cannot: it ends well, so that a schedule of a plan without samples is green.
     request = CompareRequest(targets=tuple(to or ()), analyzers=tuple(analyzer or ["*"]), samples=samples)
     async with open_recovery(configuration, plan) as recovery:
         if not yes or via == "direct":  # The flow looks for itself, and asks nobody.

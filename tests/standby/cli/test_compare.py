@@ -144,6 +144,15 @@ def test_a_plan_without_samples_says_how_to_add_them(site: Workspace, cloud: Clo
     assert analyses(cloud) == 0
 
 
+@pytest.mark.parametrize("via", ["direct", "prefect"])
+def test_a_plan_that_names_no_samples_says_so_however_it_is_run(site: Workspace, via: str) -> None:
+    site.edit("samples: {path: ./samples", "ignore: [] #")
+    ran = site.run("compare", "invoices", "--yes", "--via", via)
+    assert ran.status == 1
+    assert "Plan invoices has no samples" in ran.err
+    assert "add samples: {path: ./samples} to the plan" in ran.err
+
+
 def test_a_copy_that_is_missing_differs_without_an_analysis(site: Workspace, cloud: Cloud) -> None:
     (site.folder / "samples" / "invoice").rename(site.folder / "samples" / "receipt")
     ran = compare(site)
