@@ -145,6 +145,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def ran(workspace: Workspace, name: str, *options: str) -> Ran:
     yes = ["--yes"] if "--yes" in spellings(name) else []
+    workspace.edit("    deadlines:", "    samples: {}\n    deadlines:")  # Without any, `compare` asks no flow.
     found = workspace.run(name, *options, *yes, "--via", "prefect")
     assert "asked" in found.err, found.err
     return found
